@@ -1,0 +1,34 @@
+# Small words; the long shell is in tools/. `make setup` is part of each and quick when there is nothing to do.
+PYTHON := .venv/bin/python
+
+.PHONY: setup demo test lint fmt docs dist bench clean
+
+setup:
+	@tools/setup.sh
+
+demo: setup
+	@$(PYTHON) -m lab.demo
+
+test: lint
+	$(PYTHON) -m pytest
+
+lint: setup
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+
+fmt: setup
+	$(PYTHON) -m ruff check --fix
+	$(PYTHON) -m ruff format
+
+docs: setup
+	$(PYTHON) tools/docs.py
+
+dist: setup
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+bench: setup
+	$(PYTHON) -m lab.bench
+
+clean:
+	rm -rf .cache build dist demo/demo.vio demo/timeline.png .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,84 @@
+"""qcow2: guest disk to image file, by walking the L1 and L2 tables of the file.
+
+Reads only, takes no lock, and never opens another file, so it works on an image in use. What QEMU has not yet
+flushed is not in the file: such a map lags behind the guest's newest writes.
+"""
+
+import os
+from typing import NoReturn
+
+import numpy as np
+
+from vio.errors import MapError
+from vio.mappers import qcow2_format as fmt
+from vio.mappers.extent import RangeMap, Rows
+from vio.mappers.kind import Ints, Kind
+from vio.mappers.qcow2_entry import decode_extended, decode_standard
+from vio.mappers.qcow2_header import Qcow2Header, read_header
+
+BATCH_ENTRIES = 1 << 15
+"""L2 entries decoded at once: few enough for the work to stay in the processor's cache."""
+MAX_CLUSTERS = 1 << 30
+"""Clusters that a map may walk: 64 TiB at 64 KiB, and a bound on what a hostile image can cost."""
+
+
+def map_qcow2(fd: int, source_space: str, target_space: str, header: Qcow2Header | None = None) -> RangeMap:
+    """Map the guest disk of the qcow2 image open as `fd` to bytes of the file that holds its data.
+
+    `target_space` is the image file, or the external data file where `header.has_data_file`. The whole
+    virtual size is covered. An UNALLOCATED range reads the backing file as far as that goes, else zeroes.
+
+    Raises:
+        MapError: A field of the header or an entry of a table cannot be believed.
+    """
+    header = header or read_header(fd)
+    l1_table = _read_l1(fd, header)
+    l1_index = np.flatnonzero(l1_table)
+    if len(l1_index) * header.l2_entries > MAX_CLUSTERS:
+        _refuse("l1_table", f"its tables would map more than {MAX_CLUSTERS} clusters")
+    per_batch = max(1, BATCH_ENTRIES // header.l2_entries)
+    if header.has_extended_l2:
+        per_batch = max(1, per_batch // fmt.SUBCLUSTERS)
+    batches = (l1_index[first : first + per_batch] for first in range(0, len(l1_index), per_batch))
+    parts = [_map_tables(fd, header, l1_table, batch) for batch in batches]
+    if not parts:
+        return RangeMap.of(source_space, target_space, [], [], []).fill(header.size, Kind.UNALLOCATED)
+    found = RangeMap.from_rows(source_space, target_space, Rows.joined(parts))
+    return found.fill(header.size, Kind.UNALLOCATED).coalesce()
+
+
+def _read_l1(fd: int, header: Qcow2Header) -> Ints:
+    data = os.pread(fd, header.l1_entries * 8, header.l1_table_offset)
+    if len(data) < header.l1_entries * 8:
+        _refuse("l1_table_offset", "the L1 table is not inside the file")
+    table = (np.frombuffer(data, dtype=">u8") & np.uint64(fmt.OFFSET_MASK)).astype(np.int64)
+    used = table[table != 0]
+    if np.any(used & (header.cluster_size - 1)):
+        _refuse("l1_table", "an L2 table is not aligned to a cluster")
+    # Each L2 table belongs to one L1 entry. Without this check a small file could claim terabytes of tables.
+    if len(np.unique(used)) != len(used):
+        _refuse("l1_table", "two entries share an L2 table")
+    return table
+
+
+def _map_tables(fd: int, header: Qcow2Header, l1_table: Ints, l1_index: Ints) -> Rows:
+    words = 2 if header.has_extended_l2 else 1
+    raw = np.empty((len(l1_index), header.l2_entries, words), dtype=">u8")
+    for table, offset in zip(raw, l1_table[l1_index].tolist(), strict=True):
+        if os.preadv(fd, [table.data], offset) < header.cluster_size:
+            _refuse("l1_table", f"the L2 table at {offset:#x} is not inside the file")
+    entries = raw.reshape(-1, words).astype(np.uint64)
+    cluster = (l1_index[:, None] * header.l2_entries + np.arange(header.l2_entries)).ravel()
+    used = np.flatnonzero(entries.any(axis=1) if words > 1 else entries)
+    if len(used) < len(entries):
+        entries, cluster = entries[used], cluster[used]
+    if header.has_extended_l2:
+        rows = decode_extended(header, cluster, entries[:, 0], entries[:, 1])
+    else:
+        rows = decode_standard(header, cluster, entries[:, 0])
+    # Join what can be joined now, while the batch is small: 8 bytes a cluster become 33 a row.
+    return RangeMap.from_rows("", "", rows).coalesce().rows
+
+
+def _refuse(field: str, why: str) -> NoReturn:
+    raise MapError(f"qcow2 {field}: {why}", "look at the image with: qemu-img check")

@@ -1,0 +1,1 @@
+"""Find the target, trace it with bpftrace, and write a recording."""

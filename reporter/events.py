@@ -1,0 +1,62 @@
+"""A window of events as arrays, in order of time, and the events of each point in it."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from vio.reporter.match import Bools, Ints, Keys
+
+Words32 = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Columns of schema.EVENTS, of equal length, ordered by `ts_ns`."""
+
+    ts_ns: Ints
+    point: npt.NDArray[np.uint8]
+    flags: npt.NDArray[np.uint16]
+    tid: npt.NDArray[np.int32]
+    space: Words32
+    bytes: Ints
+    offset: Ints
+    key: Keys
+    aux: Words32
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return int(self.ts_ns.size)
+
+    def take(self, which: Ints | Bools) -> "Events":
+        """Return the chosen events."""
+        return Events(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
+
+    def joined(self, other: "Events") -> "Events":
+        """Return both sets in order of time."""
+        both = {f.name: np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)}
+        order = np.argsort(both["ts_ns"], kind="stable")
+        return Events(**{name: column[order] for name, column in both.items()})
+
+    @classmethod
+    def empty(cls) -> "Events":
+        """Return no events."""
+        types = (np.int64, np.uint8, np.uint16, np.int32, np.uint32, np.int64, np.int64, np.uint64, np.uint32)
+        return cls(*(np.empty(0, dtype=t) for t in types))
+
+
+class Window:
+    """Events with an index by point name; what a point without events gives is an empty array."""
+
+    def __init__(self, events: Events, points: dict[str, int]) -> None:
+        self.events = events
+        order = np.argsort(events.point, kind="stable").astype(np.int64, copy=False)
+        bounds = np.concatenate([[0], np.cumsum(np.bincount(events.point, minlength=256))])
+        self._of = {name: order[bounds[number] : bounds[number + 1]] for name, number in points.items()}
+
+    def at(self, *names: str) -> Ints:
+        """Return the indices of the events of these points, ascending."""
+        found = [self._of[name] for name in names if name in self._of and self._of[name].size]
+        if not found:
+            return np.empty(0, dtype=np.int64)
+        return found[0] if len(found) == 1 else np.sort(np.concatenate(found), kind="stable")

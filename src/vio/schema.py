@@ -1,0 +1,141 @@
+"""The recording's tables, declared once: every column with its type, unit and meaning.
+
+`docs/recording-format.md` is generated from here. The recorder writes these tables, the reporter reads them.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from vio.layer import Op, Phase, Stage
+
+# Major: old readers cannot read it. Minor: a column was added.
+MAJOR = 1
+MINOR = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table."""
+
+    name: str
+    type: pa.DataType
+    unit: str
+    meaning: str
+
+
+def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
+    """Return the Arrow schema of a table."""
+    return pa.schema([pa.field(c.name, c.type) for c in columns])
+
+
+EVENTS = (
+    Column("ts_ns", pa.int64(), "ns", "when the point was passed (CLOCK_BOOTTIME)"),
+    Column("point", pa.uint8(), "", "which point: its number in the manifest's table of points"),
+    Column("flags", pa.uint16(), "", "the point's own flags: operation, request flags (see the point's fields)"),
+    Column("tid", pa.int32(), "", "thread that passed it; for an interrupt, the thread that was interrupted"),
+    Column(
+        "space",
+        pa.uint32(),
+        "",
+        "address space: device (kernel encoding), file descriptor, or low half of a pointer",
+    ),
+    Column("bytes", pa.int64(), "bytes", "length of the IO here"),
+    Column("offset", pa.int64(), "bytes", "address of the IO in its space"),
+    Column("key", pa.uint64(), "", "identity: a pointer, an inode, or what the point's fields say"),
+    Column("aux", pa.uint32(), "", "low half of the stack pointer (QEMU points)"),
+)
+
+LOSS_KINDS = {
+    "buffer": "batches of records that never arrived",
+    "overflow": "records for which no map entry was free",
+    "missed": "probe hits that the kernel did not run, because another BPF program was active on that CPU",
+    "unparsable": "output lines that made no sense",
+}
+
+LOSSES = (
+    Column("kind", pa.string(), "", "; ".join(f"{kind}: {meaning}" for kind, meaning in LOSS_KINDS.items())),
+    Column("where", pa.string(), "", "which batch stream or point lost them"),
+    Column("records", pa.int64(), "records", "how many"),
+    Column("from_ns", pa.int64(), "ns", "the loss is after this time (CLOCK_BOOTTIME)"),
+    Column("to_ns", pa.int64(), "ns", "and before this time"),
+)
+
+OPS = tuple(Op)
+
+# Time stamps of one IO, in the order of the path: column, meaning.
+# The first child's on the way down, the last's on the way up.
+STAMPS = (
+    ("accept", "QEMU took the request from the virtqueue"),
+    (
+        "block_begin",
+        "it entered QEMU's block layer (blk_aio_*), or the block layer's root node where there is no device",
+    ),
+    ("node_begin", "the format driver's call on the image file's node began (the address in the file is file_offset)"),
+    ("aio_submit", "QEMU handed it to the kernel or to a worker thread"),
+    ("vfs_begin", "the system call that carries it began"),
+    ("fs_begin", "the file system began direct IO or fsync"),
+    ("bio_queue", "the first bio was queued"),
+    ("rq_insert", "the request was inserted into the IO scheduler"),
+    ("rq_issue", "the request was issued to the driver"),
+    ("loop_fs_begin", "the file system below the loop device began"),
+    ("loop_bio_queue", "the first bio below the loop device was queued"),
+    ("loop_rq_issue", "the request below the loop device was issued"),
+    ("loop_rq_complete", "the device below the loop device completed"),
+    ("loop_fs_end", "the file system below the loop device was done"),
+    ("rq_complete", "the device completed the last request"),
+    ("fs_end", "the file system was done"),
+    ("vfs_end", "the system call or the kernel's asynchronous request was done"),
+    ("aio_end", "QEMU's call on the image file's node was done"),
+    ("block_end", "QEMU's block layer was done with it"),
+    ("push", "the request went back into the virtqueue"),
+    ("notify", "the guest was told"),
+)
+
+
+def time_column(stage: Stage, phase: Phase) -> str:
+    """Name the column with the time that an IO spent in one stage and phase."""
+    return f"{stage.column}_{phase}_ns"
+
+
+IOS = (
+    Column("io", pa.int64(), "", "number of the IO in the recording, in the order of beginning"),
+    Column("disk", pa.int16(), "", "which disk: index in the manifest's list, -1 where it is not known"),
+    Column("op", pa.uint8(), "", f"operation: {', '.join(f'{n} {op}' for n, op in enumerate(OPS))}"),
+    Column("offset", pa.int64(), "bytes", "address on the guest's disk"),
+    Column("bytes", pa.int64(), "bytes", "length"),
+    Column("tid", pa.int32(), "", "QEMU thread that took it"),
+    Column("begin_ns", pa.int64(), "ns", "begin of its first span (CLOCK_BOOTTIME)"),
+    Column("latency_ns", pa.int64(), "ns", "end of its first span less its begin; null while it has not ended"),
+    Column(
+        "merged_into", pa.int64(), "", "the IO that carries it through the lower layers, when QEMU merged them; else -1"
+    ),
+    Column("is_whole", pa.bool_(), "", "followed through every layer that it reached, with both ends of every span"),
+    Column("is_ambiguous", pa.bool_(), "", "some link of it could have been another"),
+    Column("reached", pa.uint8(), "", "deepest stage with a span: number in the list of stages"),
+    Column("lack", pa.uint16(), "", "what is missing when it is not whole: bits, see LACKS"),
+    Column("children", pa.int32(), "", "number of spans below the first"),
+    Column("file_offset", pa.int64(), "bytes", "address of its first data access in the image file, null if none"),
+    Column("device", pa.int64(), "", "device of its first request (kernel encoding), null if none"),
+    Column("device_offset", pa.int64(), "bytes", "address of its first request there, null if none"),
+    *(Column(f"t_{name}_ns", pa.int64(), "ns", meaning) for name, meaning in STAMPS),
+    *(
+        Column(time_column(stage, phase), pa.int64(), "ns", f"own time of {stage}, {phase}")
+        for stage in Stage
+        for phase in Phase
+    ),
+    Column("unattributed_ns", pa.int64(), "ns", "time that no observed layer claims"),
+)
+
+LACKS = {
+    1: "its end",
+    2: "the end of a block-layer call",
+    4: "what the kernel did with an asynchronous request",
+    8: "the end of a system call or asynchronous request",
+    16: "the end of a file system's work",
+    32: "the request of a bio",
+    64: "the completion of a request",
+    128: "the work below a loop device",
+    256: "its entry into the block layer",
+}

@@ -1,0 +1,120 @@
+#!/bin/bash
+# Prepare this machine for `make demo` and `make test`. Quick when there is nothing to do, and safe to repeat.
+#   packages   as root where apt-get is: installs Debian packages that are missing; otherwise names them and goes on,
+#              as what can be done without them is still worth doing
+#   guest      unpacks Debian's cloud kernel and a static busybox under .cache/lab: installed, that kernel could become
+#              the one that the host boots, and busybox-static would put another busybox out
+#   tracefs    as root: mounts it where it is not mounted
+#   .venv      a virtual environment with vio (editable) and the development tools
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+packages=(bpftrace e2fsprogs fio mount qemu-system-x86 qemu-utils xfsprogs)
+guest_files=.cache/lab/debian
+stamp=.venv/vio-setup.stamp
+is_apt_fresh=no
+
+say() { echo "setup: $*" >&2; }
+
+can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+
+is_installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+refresh_apt() {
+    [ "$is_apt_fresh" = yes ] && return
+    apt-get update -qq >&2 || say "apt-get update failed"
+    is_apt_fresh=yes
+}
+
+install_packages() {
+    refresh_apt
+    say "installing $*"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2 </dev/null
+}
+
+set_up_packages() {
+    command -v dpkg-query >/dev/null || return 0
+    local missing=() package
+    for package in "${packages[@]}"; do
+        is_installed "$package" || missing+=("$package")
+    done
+    [ ${#missing[@]} = 0 ] && return
+    if can_install; then
+        install_packages "${missing[@]}" || say "could not install them: vio doctor says what will not work"
+    else
+        say "not root, so these stay missing: ${missing[*]}"
+    fi
+}
+
+has_cloud_kernel() { compgen -G "/boot/vmlinuz-*-cloud-amd64" >/dev/null || compgen -G "$guest_files/boot/vmlinuz-*-cloud-amd64" >/dev/null; }
+
+has_static_busybox() { [ -e "$guest_files/bin/busybox" ] || [ -e "$guest_files/usr/bin/busybox" ] || is_installed busybox-static; }
+
+cloud_kernel_package() { apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '$1 == "Depends:" && /linux-image-/ { print $2; exit }'; }
+
+unpack_package() {
+    local folder
+    folder=$(mktemp -d)
+    chmod 755 "$folder"
+    say "unpacking $1 for the lab guest"
+    if (cd "$folder" && apt-get download -qq "$1" >&2 2>/dev/null); then
+        mkdir -p "$guest_files"
+        dpkg-deb --extract "$folder"/*.deb "$guest_files"
+    else
+        say "could not get $1: the lab guest will not run"
+    fi
+    rm -r "$folder"
+}
+
+set_up_guest() {
+    command -v apt-get >/dev/null || return 0
+    has_cloud_kernel && has_static_busybox && return
+    ! can_install || refresh_apt
+    has_static_busybox || unpack_package busybox-static
+    has_cloud_kernel || unpack_package "$(cloud_kernel_package)"
+}
+
+set_up_tracefs() {
+    [ "$(id -u)" = 0 ] && [ -d /sys/kernel/tracing ] && [ ! -e /sys/kernel/tracing/trace ] || return 0
+    mount -t tracefs nodev /sys/kernel/tracing || say "could not mount tracefs on /sys/kernel/tracing"
+}
+
+is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+find_python() {
+    local name
+    for name in python3.11 python3 python3.12 python3.13 python3.14; do
+        if is_new_enough "$name"; then
+            echo "$name"
+            return
+        fi
+    done
+    say "no Python 3.11 or newer"
+    return 1
+}
+
+make_venv() {
+    local python
+    python=$(find_python)
+    if ! "$python" -c 'import ensurepip' 2>/dev/null; then
+        can_install || { say "$python has no venv: install python3-venv, as root"; return 1; }
+        install_packages python3-venv
+    fi
+    "$python" -m venv --clear .venv
+}
+
+set_up_venv() {
+    .venv/bin/python -c 'import pip' 2>/dev/null || make_venv
+    # The tools lie behind the directory's name too: a tree that was moved is set up anew.
+    local wanted
+    wanted="$(pwd) $(sha256sum <pyproject.toml)"
+    [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
+    say "installing vio and its development tools into .venv"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+    echo "$wanted" >"$stamp"
+}
+
+set_up_packages
+set_up_guest
+set_up_tracefs
+set_up_venv
