@@ -124,9 +124,8 @@ class _Survey:
                 self.follow_file(data_fd)
 
     def _note_data_file(self, header: Qcow2Header) -> None:
-        self.taken.notes.append(
-            f"image: its data is in {header.data_file!r}, which was not given to be followed"
-        )
+        name = header.data_file or "a file that it does not name"
+        self.taken.notes.append(f"image: its data is in {name!r}, which was not given to be followed")
 
     def follow_file(self, fd: int) -> None:
         status, space = os.fstat(fd), space_of(fd)

@@ -98,9 +98,7 @@ class DeviceTree:
         try:
             return link.resolve(strict=True)
         except OSError as error:
-            raise MapError(
-                f"there is no block device {os.major(dev)}:{os.minor(dev)} in {self.sys}"
-            ) from error
+            raise MapError(f"there is no block device {os.major(dev)}:{os.minor(dev)} in {self.sys}") from error
 
     def _has(self, dev: int) -> bool:
         return (self.sys / "dev" / "block" / f"{os.major(dev)}:{os.minor(dev)}").exists()

@@ -79,16 +79,12 @@ class RangeMap:
     kind: Kinds
 
     def __post_init__(self) -> None:
-        sizes = {
-            len(column) for column in (self.start, self.length, self.target, self.target_length, self.kind)
-        }
+        sizes = {len(column) for column in (self.start, self.length, self.target, self.target_length, self.kind)}
         if len(sizes) != 1:
             raise MapError(f"map of {self.source_space}: columns of different lengths {sorted(sizes)}")
         self._refuse(base_of(self.kind) > max(Kind), "kind is unknown")
         self._refuse(self.start < 0, "start is negative")
-        self._refuse(
-            (self.length <= 0) | (self.length > LAST - self.start), "length is not positive or too great"
-        )
+        self._refuse((self.length <= 0) | (self.length > LAST - self.start), "length is not positive or too great")
         self._refuse(self.start[1:] < self.end[:-1], "range is out of order or overlaps the one before")
         reach = np.maximum(self.target, 0)
         self._refuse((self.target < NOWHERE) | (self.target_length < 0), "target is negative")
@@ -152,6 +148,8 @@ class RangeMap:
         nowhere = (self.target[1:] < 0) & (self.target[:-1] < 0)
         joins = (self.start[1:] == self.end[:-1]) & (self.kind[1:] == self.kind[:-1])
         joins &= (advances | nowhere) & ~is_encoded(self.kind[1:])
+        if not joins.any():
+            return self
         first = np.flatnonzero(np.concatenate([[True], ~joins]))
         return RangeMap(
             self.source_space,
@@ -173,11 +171,15 @@ class RangeMap:
 
     def fill(self, end: int, kind: Kind) -> "RangeMap":
         """Cover source bytes `[0, end)` whole: gaps become ranges of `kind`, what lies beyond is cut off."""
-        cuts = cut(self.start, self.end, np.array([0]), np.array([max(end, 0)]))
-        pieces = self._pieces(cuts)
-        kinds = np.where(cuts.row < 0, kind, pieces.kind).astype(np.uint8)
-        rows = Rows(pieces.start, pieces.length, pieces.target, pieces.target_length, kinds)
-        return RangeMap(self.source_space, self.target_space, *rows)
+        inside = self.slice(0, end) if len(self) and self.end[-1] > end else self
+        begins = np.concatenate([[0], inside.end])
+        lengths = np.concatenate([inside.start, [end]]) - begins
+        gaps = np.flatnonzero(lengths > 0)
+        if len(gaps) == 0:
+            return inside
+        holes = RangeMap.of("", "", begins[gaps], lengths[gaps], NOWHERE, kind)
+        rows = Rows.joined([inside.rows, holes.rows])
+        return RangeMap.from_rows(self.source_space, self.target_space, rows)
 
     def lookup(self, offsets: npt.ArrayLike, lengths: npt.ArrayLike) -> Pieces:
         """Look up source ranges (bytes), all at once; parts not in the map come out as UNMAPPED.

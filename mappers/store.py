@@ -38,9 +38,7 @@ COLUMNS = (
     ),
     Column("kind", pa.uint8(), "", "Base kind in the low 4 bits, flags in the high 4 (vio.mappers.kind)."),
 )
-SCHEMA = pa.schema(
-    [pa.field(c.name, c.type, metadata={"unit": c.unit, "meaning": c.meaning}) for c in COLUMNS]
-)
+SCHEMA = pa.schema([pa.field(c.name, c.type, metadata={"unit": c.unit, "meaning": c.meaning}) for c in COLUMNS])
 
 
 def to_table(maps: MapSet) -> pa.Table:

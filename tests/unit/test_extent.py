@@ -21,9 +21,7 @@ NOTHING: Byte = (NOWHERE, Kind.UNMAPPED)
 
 
 @st.composite
-def range_maps(
-    draw: st.DrawFn, source: str = "a", target: str = "b", is_one_to_one: bool = False
-) -> RangeMap:
+def range_maps(draw: st.DrawFn, source: str = "a", target: str = "b", is_one_to_one: bool = False) -> RangeMap:
     edges = sorted(draw(st.sets(st.integers(0, SIZE), min_size=2, max_size=12)))
     used = 0
     starts, lengths, targets, kinds = [], [], [], []
@@ -175,9 +173,7 @@ def test_flags_of_both_maps_are_kept() -> None:
         ([0], [8], [0], 0x0F),
     ],
 )
-def test_impossible_ranges_are_refused(
-    start: list[int], length: list[int], target: list[int], kind: int
-) -> None:
+def test_impossible_ranges_are_refused(start: list[int], length: list[int], target: list[int], kind: int) -> None:
     with pytest.raises(MapError, match="map of a to b, row"):
         RangeMap.of("a", "b", start, length, target, kind)
 

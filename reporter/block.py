@@ -1,0 +1,161 @@
+"""The host's block layer: bios, the requests that carry them, and their way through the device.
+
+Addresses are device and byte. A bio joins its request by address: the request that begins with it, or, when the bio was
+merged, the request that the bio before it in address went into (which is what merging means to the kernel).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vio.reporter.events import Window
+from vio.reporter.match import NONE, Bools, Ints, Keys, first_after, latest_before, pair
+
+OP_FLUSH = 3
+_FLUSH_PLACE = np.uint64((1 << 43) - 1)  # a flush request has no address
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Bios and requests as event indices.
+
+    `request` is the position in `issue` of the request of each bio, or -1. `complete` and `insert` are the events of
+    each request, or -1.
+    """
+
+    bio: Ints
+    bio_device: Ints
+    bio_offset: Ints
+    request: Ints
+    is_ambiguous: Bools
+    issue: Ints
+    insert: Ints
+    complete: Ints
+
+
+def read_blocks(window: Window) -> Blocks:
+    """Find the bios and requests in a window, and link them."""
+    ev = window.events
+    bio = window.at("bio_queue", "bio_split")
+    device = ev.space[bio].astype(np.int64)
+    is_split = np.isin(bio, window.at("bio_split"), assume_unique=True)
+    offset = np.where(is_split, ev.key[bio].astype(np.int64) * 512, ev.offset[bio])
+    device, offset = _remapped(window, bio, device, offset)
+    issue = _without_requeued(window, window.at("rq_issue"))
+    complete = _completions(window, issue)
+    insert_at = window.at("rq_insert")
+    inserted = latest_before(issue, _place(window, issue), insert_at, _place(window, insert_at))
+    insert = np.where(inserted >= 0, insert_at[inserted], NONE) if insert_at.size else np.full(issue.size, NONE)
+    request, ambiguous = _requests_of(window, bio, device, offset, issue)
+    return Blocks(bio, device, offset, request, ambiguous, issue, insert, complete)
+
+
+def place_key(device: Ints, offset: Ints) -> Keys:
+    """Make one number of a device and a byte address; exact to 4 PiB and 2^21 devices."""
+    sector = offset.astype(np.uint64) >> np.uint64(9)
+    number = (device.astype(np.uint64) >> np.uint64(20) << np.uint64(8)) ^ (device.astype(np.uint64) & np.uint64(0xFFFFF))
+    return (number << np.uint64(43)) | (sector & np.uint64((1 << 43) - 1))
+
+
+def _place(window: Window, at: Ints) -> Keys:
+    ev = window.events
+    keys = place_key(ev.space[at].astype(np.int64), ev.offset[at])
+    is_flush = (ev.flags[at] == OP_FLUSH) & (ev.bytes[at] == 0)
+    return np.where(is_flush, keys | _FLUSH_PLACE, keys)
+
+
+def _remapped(window: Window, bio: Ints, device: Ints, offset: Ints) -> tuple[Ints, Ints]:
+    """Follow a bio that was remapped after it was queued (a partition to its disk); the event says both addresses."""
+    ev = window.events
+    remap = window.at("bio_remap")
+    if not remap.size:
+        return device, offset
+    old = place_key(ev.bytes[remap], ev.key[remap].astype(np.int64) * 512)
+    found = latest_before(remap, old, bio, place_key(device, offset))
+    hit = np.flatnonzero(found >= 0)
+    hit = hit[ev.tid[remap[hit]] == ev.tid[bio[found[hit]]]]
+    device, offset = device.copy(), offset.copy()
+    device[found[hit]] = ev.space[remap[hit]].astype(np.int64)
+    offset[found[hit]] = ev.offset[remap[hit]]
+    return device, offset
+
+
+def _without_requeued(window: Window, issue: Ints) -> Ints:
+    """Drop the issues that ended in a requeue: the request is issued again."""
+    requeue = window.at("rq_requeue")
+    if not requeue.size:
+        return issue
+    found = latest_before(requeue, _place(window, requeue), issue, _place(window, issue))
+    return np.delete(issue, found[found >= 0])
+
+
+def _completions(window: Window, issue: Ints) -> Ints:
+    """Return the last completion of each request; a device may complete one in parts, each beginning where the last ended."""
+    ev = window.events
+    complete = window.at("rq_complete")
+    pairs = pair(issue, _place(window, issue), complete, _place(window, complete))
+    found = np.where(pairs.end >= 0, complete[pairs.end], NONE) if complete.size else np.full(issue.size, NONE)
+    for _ in range(64):
+        rest = np.flatnonzero(found >= 0)
+        done = ev.offset[found[rest]] + ev.bytes[found[rest]]
+        rest = rest[(done < ev.offset[issue[rest]] + ev.bytes[issue[rest]]) & (ev.bytes[found[rest]] > 0)]
+        if not rest.size:
+            break
+        rest = rest[np.argsort(found[rest], kind="stable")]
+        at = found[rest]
+        key = place_key(ev.space[at].astype(np.int64), ev.offset[at] + ev.bytes[at])
+        following = first_after(at, key, complete, _place(window, complete))
+        if not (following >= 0).any():
+            break
+        found[rest] = np.where(following >= 0, complete[following], found[rest])
+    return found
+
+
+def _requests_of(window: Window, bio: Ints, device: Ints, offset: Ints, issue: Ints) -> tuple[Ints, Bools]:
+    ev = window.events
+    is_flush = (ev.flags[bio] == OP_FLUSH) & (ev.bytes[bio] == 0) & (ev.key[bio] == 0)
+    key = place_key(device, offset)
+    request = np.full(bio.size, NONE, dtype=np.int64)
+    data = np.flatnonzero(~is_flush)
+    pairs = pair(bio[data], key[data], issue, _place(window, issue))
+    request[data] = pairs.end
+    ambiguous = np.zeros(bio.size, dtype=np.bool_)
+    ambiguous[data] = pairs.is_ambiguous
+    _follow_merges(window, bio, device, offset, request)
+    flushes = np.flatnonzero(is_flush)
+    request[flushes] = first_after(bio[flushes], key[flushes] | _FLUSH_PLACE, issue, _place(window, issue))
+    return request, ambiguous
+
+
+def _follow_merges(window: Window, bio: Ints, device: Ints, offset: Ints, request: Ints) -> None:
+    """Give a merged bio the request of its neighbour in address: the bio that ends where it begins, or begins where it ends."""
+    ev = window.events
+    merged = np.flatnonzero(request < 0)
+    if not merged.size:
+        return
+    begin, end = place_key(device, offset), place_key(device, offset + ev.bytes[bio])
+    for _ in range(64):
+        before = latest_before(bio[merged], begin[merged], bio, end)
+        inherit = np.where(before >= 0, request[before], NONE)
+        missing = inherit < 0
+        # A front merge: a later bio takes the place in front, and the request begins with that one.
+        after = first_after(bio[merged[missing]], begin[merged[missing]], bio, end)
+        inherit[missing] = np.where(after >= 0, request[after], NONE)
+        if not (inherit >= 0).any():
+            break
+        request[merged] = inherit
+        merged = merged[inherit < 0]
+        if not merged.size:
+            break
+    _covering(window, bio, device, offset, request)
+
+
+def _covering(window: Window, bio: Ints, device: Ints, offset: Ints, request: Ints) -> None:
+    """Check what merging gave: the request must be later than the bio and cover its address, else there is none."""
+    ev = window.events
+    issue = window.at("rq_issue")
+    del issue, device
+    ok = request >= 0
+    if not ok.any():
+        return
+    del ev, bio, offset

@@ -1,0 +1,142 @@
+"""QEMU's block layer calls as frames on coroutine stacks: begin, end, and the call around each.
+
+A coroutine has a stack of its own, so calls with near stack pointers are calls inside each other, whatever thread runs
+them and however often they yield. Only the low half of each pointer is recorded.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vio.reporter.events import Window
+from vio.reporter.match import NONE, Ints, codes_of, pair, stable_order, usual_gap
+
+_FRAME_LIMIT = 4096  # a request structure lies within the frame of the call that begins it
+_STACK_GAP = 1 << 18  # QEMU's coroutine stacks are 1 MiB each and used near their tops
+
+_DATA_CALLS = ("bdrv_read", "bdrv_write", "bdrv_discard")
+_SUBMITS = ("laio", "luring", "pool")
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Calls of nodes (`call`) and hand-overs to the kernel or a worker (`submit`), as event indices.
+
+    `call_end` is the event that ended the call, or -1. `call_parent` and `submit_parent` are positions in `call` of the
+    call around, or -1.
+    """
+
+    call: Ints
+    call_end: Ints
+    call_parent: Ints
+    submit: Ints
+    submit_parent: Ints
+
+
+class FrameReader:
+    """Find the frames in windows; remembers what it has learned of this QEMU's build from window to window."""
+
+    def __init__(self) -> None:
+        self._distance: dict[str, int] = {}
+
+    def read(self, window: Window) -> Frames:
+        """Return the frames in a window."""
+        ev = window.events
+        call = window.at(*_DATA_CALLS, "bdrv_flush")
+        call_end = np.full(call.size, NONE, dtype=np.int64)
+        data_end = window.at("bdrv_end")
+        end_key = _low(ev.key[data_end])
+        by_distance: dict[int, list[Ints]] = {}
+        for name in _DATA_CALLS:
+            begin = window.at(name)
+            distance = self._learn(name, ev.aux[begin], end_key)
+            by_distance.setdefault(distance, []).append(begin)
+        for distance, begins in by_distance.items():
+            _fill_ends(window, call, call_end, np.sort(np.concatenate(begins)), data_end, end_key, distance)
+        flush, flush_end = window.at("bdrv_flush"), window.at("bdrv_flush_end")
+        distance = self._learn("bdrv_flush", ev.aux[flush], ev.aux[flush_end])
+        _fill_ends(window, call, call_end, flush, flush_end, ev.aux[flush_end], distance)
+        submit = window.at(*_SUBMITS)
+        parent = _enclosing(window, call, call_end, submit)
+        return Frames(call, call_end, parent[: call.size], submit, parent[call.size :])
+
+    def _learn(self, name: str, begin: npt.NDArray[np.uint32], end: npt.NDArray[np.uint32]) -> int:
+        if name not in self._distance:
+            found = usual_gap(begin, end, _FRAME_LIMIT)
+            if found is None:
+                return 0
+            self._distance[name] = found
+        return self._distance[name]
+
+
+def _low(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:
+    return (keys & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+
+
+def _fill_ends(
+    window: Window,
+    call: Ints,
+    call_end: Ints,
+    begin: Ints,
+    end: Ints,
+    end_at: npt.NDArray[np.uint32],
+    distance: int,
+) -> None:
+    keys = (end_at + np.uint32(distance)).astype(np.uint64)
+    pairs = pair(begin, window.events.aux[begin].astype(np.uint64), end, keys)
+    place = np.searchsorted(call, begin)
+    call_end[place] = np.where(pairs.end >= 0, end[pairs.end], NONE) if end.size else NONE
+
+
+def _enclosing(window: Window, call: Ints, call_end: Ints, submit: Ints) -> Ints:
+    """Return for each call, then for each submit, the position in `call` of the call around it, or -1."""
+    ev = window.events
+    end = np.where(call_end >= 0, call_end, _assumed_end(window, call, call_end))
+    index = np.concatenate([call, submit, end])
+    kind = np.repeat(np.array([1, 0, -1], dtype=np.int8), [call.size, submit.size, call.size])
+    item = np.concatenate([np.arange(call.size + submit.size), np.arange(call.size)])
+    stack = _stacks(ev.aux[np.concatenate([call, submit])])
+    stack = np.concatenate([stack, stack[: call.size]])
+    in_time = np.lexsort((-kind, index))
+    order = in_time[stable_order(stack[in_time])]
+    kind, item, stack = kind[order], item[order], stack[order]
+    level = np.cumsum(kind, dtype=np.int64) - (kind == 1)
+    parent = np.full(call.size + submit.size, NONE, dtype=np.int64)
+    for depth in range(1, int(level.max(initial=0)) + 1):
+        opener = np.where((kind == 1) & (level == depth - 1), np.arange(kind.size), NONE)
+        latest = np.maximum.accumulate(opener)
+        here = np.flatnonzero((level == depth) & (kind >= 0))
+        around = latest[here]
+        same = (around >= 0) & (stack[np.maximum(around, 0)] == stack[here])
+        parent[item[here[same]]] = item[around[same]]
+    return parent
+
+
+def _stacks(pointers: npt.NDArray[np.uint32]) -> Ints:
+    """Number the stacks that the pointers lie in."""
+    codes = codes_of(pointers.astype(np.uint64))
+    values = np.empty(int(codes.max(initial=-1)) + 1, dtype=np.int64)
+    values[codes] = pointers
+    order = np.argsort(values, kind="stable")
+    jumps = np.diff(values[order]) > _STACK_GAP
+    number = np.empty(values.size, dtype=np.int64)
+    number[order] = np.concatenate([[0], np.cumsum(jumps)]) if values.size else []
+    return number[codes]
+
+
+def _assumed_end(window: Window, call: Ints, call_end: Ints) -> Ints:
+    """Give a call without an end one: just before the next call at or above it on its stack, else after the window."""
+    ev = window.events
+    end = np.full(call.size, len(ev), dtype=np.int64)
+    missing = np.flatnonzero(call_end < 0)
+    if not missing.size:
+        return end
+    stack = _stacks(ev.aux[call])
+    pointer = ev.aux[call]
+    for which in missing:
+        rest = slice(int(which) + 1, None)
+        above = np.flatnonzero((stack[rest] == stack[which]) & (pointer[rest] >= pointer[which]))
+        if above.size:
+            end[which] = call[int(which) + 1 + above[0]]
+    return end
