@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vio.losses import Loss, LossKind
-from vio.recorder.generate import BATCH, RARE_UPROBES, STREAMS, WORDS
+from vio.recorder.generate import BATCH, STREAMS, WORDS
 from vio.recorder.mapprint import Printed
 from vio.recorder.rowbuffer import RowBuffer
 from vio.recorder.rows import Rows, rows_of
@@ -97,8 +97,6 @@ class Ingest:
                 sequence = self.book.get(stream, key)
                 sequence.end(final, stop_ns)
                 in_kernel += final * self._records(stream)
-                # a rare uprobe's number that was given twice counts two records
-                in_kernel += sequence.repeated if stream == _RARE else 0
         leftovers, expected = self._last_batches(stop_ns)
         losses = [*self.losses(), *self._unparsable(stop_ns)]
         return Ending(leftovers, losses, in_kernel + expected)
@@ -174,5 +172,5 @@ def _where(stream: int, key: int) -> str:
     if stream == _THREADS:
         return f"thread {key}"
     if stream == _RARE:
-        return f"rare points on cpu {key & (RARE_UPROBES - 1)}"
+        return f"rare points on cpu {key}"
     return f"cpu {key}"

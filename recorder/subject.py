@@ -88,7 +88,7 @@ def _installed(place: Path) -> Subject:
 def _of_file(path: Path) -> Subject:
     binary, why = _read(path)
     if not binary:
-        raise TargetError(f"{printable(why)}", "give the path of a QEMU binary")
+        raise TargetError(printable(why), "give the path of a QEMU binary")
     kind = program_kind(path.resolve().name) or _guessed_kind(binary)
     return Subject(str(path), kind, binary, read_version(path), is_chosen=True)
 
@@ -100,14 +100,16 @@ def _guessed_kind(binary: Binary) -> TargetKind:
 
 def _of_target(target: Target, is_chosen: bool, notes: tuple[str, ...] = ()) -> Subject:
     binary, why = _read(target.exe_link)
+    version = target.version
     if not binary and not target.is_exe_deleted and target.exe.startswith("/"):
         # without root another user's /proc/PID/exe is closed, the file itself is not
         binary, why = _read(Path(target.exe))
+        version = version or read_version(Path(target.exe))
     return Subject(
         path=target.exe,
         kind=target.kind,
         binary=binary,
-        version=target.version or read_version(Path(target.exe)),
+        version=version,
         name=target.name,
         pid=target.pid,
         disks=target.disks,

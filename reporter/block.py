@@ -119,15 +119,17 @@ def _requests_of(window: Window, bio: Ints, device: Ints, offset: Ints, issue: I
     data = np.flatnonzero(~is_flush)
     pairs = pair(bio[data], key[data], issue, _place(window, issue))
     request[data] = pairs.end
+    if not issue.size:
+        return request, np.zeros(bio.size, dtype=np.bool_)
     ambiguous = np.zeros(bio.size, dtype=np.bool_)
     ambiguous[data] = pairs.is_ambiguous
-    _follow_merges(window, bio, device, offset, request)
+    _follow_merges(window, bio, device, offset, request, issue)
     flushes = np.flatnonzero(is_flush)
     request[flushes] = first_after(bio[flushes], key[flushes] | _FLUSH_PLACE, issue, _place(window, issue))
     return request, ambiguous
 
 
-def _follow_merges(window: Window, bio: Ints, device: Ints, offset: Ints, request: Ints) -> None:
+def _follow_merges(window: Window, bio: Ints, device: Ints, offset: Ints, request: Ints, issue: Ints) -> None:
     """Give a merged bio the request of its neighbour in address: the bio that ends where it begins, or begins where it ends."""
     ev = window.events
     merged = np.flatnonzero(request < 0)
@@ -147,15 +149,12 @@ def _follow_merges(window: Window, bio: Ints, device: Ints, offset: Ints, reques
         merged = merged[inherit < 0]
         if not merged.size:
             break
-    _covering(window, bio, device, offset, request)
+    _drop_uncovered(window, bio, offset, request, issue)
 
 
-def _covering(window: Window, bio: Ints, device: Ints, offset: Ints, request: Ints) -> None:
-    """Check what merging gave: the request must be later than the bio and cover its address, else there is none."""
+def _drop_uncovered(window: Window, bio: Ints, offset: Ints, request: Ints, issue: Ints) -> None:
+    """Take back what merging gave where the request is earlier than the bio, or does not cover its address."""
     ev = window.events
-    issue = window.at("rq_issue")
-    del issue, device
-    ok = request >= 0
-    if not ok.any():
-        return
-    del ev, bio, offset
+    at = issue[request]
+    covers = (ev.offset[at] <= offset) & (offset < ev.offset[at] + np.maximum(ev.bytes[at], 1)) & (at > bio)
+    request[(request >= 0) & ~covers & ~((ev.flags[bio] == OP_FLUSH) & (ev.bytes[bio] == 0))] = NONE

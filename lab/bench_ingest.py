@@ -1,0 +1,114 @@
+"""How fast bpftrace's output becomes Parquet: rows per CPU second, from a pipe to closed segments."""
+
+import os
+import resource
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vio.recorder.files import make_directory
+from vio.recorder.generate import BATCH
+from vio.recorder.ingest import Ingest
+from vio.recorder.rows import POINTS, Scaling
+from vio.recorder.writer import SegmentWriter
+
+_LINES = 100_000
+_SEGMENT_ROWS = 2_000_000
+_SLACK_NS = 1_000_000_000
+_READ_BYTES = 1 << 20
+_THREADS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSpeed:
+    """One run: rows that are in Parquet, and what they took. `bytes_per_row` is of the output text, then of Parquet."""
+
+    rows: int
+    cpu_s: float
+    wall_s: float
+    bytes_per_row: tuple[float, float]
+
+    @property
+    def rows_per_cpu_s(self) -> float:
+        """The figure that is asked for: at least 3 million."""
+        return self.rows / self.cpu_s
+
+
+def measure_ingest(lines: int = _LINES, repeats: int = 8) -> IngestSpeed:
+    """Feed `lines` made-up lines `repeats` times through a pipe into a recording."""
+    with tempfile.TemporaryDirectory(prefix="vio-bench-") as folder:
+        text = Path(folder) / "lines"
+        size = sum(_write_lines(text, lines, repeats))
+        speed = _run(text, Path(folder) / "recording", size, lines * repeats * BATCH)
+    return speed
+
+
+def _run(text: Path, directory: Path, size: int, expected: int) -> IngestSpeed:
+    make_directory(directory, force=False)
+    with subprocess.Popen(["cat", str(text)], stdout=subprocess.PIPE) as cat:
+        assert cat.stdout is not None
+        before, began_s = _cpu_s(), time.monotonic()
+        rows = _ingest(cat.stdout.fileno(), directory)
+        cpu_s, wall_s = _cpu_s() - before, time.monotonic() - began_s
+    assert rows == expected, f"{expected} rows went in, {rows} came out"
+    stored = sum(file.stat().st_size for file in (directory / "events").iterdir())
+    return IngestSpeed(rows, cpu_s, wall_s, (size / rows, stored / rows))
+
+
+def _ingest(pipe: int, directory: Path) -> int:
+    ingest = Ingest()
+    writer = SegmentWriter(directory, Scaling(np.zeros(POINTS, np.int64), np.zeros(POINTS, np.int64)))
+    while piece := os.read(pipe, _READ_BYTES):
+        ingest.feed(piece)
+        if len(ingest.rows) >= _SEGMENT_ROWS:
+            writer.put(ingest.rows.cut(ingest.rows.newest_ns() - _SLACK_NS // 10))
+    ingest.parse()
+    writer.put(ingest.rows.cut(ingest.rows.newest_ns()))
+    writer.flush()
+    writer.close()
+    return writer.rows
+
+
+def _cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _write_lines(path: Path, lines: int, repeats: int) -> Iterator[int]:
+    """Write lines as a busy VM gives them: numbers of the sizes, and with the repetitions, of a real recording."""
+    random = np.random.default_rng(1)
+    kinds = random.integers(1, 30, (lines, BATCH), dtype=np.uint64)
+    stacks = random.integers(0x2000_0000, 0xFFFF_0000, (lines, BATCH), dtype=np.uint64)
+    header = (stacks << np.uint64(32)) | (kinds % np.uint64(3) << np.uint64(8)) | kinds
+    offset = random.integers(0, 1 << 18, (lines, BATCH), dtype=np.uint64) * np.uint64(4096)
+    key = np.uint64(0x7F58_4B7B_9000) + random.integers(0, 64, (lines, BATCH), dtype=np.uint64) * np.uint64(64)
+    extent = np.full((lines, BATCH), (7 << 52) | 4096, np.uint64)
+    with path.open("wb") as file:
+        for repeat in range(repeats):
+            line = np.arange(repeat * lines, (repeat + 1) * lines, dtype=np.uint64)
+            time_ns = np.uint64(2_518_104_459_676) + (line[:, None] * np.uint64(BATCH) + np.arange(BATCH, dtype=np.uint64)) * np.uint64(1700)
+            records = np.stack([time_ns, header, extent, offset, key], axis=2).reshape(lines, -1)
+            head = np.stack([np.ones(lines, np.uint64), line % np.uint64(_THREADS), line // np.uint64(_THREADS) + np.uint64(1)], axis=1)
+            table = np.concatenate([head, records], axis=1)
+            data = "".join(",".join(map(str, row)) + "\n" for row in table.tolist()).encode()
+            file.write(data)
+            yield len(data)
+
+
+def main() -> None:
+    """Print one measurement."""
+    speed = measure_ingest()
+    print(
+        f"ingest: {speed.rows:,} rows, {speed.rows_per_cpu_s / 1e6:.2f} M rows per CPU second, "
+        f"{speed.rows / speed.wall_s / 1e6:.2f} M rows per second, "
+        f"{speed.bytes_per_row[0]:.0f} bytes of text and {speed.bytes_per_row[1]:.1f} bytes of Parquet a row"
+    )
+
+
+if __name__ == "__main__":
+    main()

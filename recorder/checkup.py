@@ -1,0 +1,43 @@
+"""Look at this host for `vio doctor`: read it, try it, choose a QEMU, diagnose."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vio.recorder.doctor import Diagnosis, diagnose, uprobe_symbols
+from vio.recorder.host import HostFeatures, Trial, read_host, try_bpf, try_fentry
+from vio.recorder.lacks import missing
+from vio.recorder.probe import load_probes
+from vio.recorder.subject import find_subject
+
+PROBES = Path(__file__).parent.parent / "probes"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckupOptions:
+    """Which QEMU to examine; with nothing named, one that runs, else one that is installed."""
+
+    vm: str | None = None
+    pid: int | None = None
+    binary: Path | None = None
+
+
+def check_up(options: CheckupOptions) -> Diagnosis:
+    """Examine this host and one QEMU; takes a second or two, as bpftrace is run.
+
+    Raises:
+        TargetError: the QEMU that was named is not there.
+        UsageError: more than one was named.
+    """
+    points = load_probes(PROBES)
+    subject = find_subject(options.vm, options.pid, options.binary, uprobe_symbols(points))
+    host = read_host()
+    bpf, fentry = _trials(host)
+    return diagnose(host, points, subject, bpf, fentry)
+
+
+def _trials(host: HostFeatures) -> tuple[Trial | None, Trial | None]:
+    """Run small programs where nothing forbids it; what is bound to fail would only repeat what is known."""
+    if not host.bpftrace or any(lack.is_fatal for lack in missing(host)):
+        return None, None
+    bpf = try_bpf(host.bpftrace)
+    return bpf, try_fentry(host.bpftrace) if bpf.is_ok and host.has_btf else None

@@ -1,0 +1,217 @@
+"""Join the layers, window by window: events in order of time go in, a table of IOs comes out.
+
+An IO that has ended within a window is finished there; what belongs to one that has not, and every begin that still waits
+for its end, is carried into the next window. So memory follows the number of IOs in flight, not the recording's length.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vio.layer import Op
+from vio.reporter.account import Times, account
+from vio.reporter.block import Blocks, read_blocks
+from vio.reporter.carriers import CarrierReader, Carriers, SystemCalls
+from vio.reporter.events import Events, Window
+from vio.reporter.frames import FrameReader, Frames
+from vio.reporter.match import NONE, Bools, Ints
+from vio.reporter.paths import HostLinks, Scope, Spans, host_spans, root_calls
+from vio.reporter.requests import Requests, RootLinker, accounted_type, read_requests
+
+_ZERO_WRITE = 2  # BDRV_REQ_ZERO_WRITE
+_OP = {op: number for number, op in enumerate(Op)}
+_CARRY_NS = 60_000_000_000  # a begin without an end is given up after this long, unless an IO in flight needs it
+
+
+@dataclass(frozen=True, slots=True)
+class Ios:
+    """IOs of a window, in order of begin: event indices (-1: none), operations and addresses.
+
+    `begin` and `end` bound the IO. `head` is the position of the IO that carries a merged one, else its own.
+    """
+
+    begin: Ints
+    end: Ints
+    head: Ints
+    enter: Ints
+    root: Ints
+    push: Ints
+    notify: Ints
+    op: Ints
+    offset: Ints
+    bytes: Ints
+    space: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What one window gave: its IOs, their spans (owner: position in `ios`), links, times."""
+
+    window: Window
+    ios: Ios
+    spans: Spans
+    times: Times
+    frames: Frames
+    carriers: Carriers
+    blocks: Blocks
+    links: HostLinks
+    call_io: Ints
+    submit_io: Ints
+    is_done: Bools
+
+
+@dataclass(slots=True)
+class Joiner:
+    """Joins windows in order; keeps between them what is unfinished and what it has learned of the QEMU."""
+
+    points: dict[str, int]
+    scope: Scope
+    _frames: FrameReader = field(default_factory=FrameReader)
+    _roots: RootLinker = field(default_factory=RootLinker)
+    _carriers: CarrierReader | None = None
+    _carried: Events = field(default_factory=Events.empty)
+
+    def add(self, events: Events, is_last: bool = False) -> Joined:
+        """Join one more window of events, which must not be earlier than the last one's."""
+        if self._carriers is None:
+            self._carriers = CarrierReader(self.scope.image_files)
+        window = Window(self._carried.joined(events) if len(self._carried) else events, self.points)
+        frames = self._frames.read(window)
+        carriers, calls = self._carriers.read(window, frames)
+        blocks = read_blocks(window)
+        ios, call_io = self._ios(window, frames)
+        submit_io = np.where(frames.submit_parent >= 0, call_io[frames.submit_parent], NONE) if call_io.size else (
+            np.full(frames.submit.size, NONE)
+        )
+        by_submit, links = host_spans(window, frames, carriers, calls, blocks, self.scope)
+        spans = _all_spans(frames, ios, by_submit, submit_io)
+        is_done = ios.end >= 0 if not is_last else np.ones(ios.begin.size, dtype=np.bool_)
+        self._carried = (
+            Events.empty()
+            if is_last
+            else window.events.take(_unfinished(window, ios, spans, frames, carriers, calls, blocks, call_io, is_done))
+        )
+        times = account(window.events.ts_ns, ios.begin, ios.end, spans)
+        return Joined(window, ios, spans, times, frames, carriers, blocks, links, call_io, submit_io, is_done)
+
+    def _ios(self, window: Window, frames: Frames) -> tuple[Ios, Ints]:
+        """Return the IOs of the window, and for each block-layer call the IO it works for, or -1."""
+        top, serves = root_calls(window, frames)
+        is_root = (frames.call_parent < 0) & (serves == np.arange(frames.call.size))
+        if "accept" in self.points:
+            requests = read_requests(window)
+            owner, _ = self._roots.link(window, requests, frames, is_root)
+            ios = _guest_ios(window, frames, requests, owner)
+        else:
+            owner = np.full(frames.call.size, NONE, dtype=np.int64)
+            roots = np.flatnonzero(is_root)
+            owner[roots] = np.arange(roots.size)
+            ios = _root_ios(window, frames, roots)
+        return ios, owner[serves[top]] if owner.size else owner
+
+
+def _guest_ios(window: Window, frames: Frames, requests: Requests, owner: Ints) -> Ios:
+    ev = window.events
+    root = np.full(requests.begin.size, NONE, dtype=np.int64)
+    owned = np.flatnonzero(owner >= 0)
+    root[owner[owned]] = owned
+    call = np.where(root >= 0, frames.call[root], NONE) if frames.call.size else root
+    end = np.where(requests.notify >= 0, requests.notify, requests.push)
+    kind = accounted_type(window, requests)
+    op = np.array([_OP[Op.DISCARD], _OP[Op.READ], _OP[Op.WRITE], _OP[Op.FLUSH], _OP[Op.DISCARD], _OP[Op.OTHER]])[
+        np.minimum(kind, 5)
+    ]
+    is_write = np.isin(call, window.at("bdrv_write"))
+    op = np.where(is_write & ((ev.flags[call] & _ZERO_WRITE) != 0), _OP[Op.WRITE_ZEROES], op)
+    # QEMU accounts no address for a discard, and none that counts for write zeroes: the block layer's call has it.
+    is_discard = np.isin(call, window.at("bdrv_discard"))
+    by_call = (call >= 0) & (is_discard | (op == _OP[Op.WRITE_ZEROES]))
+    call_bytes = np.where(is_discard, ev.key[call].astype(np.int64), ev.bytes[call])
+    no_extent = (op == _OP[Op.FLUSH]) | ((op == _OP[Op.DISCARD]) & ~by_call)
+    offset = np.where(by_call, ev.offset[call], np.where(no_extent, 0, ev.offset[requests.begin]))
+    length = np.where(by_call, call_bytes, np.where(no_extent, 0, ev.bytes[requests.begin]))
+    space = np.where(call >= 0, ev.space[call].astype(np.int64), NONE)
+    return Ios(
+        requests.begin, end, requests.head, requests.enter, root, requests.push, requests.notify, op, offset, length, space
+    )
+
+
+def _root_ios(window: Window, frames: Frames, roots: Ints) -> Ios:
+    """Without a guest the block layer's root calls are the IOs."""
+    ev = window.events
+    call = frames.call[roots]
+    none = np.full(roots.size, NONE, dtype=np.int64)
+    op = np.full(roots.size, _OP[Op.FLUSH])
+    for name, value in (("bdrv_read", Op.READ), ("bdrv_write", Op.WRITE), ("bdrv_discard", Op.DISCARD)):
+        op[np.isin(call, window.at(name), assume_unique=True)] = _OP[value]
+    op[(op == _OP[Op.WRITE]) & ((ev.flags[call] & _ZERO_WRITE) != 0)] = _OP[Op.WRITE_ZEROES]
+    length = np.where(op == _OP[Op.DISCARD], ev.key[call].astype(np.int64), ev.bytes[call])
+    space = ev.space[call].astype(np.int64)
+    return Ios(
+        call, frames.call_end[roots], np.arange(roots.size), call, roots, none, none, op, ev.offset[call], length, space
+    )
+
+
+def _all_spans(frames: Frames, ios: Ios, by_submit: Spans, submit_io: Ints) -> Spans:
+    """Give the host's spans to the IOs, and those of a merged request to every IO in it."""
+    position = np.arange(ios.begin.size)
+    is_guest = ios.push.size > 0 and bool((ios.enter != ios.begin).any() or (ios.push >= 0).any())
+    owned = np.flatnonzero(submit_io >= 0)
+    root_end = np.where(ios.root >= 0, frames.call_end[ios.root], NONE) if frames.call.size else ios.root
+    root_begin = np.where(ios.enter >= 0, ios.enter, _at(frames.call, ios.root))
+    block = Spans.of(1, position, np.where(ios.head == position, root_begin, NONE), root_end)
+    below = Spans.joined([block, by_submit.given_to(owned, submit_io[owned])])
+    follower = np.flatnonzero(ios.head != position)
+    parts = [below, below.given_to(ios.head[follower], follower)]
+    if is_guest:
+        parts.insert(0, Spans.of(0, position, ios.begin, ios.end))
+    return Spans.joined(parts)
+
+
+def _at(events: Ints, position: Ints) -> Ints:
+    return np.where(position >= 0, events[position], NONE) if events.size else np.full(position.size, NONE)
+
+
+def _unfinished(
+    window: Window,
+    ios: Ios,
+    spans: Spans,
+    frames: Frames,
+    carriers: Carriers,
+    calls: SystemCalls,
+    blocks: Blocks,
+    call_io: Ints,
+    is_done: Bools,
+) -> Ints:
+    """Return the events that the next window still needs."""
+    count = len(window.events)
+    keep = np.zeros(count + 1, dtype=np.bool_)  # the last place takes the -1s
+    _keep_open(window, keep, frames, carriers, calls, blocks)
+    young = window.events.ts_ns >= window.events.ts_ns[-1] - _CARRY_NS if count else np.zeros(0, dtype=np.bool_)
+    keep[:-1] &= young
+    waiting = np.flatnonzero(~is_done)
+    for column in (ios.begin, ios.enter, ios.push):
+        keep[column[waiting]] = True
+    is_waiting = np.zeros(is_done.size + 1, dtype=np.bool_)
+    is_waiting[waiting] = True
+    mine = is_waiting[spans.owner]
+    keep[spans.begin[mine]] = True
+    keep[spans.end[mine]] = True
+    calls_of = is_waiting[call_io]
+    keep[frames.call[calls_of]] = True
+    keep[frames.call_end[calls_of]] = True
+    return np.flatnonzero(keep[:-1])
+
+
+def _keep_open(
+    window: Window, keep: Bools, frames: Frames, carriers: Carriers, calls: SystemCalls, blocks: Blocks
+) -> None:
+    keep[frames.call[frames.call_end < 0]] = True
+    keep[carriers.work[carriers.work_end < 0]] = True
+    keep[calls.begin[calls.end < 0]] = True
+    keep[blocks.issue[blocks.complete < 0]] = True
+    waits = blocks.request < 0
+    keep[blocks.bio[waits]] = True
+    keep[window.at("rq_insert")[-4096:]] = True
+    open_uring = np.setdiff1d(window.at("uring_submit"), carriers.carrier[carriers.carrier_end >= 0])
+    keep[open_uring] = True

@@ -1,0 +1,238 @@
+"""Put the layers of one window together: from each IO down to the devices, as spans that point at their events."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vio.layer import Stage
+from vio.reporter.block import Blocks, place_key
+from vio.reporter.carriers import Carriers, SystemCalls
+from vio.reporter.events import Window
+from vio.reporter.frames import Frames
+from vio.reporter.match import NONE, Bools, Ints, codes_of, first_after, latest_before, pair, stable_order
+
+STAGES = tuple(Stage)
+_DEVICE, _BLOCK, _AIO, _VFS, _FS, _BIO, _RQ, _LOOP_FS, _LOOP_BIO, _LOOP_RQ = range(len(STAGES))
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A loop device: its number, and the place in its backing file (device, inode) where it begins."""
+
+    device: int
+    file: tuple[int, int]
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the recording says of the host: which files are images, which of them bypass the page cache, the loops."""
+
+    image_files: frozenset[tuple[int, int]] = frozenset()
+    direct_files: frozenset[tuple[int, int]] = frozenset()
+    loops: tuple[Loop, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Work of one stage on one owner (an IO, a submit or a request): event indices, `end` -1 while it lasts."""
+
+    owner: Ints
+    stage: Ints
+    begin: Ints
+    end: Ints
+
+    @classmethod
+    def of(cls, stage: int, owner: Ints, begin: Ints, end: Ints) -> "Spans":
+        """Return spans of one stage, without those that have no owner or no begin."""
+        has = (owner >= 0) & (begin >= 0)
+        return cls(owner[has], np.full(int(has.sum()), stage), begin[has], end[has])
+
+    @classmethod
+    def joined(cls, parts: list["Spans"]) -> "Spans":
+        """Return all spans of several."""
+        return cls(
+            np.concatenate([p.owner for p in parts]),
+            np.concatenate([p.stage for p in parts]),
+            np.concatenate([p.begin for p in parts]),
+            np.concatenate([p.end for p in parts]),
+        )
+
+    def given_to(self, old_owner: Ints, new_owner: Ints) -> "Spans":
+        """Give each span of `old_owner[i]` to `new_owner[i]` too; a span may have many new owners, or none."""
+        order = np.argsort(self.owner, kind="stable")
+        owner = self.owner[order]
+        first = np.searchsorted(owner, old_owner, side="left")
+        count = np.searchsorted(owner, old_owner, side="right") - first
+        which = order[_ranges(first, count)]
+        return Spans(np.repeat(new_owner, count), self.stage[which], self.begin[which], self.end[which])
+
+
+def _ranges(first: Ints, count: Ints) -> Ints:
+    """Concatenate the ranges first[i] .. first[i] + count[i]."""
+    total = int(count.sum())
+    skip = np.repeat(first - np.concatenate([[0], np.cumsum(count)[:-1]]), count) if count.size else count
+    return np.arange(total) + skip
+
+
+def root_calls(window: Window, frames: Frames) -> tuple[Ints, Ints]:
+    """Return for each call its root call (position), and for the tasks that qcow2 runs beside it the call they serve.
+
+    A request over several clusters is cut into tasks with coroutines of their own; they keep its QEMUIOVector.
+    """
+    top = np.where(frames.call_parent < 0, np.arange(frames.call.size), frames.call_parent)
+    while top.size:
+        above = top[top]
+        if np.array_equal(above, top):
+            break
+        top = above
+    roots = np.flatnonzero(frames.call_parent < 0)
+    key = window.events.key[frames.call[roots]]
+    is_discard = np.isin(frames.call[roots], window.at("bdrv_discard"), assume_unique=True)
+    roots, key = roots[(key != 0) & ~is_discard], key[(key != 0) & ~is_discard]
+    serves = np.arange(frames.call.size)
+    if roots.size:
+        order = stable_order(codes_of(key))
+        serves[roots[order]] = _served(frames, roots[order], key[order])
+    return top, serves
+
+
+def _served(frames: Frames, roots: Ints, key: np.ndarray) -> Ints:  # type: ignore[type-arg]
+    """Among calls ordered by qiov and time: the first of each stretch in which they overlap."""
+    far = np.iinfo(np.int64).max
+    end = np.where(frames.call_end[roots] >= 0, frames.call_end[roots], far)
+    begins_group = np.append(True, key[1:] != key[:-1])
+    group = np.cumsum(begins_group)
+    # The running maximum of the ends within each group: later groups are lifted above the earlier ones.
+    order = np.argsort(end, kind="stable")
+    rank = np.empty(end.size, dtype=np.int64)
+    rank[order] = np.arange(end.size)
+    lift = group * (end.size + 1)
+    highest = np.maximum.accumulate(rank + lift) - lift
+    open_until = np.append(NONE, end[order][highest][:-1])
+    is_task = ~begins_group & (open_until > frames.call[roots])
+    first = np.maximum.accumulate(np.where(is_task, NONE, np.arange(roots.size)))
+    return roots[first]
+
+
+def host_spans(
+    window: Window, frames: Frames, carriers: Carriers, calls: SystemCalls, blocks: Blocks, scope: Scope
+) -> tuple[Spans, "HostLinks"]:
+    """Return the spans of the host's layers, owned by submits, and the links they came from."""
+    bio_work, bio_submit = _bio_parents(window, carriers, calls, frames, blocks)
+    work_request = _work_below_loops(window, carriers, blocks, scope)
+    upper = _request_of_bios(bio_work, work_request)
+    position = np.arange(frames.submit.size)
+    ends = np.where(frames.submit_parent >= 0, frames.call_end[frames.submit_parent], NONE) if frames.call.size else position
+    issue, complete = _at(blocks.issue, blocks.request), _at(blocks.complete, blocks.request)
+    lower = Spans.joined(
+        [
+            Spans.of(_LOOP_FS, work_request, carriers.work, carriers.work_end),
+            Spans.of(_LOOP_BIO, upper, blocks.bio, complete),
+            Spans.of(_LOOP_RQ, upper, issue, complete),
+        ]
+    )
+    lower = _lift(lower, upper, blocks.request)
+    has_request = (bio_submit >= 0) & (blocks.request >= 0)
+    spans = Spans.joined(
+        [
+            Spans.of(_AIO, position, frames.submit, ends),
+            Spans.of(_VFS, position, carriers.carrier, carriers.carrier_end),
+            Spans.of(_FS, carriers.work_submit, carriers.work, _work_ends(carriers)),
+            Spans.of(_BIO, bio_submit, blocks.bio, complete),
+            Spans.of(_RQ, bio_submit, issue, complete),
+            lower.given_to(blocks.request[has_request], bio_submit[has_request]),
+        ]
+    )
+    return spans, HostLinks(bio_submit, upper, work_request)
+
+
+@dataclass(frozen=True, slots=True)
+class HostLinks:
+    """The submit of each bio; the loop request above each bio; the loop request above each piece of file-system work."""
+
+    bio_submit: Ints
+    bio_upper: Ints
+    work_request: Ints
+
+
+def _at(events: Ints, position: Ints) -> Ints:
+    return np.where(position >= 0, events[position], NONE) if events.size else np.full(position.size, NONE)
+
+
+def _work_ends(carriers: Carriers) -> Ints:
+    """Where the file system says no end (xfs fsync), the end of the system call around it is the end."""
+    if not carriers.carrier_end.size:
+        return carriers.work_end
+    around = np.where(carriers.work_submit >= 0, carriers.carrier_end[carriers.work_submit], NONE)
+    return np.where(carriers.work_end >= 0, carriers.work_end, np.where(around > carriers.work, around, NONE))
+
+
+def _bio_parents(
+    window: Window, carriers: Carriers, calls: SystemCalls, frames: Frames, blocks: Blocks
+) -> tuple[Ints, Ints]:
+    """Return the file-system work (position) and the submit of each bio: what its thread is in when it queues the bio."""
+    ev = window.events
+    uring = window.at("uring_submit")
+    around = np.concatenate([carriers.work, calls.begin, uring])
+    until = np.concatenate([carriers.work_end, calls.end, np.full(uring.size, NONE)])
+    order = np.argsort(around, kind="stable")
+    found = latest_before(
+        blocks.bio,
+        ev.tid[blocks.bio].astype(np.uint64),
+        around[order],
+        ev.tid[around[order]].astype(np.uint64),
+    )
+    which = np.where(found >= 0, order[found], NONE) if order.size else found
+    inside = (which >= 0) & ((until[which] < 0) | (until[which] > blocks.bio)) if order.size else which >= 0
+    which = np.where(inside, which, NONE)
+    work = np.where(which < carriers.work.size, which, NONE)
+    submit_of = np.full(len(ev), NONE, dtype=np.int64)
+    has = np.flatnonzero(carriers.carrier >= 0)
+    submit_of[carriers.carrier[has]] = has
+    by_call = np.where((which >= carriers.work.size), submit_of[around[which]], NONE) if order.size else which
+    by_work = np.where(work >= 0, carriers.work_submit[work], NONE) if carriers.work.size else work
+    return work, np.where(by_work >= 0, by_work, by_call)
+
+
+def _work_below_loops(window: Window, carriers: Carriers, blocks: Blocks, scope: Scope) -> Ints:
+    """Return the request of a loop device that each piece of work on its backing file does, by address and order."""
+    ev = window.events
+    request = np.full(carriers.work.size, NONE, dtype=np.int64)
+    is_direct = np.isin(carriers.work, window.at("dio"), assume_unique=True)
+    for loop in scope.loops:
+        on_loop = np.flatnonzero(ev.space[blocks.issue] == loop.device)
+        issue = blocks.issue[on_loop]
+        is_flush = (ev.flags[issue] == 3) & (ev.bytes[issue] == 0)
+        below = (ev.space[carriers.work] == loop.file[0]) & (ev.key[carriers.work] == loop.file[1])
+        data, work = on_loop[~is_flush], np.flatnonzero(below & is_direct)
+        at, begin = blocks.issue[data], carriers.work[work]
+        zero = np.zeros(at.size, dtype=np.int64)
+        pairs = pair(
+            at, place_key(zero, ev.offset[at] + loop.offset), begin, place_key(np.zeros_like(begin), ev.offset[begin])
+        )
+        found = pairs.end >= 0
+        request[work[pairs.end[found]]] = data[found]
+        flushes, syncs = on_loop[is_flush], np.flatnonzero(below & ~is_direct)
+        at, begin = blocks.issue[flushes], carriers.work[syncs]
+        after = first_after(at, np.zeros(at.size, dtype=np.uint64), begin, np.zeros(begin.size, dtype=np.uint64))
+        found = after >= 0
+        request[syncs[after[found]]] = flushes[found]
+    return request
+
+
+def _request_of_bios(bio_work: Ints, work_request: Ints) -> Ints:
+    return np.where(bio_work >= 0, work_request[bio_work], NONE) if work_request.size else np.full(bio_work.size, NONE)
+
+
+def _lift(lower: Spans, upper: Ints, request: Ints) -> Spans:
+    """Give the spans below a loop on a loop to the topmost loop's request as well."""
+    parts = [lower]
+    has = (upper >= 0) & (request >= 0)
+    child, parent = request[has], upper[has]
+    for _ in range(4):
+        lower = lower.given_to(child, parent)
+        if not lower.owner.size:
+            break
+        parts.append(lower)
+    return Spans.joined(parts)

@@ -1,0 +1,51 @@
+"""Read the quantities that a user types: durations and stretches of time."""
+
+import math
+import re
+
+from vio.errors import UsageError
+
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?P<unit>ms|s|m|h|)")
+_SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_duration_s(text: str) -> float:
+    """Read `10`, `10s`, `1.5m`, `500ms` or `2h` as seconds.
+
+    Raises:
+        UsageError: it is no duration, or not above zero.
+    """
+    duration_s = _seconds(text)
+    if duration_s <= 0:
+        raise UsageError(f"a duration of {text} is not above zero", "write it as 10s or 2m")
+    return duration_s
+
+
+def parse_stretch_ns(text: str) -> tuple[int, int | None]:
+    """Read `A:B`, two times from the beginning of the recording; without A from the beginning, without B to the end.
+
+    Raises:
+        UsageError: it is no stretch of time, or ends before it begins.
+    """
+    begin, colon, end = text.partition(":")
+    if not colon:
+        raise UsageError(f"{text!r} is no stretch of time", "write it as A:B, such as 1.5s:3s, 10: or :2m")
+    begin_ns = _nanoseconds(begin) if begin.strip() else 0
+    end_ns = _nanoseconds(end) if end.strip() else None
+    if end_ns is not None and end_ns <= begin_ns:
+        raise UsageError(f"the stretch {text} ends before it begins", "write the earlier time first")
+    return begin_ns, end_ns
+
+
+def _nanoseconds(text: str) -> int:
+    return round(_seconds(text) * 1_000_000_000)
+
+
+def _seconds(text: str) -> float:
+    match = _DURATION.fullmatch(text.strip())
+    if not match:
+        raise UsageError(f"{text!r} is no duration", "write it as 10s, 500ms, 2m or 1h")
+    seconds = float(match["number"]) * _SECONDS[match["unit"]]
+    if not math.isfinite(seconds) or seconds > 1e9:
+        raise UsageError(f"a duration of {text[:20]} is too long", "write it as 10s, 500ms, 2m or 1h")
+    return seconds

@@ -1,0 +1,243 @@
+"""Read a recording: a directory with manifest.json, events in closed segments, losses, maps, the program, the log.
+
+    manifest.json             what was recorded, how, and what was lost (vio.manifest)
+    events/segment-NNNNN.parquet   events, sorted by time; segments follow each other without overlap
+    events/late-NNNNN.parquet      events that came after the segment of their time had been closed, sorted
+    losses.parquet            what was lost, and when
+    maps.parquet              addresses of one layer -> addresses of the next (vio.mappers.store)
+    pending.parquet           what stood in the kernel's batches lately; counts only without an orderly end
+    program.bt, log.txt       the bpftrace program, and what bpftrace said
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vio.errors import RecordingError
+from vio.jsondata import from_data
+from vio.losses import Loss, LossKind, losses_of
+from vio.manifest import Manifest, State
+from vio.schema import EVENTS, MAJOR, MINOR, arrow_schema
+
+MANIFEST = "manifest.json"
+EVENTS_DIRECTORY = "events"
+LOSSES_FILE = "losses.parquet"
+MAPS_FILE = "maps.parquet"
+PENDING_FILE = "pending.parquet"
+PROGRAM_FILE = "program.bt"
+LOG_FILE = "log.txt"
+EVENT_SCHEMA = arrow_schema(EVENTS)
+_COLUMNS = [column.name for column in EVENTS]
+_DAMAGED = (OSError, pa.ArrowException, ValueError, KeyError)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One file of events, its rows sorted by time."""
+
+    path: Path
+    rows: int
+    first_ns: int
+    last_ns: int
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read the events, or some columns of them.
+
+        Raises:
+            RecordingError: the file is damaged.
+        """
+        return _read_table(self.path, columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording that was opened; `damage` are the losses that opening found."""
+
+    path: Path
+    manifest: Manifest
+    damage: tuple[Loss, ...]
+    _segments: tuple[Segment, ...]
+    _late: tuple[Segment, ...]
+
+    @classmethod
+    def open(cls, path: Path) -> "Recording":
+        """Open a recording; a damaged segment is left out and counted as a loss.
+
+        Raises:
+            RecordingError: there is none, its manifest cannot be believed, or it is of a newer version.
+        """
+        manifest = read_manifest(path)
+        damage: list[Loss] = []
+        segments = _find(path, "segment", manifest, damage)
+        late = _find(path, "late", manifest, damage)
+        return cls(path, manifest, tuple(damage), tuple(segments), tuple(late))
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it was closed in order, complete or not."""
+        return self.manifest.state is not State.RUNNING
+
+    @property
+    def rows(self) -> int:
+        """How many events the readable segments hold, those that came late included, the pending ones not."""
+        return sum(segment.rows for segment in (*self._segments, *self._late))
+
+    def segments(self) -> tuple[Segment, ...]:
+        """Return the segments in the order of time; they do not overlap, but events that came late are not in them."""
+        return self._segments
+
+    def late_segments(self) -> tuple[Segment, ...]:
+        """Return the files of events that came after the segment of their time had been closed."""
+        return self._late
+
+    def tables(self, columns: Sequence[str] = tuple(_COLUMNS)) -> Iterator[pa.Table]:
+        """Yield all events in the order of time, one table for each segment, the late and pending ones in their places.
+
+        Memory: one segment, and all late events.
+        """
+        wanted = list(dict.fromkeys(["ts_ns", *columns]))
+        rest = self._scattered(wanted)
+        times = rest["ts_ns"].to_numpy()
+        at = 0
+        for segment in self._segments:
+            upto = int(np.searchsorted(times, segment.last_ns, side="right"))
+            yield _merge(segment.read(wanted), rest.slice(at, upto - at)).select(list(columns))
+            at = upto
+        if at < rest.num_rows:
+            yield rest.slice(at).select(list(columns))
+
+    def read_losses(self) -> list[Loss]:
+        """Return all losses: those that the recorder knew, and the files that cannot be read.
+
+        Raises:
+            RecordingError: losses.parquet is damaged, or lacking in a recording that was closed.
+        """
+        path = self.path / LOSSES_FILE
+        if not path.exists() and not self.is_ended:
+            return list(self.damage)
+        return [*losses_of(_read_table(path, None)), *self.damage]
+
+    def read_maps(self) -> pa.Table | None:
+        """Return the stored maps as a table for vio.mappers.store.from_table; None if there are none."""
+        path = self.path / MAPS_FILE
+        return _read_table(path, None) if path.exists() else None
+
+    def read_pending(self) -> pa.Table:
+        """Return the events that stood in the kernel's batches when the recorder was killed, sorted by time."""
+        path = self.path / PENDING_FILE
+        if self.is_ended or not path.exists():
+            return EVENT_SCHEMA.empty_table()
+        return self._without_stored(_read_table(path, _COLUMNS)).sort_by("ts_ns")
+
+    def _scattered(self, columns: list[str]) -> pa.Table:
+        parts = [segment.read(columns) for segment in self._late]
+        parts.append(self.read_pending().select(columns))
+        return pa.concat_tables(parts).sort_by("ts_ns")
+
+    def _without_stored(self, pending: pa.Table) -> pa.Table:
+        """Drop what was stored after the batches had last been looked at."""
+        if pending.num_rows == 0:
+            return pending
+        oldest = int(pending["ts_ns"].to_numpy().min())
+        stored: set[tuple[int, ...]] = set()
+        for segment in (*self._segments, *self._late):
+            if segment.last_ns >= oldest:
+                table = segment.read(["ts_ns", "point", "tid"])
+                near = np.isin(table["ts_ns"].to_numpy(), pending["ts_ns"].to_numpy())
+                stored.update(_identities(table.filter(pa.array(near))))
+        fresh = [identity not in stored for identity in _identities(pending)]
+        return pending.filter(pa.array(fresh, pa.bool_()))
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check manifest.json of a recording.
+
+    Raises:
+        RecordingError: there is none, it cannot be believed, or it is of a newer version.
+    """
+    file = path / MANIFEST
+    if not path.exists():
+        raise RecordingError(f"there is no recording {path}", "make one with `vio record`")
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecordingError(f"{path} is not a recording: it has no {MANIFEST}", "give the directory that `vio record` made") from None
+    except NotADirectoryError:
+        raise RecordingError(f"{path} is not a recording: it is no directory", "give the directory that `vio record` made") from None
+    except OSError as error:
+        raise RecordingError(f"{file} cannot be read: {error.strerror}", "check its permissions") from None
+    except ValueError as error:
+        raise RecordingError(f"{file} is damaged: {error}", "restore it from a copy; the events beside it are whole") from None
+    _check_version(file, data)
+    return from_data(Manifest, data, str(file))
+
+
+def _check_version(file: Path, data: object) -> None:
+    version = data.get("schema") if isinstance(data, dict) else None
+    major = version.get("major") if isinstance(version, dict) else None
+    if not isinstance(major, int) or not isinstance(version, dict):
+        raise RecordingError(f"{file} is damaged: it names no schema version", "is this a recording of vio?")
+    if major != MAJOR:
+        todo = "upgrade vio" if major > MAJOR else "use the vio that made it"
+        raise RecordingError(
+            f"{file} is a recording of schema {major}.{version.get('minor', '?')}, this vio reads {MAJOR}.0 to {MAJOR}.{MINOR}",
+            todo,
+        )
+
+
+def _find(path: Path, sort: str, manifest: Manifest, damage: list[Loss]) -> list[Segment]:
+    """List the readable files of one sort; what is damaged or gone becomes a loss."""
+    known = {one.file: one for one in manifest.segments if one.file.startswith(f"{EVENTS_DIRECTORY}/{sort}-")}
+    present = {f"{EVENTS_DIRECTORY}/{file.name}": file for file in (path / EVENTS_DIRECTORY).glob(f"{sort}-*.parquet")}
+    found: list[Segment] = []
+    for name in sorted(known.keys() | present.keys()):
+        try:
+            found.append(_open_segment(path / name))
+        except _DAMAGED:
+            promised = known.get(name)
+            before = found[-1].last_ns if found else manifest.clock.start.boottime_ns
+            damage.append(
+                Loss(LossKind.SEGMENT, name, promised.rows, promised.first_ns, promised.last_ns)
+                if promised
+                else Loss(LossKind.SEGMENT, name, -1, before, _end_ns(manifest, before))
+            )
+    return found
+
+
+def _end_ns(manifest: Manifest, before_ns: int) -> int:
+    return manifest.clock.stop.boottime_ns if manifest.clock.stop else before_ns
+
+
+def _open_segment(path: Path) -> Segment:
+    footer = pq.read_metadata(path)
+    missing = set(_COLUMNS) - set(footer.schema.to_arrow_schema().names)
+    if missing:
+        raise KeyError(missing)
+    at = footer.schema.names.index("ts_ns")
+    stats = [footer.row_group(group).column(at).statistics for group in range(footer.num_row_groups)]
+    first = min((int(one.min) for one in stats), default=0)
+    return Segment(path, footer.num_rows, first, max((int(one.max) for one in stats), default=0))
+
+
+def _read_table(path: Path, columns: Sequence[str] | None) -> pa.Table:
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read(columns=None if columns is None else list(columns), use_threads=False)
+    except FileNotFoundError:
+        raise RecordingError(f"{path} is missing", "copy the whole directory of the recording") from None
+    except _DAMAGED as error:
+        reason = str(error).splitlines()[0][:200]
+        raise RecordingError(f"{path} is damaged: {reason}", "move it away to report on the rest") from None
+
+
+def _merge(table: pa.Table, other: pa.Table) -> pa.Table:
+    return pa.concat_tables([table, other]).sort_by("ts_ns") if other.num_rows else table
+
+
+def _identities(table: pa.Table) -> list[tuple[int, ...]]:
+    return list(zip(*(table[name].to_pylist() for name in ("ts_ns", "point", "tid")), strict=True))

@@ -1,0 +1,37 @@
+"""What a terminal gets and what a pipe gets: the text of tables, without control codes where nobody would see colours."""
+
+import os
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+# a pipe has no width: a table takes what it needs, so that a line is a row
+_NO_LIMIT = 100_000
+
+
+def render(what: "RenderableType", stream: TextIO) -> str:
+    """Return the text of something drawn by rich, as `stream` should get it."""
+    from rich.console import Console
+
+    is_terminal = stream.isatty()
+    console = Console(
+        file=stream,
+        force_terminal=is_terminal,
+        width=None if is_terminal else _NO_LIMIT,
+        color_system="auto" if is_terminal and not os.environ.get("NO_COLOR") else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    with console.capture() as capture:
+        console.print(what)
+    lines = capture.get().splitlines()
+    return "\n".join(lines if is_terminal else (line.rstrip() for line in lines))
+
+
+def close_broken(stream: TextIO) -> None:
+    """Point a stream that takes no more text to nowhere, so that Python does not complain of it when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
