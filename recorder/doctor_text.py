@@ -143,7 +143,7 @@ def _state(point: PointCheck) -> tuple[str, str]:
 
 
 def _costs(points: tuple[PointCheck, ...]) -> Iterator[Text]:
-    yield Text("  ns a hit: an estimate of what the probe alone takes from the VM; -: not known, a tracepoint is cheap")
+    yield Text("  ns a hit: an estimate of what the probe alone takes from the VM; -: not measured alone")
     for point in points:
         if point.is_dear:
             yield Text(printable(f"  dear here: {point.name}, {point.cost_ns} ns: {point.why}"), style=_POOR)
@@ -153,7 +153,8 @@ def _lacking(diagnosis: Diagnosis) -> Iterator[Text]:
     for lack in diagnosis.lacks:
         yield Text(printable(f"  {lack_sentence(lack)}"), style=_BAD if lack.is_fatal else _POOR)
     for point in diagnosis.absent:
-        yield Text(printable(f"  {point.layer} point {point.name}: {point.without} ({point.why}); {point.todo}"), style=_POOR)
+        line = f"  {point.layer} point {point.name}: {point.without} ({point.why}); {point.todo}"
+        yield Text(printable(line), style=_POOR)
 
 
 def _verdict(diagnosis: Diagnosis) -> Text:

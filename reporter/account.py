@@ -13,71 +13,119 @@ from vio.reporter.paths import Spans
 
 STAGE_COUNT = len(Stage)
 PHASE_COUNT = len(Phase)
+_FAR = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Own times in ns, an array of (IOs, stages, phases), and which stages each IO reached; 0 for an unended IO."""
+    """Own times in ns, an array of (IOs, stages, phases), and the number of spans of each IO in each stage.
+
+    An IO that has not ended has no times.
+    """
 
     own_ns: Ints
-    is_reached: Bools
+    spans: Ints
 
 
 def account(ts_ns: Ints, begin: Ints, end: Ints, spans: Spans) -> Times:
     """Divide the time between `begin` and `end` (event indices) of each IO among its spans' stages."""
     count = begin.size
-    reached = np.zeros((count, STAGE_COUNT), dtype=np.bool_)
-    reached[spans.owner, spans.stage] = True
+    slot = spans.owner * STAGE_COUNT + spans.stage
+    number = np.bincount(slot, minlength=count * STAGE_COUNT).reshape(count, STAGE_COUNT)
     own = np.zeros((count, STAGE_COUNT, PHASE_COUNT), dtype=np.int64)
     if not count or not spans.owner.size:
-        return Times(own, reached)
+        return Times(own, number)
     io_begin = ts_ns[begin]
-    io_end = np.where(end >= 0, ts_ns[end], io_begin)
-    start = np.clip(ts_ns[spans.begin], io_begin[spans.owner], io_end[spans.owner])
-    stop = np.where(spans.end >= 0, ts_ns[spans.end], io_end[spans.owner])
-    stop = np.clip(stop, start, io_end[spans.owner])
-    start, stop = start - io_begin[spans.owner], stop - io_begin[spans.owner]
-    order = np.lexsort((start, spans.owner))
-    _divide(own, spans.owner[order], spans.stage[order], start[order], stop[order], count)
-    return Times(own, reached)
+    life = np.where(end >= 0, ts_ns[end] - io_begin, 0)
+    start = np.clip(ts_ns[spans.begin] - io_begin[spans.owner], 0, life[spans.owner])
+    stop = np.where(spans.end >= 0, ts_ns[spans.end] - io_begin[spans.owner], NONE)
+    _end_with_parent(spans, start, stop, life)
+    stop = np.clip(stop, start, life[spans.owner])
+    simple = _divide_chains(own, number, spans, start, stop)
+    rest = np.flatnonzero(~simple[spans.owner])
+    if rest.size:
+        rest = rest[np.lexsort((start[rest], spans.owner[rest]))]
+        owners, owner = np.unique(spans.owner[rest], return_inverse=True)
+        part = np.zeros((owners.size, STAGE_COUNT, PHASE_COUNT), dtype=np.int64)
+        _divide(part, owner, spans.stage[rest], start[rest], stop[rest])
+        own[owners] = part
+    return Times(own, number)
 
 
-def _divide(own: Ints, owner: Ints, stage: Ints, start: Ints, stop: Ints, count: int) -> None:
+def _end_with_parent(spans: Spans, start: Ints, stop: Ints, life: Ints) -> None:
+    """A span whose end was not seen ends with the stage above it: it cannot have lasted longer."""
+    open_spans = np.flatnonzero(stop < 0)
+    if not open_spans.size:
+        return
+    affected = np.zeros(life.size, dtype=np.bool_)
+    affected[spans.owner[open_spans]] = True
+    limit = life.copy()
+    for stage in range(STAGE_COUNT):
+        here = np.flatnonzero((spans.stage == stage) & affected[spans.owner])
+        owner = spans.owner[here]
+        stop[here] = np.where(stop[here] < 0, np.maximum(limit[owner], start[here]), stop[here])
+        latest = np.full(life.size, NONE)
+        np.maximum.at(latest, owner, stop[here])
+        limit = np.where(latest >= 0, latest, limit)
+
+
+def _divide_chains(own: Ints, number: Ints, spans: Spans, start: Ints, stop: Ints) -> Bools:
+    """Do the IOs with at most one span in each stage, each within the one above, by subtraction; return which they were."""
+    count = number.shape[0]
+    simple = (number <= 1).all(axis=1)
+    if not simple.any():
+        return simple
+    starts = np.full((STAGE_COUNT, count), _FAR)
+    stops = np.full((STAGE_COUNT, count), NONE)
+    mine = simple[spans.owner]
+    starts[spans.stage[mine], spans.owner[mine]] = start[mine]
+    stops[spans.stage[mine], spans.owner[mine]] = stop[mine]
+    child_start, child_stop = np.full(count, _FAR), np.full(count, NONE)
+    for stage in reversed(range(STAGE_COUNT)):
+        has = stops[stage] >= 0
+        is_leaf = has & (child_stop < 0)
+        is_parent = has & (child_stop >= 0)
+        simple &= ~is_parent | ((starts[stage] <= child_start) & (stops[stage] >= child_stop))
+        own[:, stage, 1] = np.where(is_leaf, stops[stage] - starts[stage], 0)
+        own[:, stage, 0] = np.where(is_parent, child_start - starts[stage], 0)
+        own[:, stage, 2] = np.where(is_parent, stops[stage] - child_stop, 0)
+        child_start = np.where(has, starts[stage], child_start)
+        child_stop = np.where(has, stops[stage], child_stop)
+    return simple
+
+
+def _divide(own: Ints, owner: Ints, stage: Ints, start: Ints, stop: Ints) -> None:
     """From the top stage down: a stage's own time is what it and all below cover, less what those below cover alone."""
-    far = np.iinfo(np.int64).max
+    count = own.shape[0]
     for number in range(STAGE_COUNT):
         has = stage >= number
         owner, stage, start, stop = owner[has], stage[has], start[has], stop[has]
         if not owner.size:
             break
         below = stage > number
-        first = np.full(count, far)
+        first = np.full(count, _FAR)
         last = np.full(count, NONE)
         np.minimum.at(first, owner[below], start[below])
         np.maximum.at(last, owner[below], stop[below])
         is_leaf = last < 0
-        all_time = _union(owner, start, stop, count)
-        below_time = _union(owner[below], start[below], stop[below], count)
-        down = _union(owner, start, np.minimum(stop, first[owner]), count)
-        up = _union(owner, np.maximum(start, last[owner]), stop, count)
-        whole = all_time - below_time
-        down = np.where(is_leaf, 0, down)
-        up = np.where(is_leaf, 0, up)
+        whole = _union(owner, start, stop, count) - _union(owner[below], start[below], stop[below], count)
+        down = np.where(is_leaf, 0, _union(owner, start, np.minimum(stop, first[owner]), count))
+        up = np.where(is_leaf, 0, _union(owner, np.maximum(start, last[owner]), stop, count))
         own[:, number, 0] = down
         own[:, number, 1] = whole - down - up
         own[:, number, 2] = up
 
 
 def _union(owner: Ints, start: Ints, stop: Ints, count: int) -> Ints:
-    """Return the length of the union of each owner's intervals; owners ascending, starts ascending within each."""
+    """Return the length of the union of each owner's intervals; owners ascending, empty intervals allowed."""
     covered = np.zeros(count, dtype=np.int64)
     if not owner.size:
         return covered
     # Owners one after the other on one line, so that one running maximum serves them all.
-    span = int(stop.max()) + 1
-    base = owner * span
-    start, stop = np.minimum(start, np.maximum(stop, start)) + base, np.maximum(stop, start) + base
-    reach = np.maximum.accumulate(stop)
-    before = np.append(np.int64(0), reach[:-1])
-    np.add.at(covered, owner, np.maximum(stop - np.maximum(start, before), 0))
+    base = owner * (int(stop.max()) + 1)
+    lower, upper = np.minimum(start, stop) + base, stop + base
+    order = np.argsort(lower, kind="stable")
+    lower, upper = lower[order], upper[order]
+    reach = np.append(np.int64(0), np.maximum.accumulate(upper)[:-1])
+    np.add.at(covered, owner[order], np.maximum(upper - np.maximum(lower, reach), 0))
     return covered

@@ -1,80 +1,109 @@
 """What a report has to know of the recording besides its IOs: target, disks, absences, losses, the clock."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from vio.layer import Layer, Stage
+from vio.losses import Loss
+from vio.manifest import EndReason, Manifest, State
+from vio.recording import Recording
 
 _NS = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """One disk of the target; its place in the list is the number in the per-IO table."""
-
-    name: str
-    format: str = ""
-    file: str = ""
-    device: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Absent:
-    """A point that was not observed, and what the report lacks without it."""
-
-    point: str
-    without: str
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Events that were lost after `from_ns` and before `to_ns` (CLOCK_BOOTTIME)."""
-
-    kind: str
-    where: str
-    records: int
-    from_ns: int
-    to_ns: int
+_ENDS = {
+    EndReason.STOPPED: "stopped by the user",
+    EndReason.DURATION: "its duration was over",
+    EndReason.TARGET_ENDED: "the target ended",
+    EndReason.COMMAND_ENDED: "the command ended",
+    EndReason.BPFTRACE_ENDED: "bpftrace ended",
+    EndReason.OUTPUT_FAILED: "the output could not be written",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The recording as the report's header shows it; `layers` are those that had a point."""
+    """A recording as the report's header shows it; `last_ns` is its last event, for one without an orderly end."""
 
     path: str
-    target: str
-    host: str
-    started: datetime
-    start_ns: int
-    stop_ns: int
-    disks: tuple[Disk, ...] = ()
-    layers: frozenset[Layer] = frozenset(Layer)
-    absent: tuple[Absent, ...] = ()
+    manifest: Manifest
     losses: tuple[Loss, ...] = ()
-    ended: str = ""
+    last_ns: int = 0
+
+    @classmethod
+    def of(cls, recording: Recording) -> "Recorded":
+        """Describe a recording that was opened."""
+        segments = (*recording.segments(), *recording.late_segments())
+        last_ns = max((segment.last_ns for segment in segments), default=0)
+        return cls(str(recording.path), recording.manifest, tuple(recording.read_losses()), last_ns)
+
+    @property
+    def start_ns(self) -> int:
+        """The start, CLOCK_BOOTTIME."""
+        return self.manifest.clock.start.boottime_ns
+
+    @property
+    def stop_ns(self) -> int:
+        """The end, CLOCK_BOOTTIME."""
+        stop = self.manifest.clock.stop
+        return stop.boottime_ns if stop else max(self.last_ns, self.start_ns)
 
     @property
     def duration_s(self) -> float:
         """How long was recorded."""
-        return (self.stop_ns - self.start_ns) / _NS
+        return self.second(self.stop_ns)
 
     def second(self, time_ns: int) -> float:
         """Return a time (CLOCK_BOOTTIME) as seconds from the start of the recording."""
         return (time_ns - self.start_ns) / _NS
 
+    @property
+    def disk_names(self) -> tuple[str, ...]:
+        """The names of the disks, in the order of their numbers in the per-IO table."""
+        return tuple(disk.name for disk in self.manifest.target.disks)
+
     def disk_name(self, number: int) -> str:
         """Name a disk of the per-IO table."""
-        return self.disks[number].name if 0 <= number < len(self.disks) else "unknown"
+        names = self.disk_names
+        return names[number] if 0 <= number < len(names) else "unknown"
+
+    @property
+    def layers(self) -> frozenset[Layer]:
+        """The layers that had a point."""
+        return frozenset(point.layer for point in self.manifest.points)
 
     def observes(self, stage: Stage) -> bool:
         """Say whether the stage's layer had a point."""
         return stage.layer in self.layers
 
     @property
+    def target_text(self) -> str:
+        """The target in a few words."""
+        target = self.manifest.target
+        words = " ".join(part for part in (target.kind, target.version) if part)
+        return f"{target.name or target.exe} (pid {target.pid}, {words})"
+
+    @property
+    def host_text(self) -> str:
+        """The host in a few words."""
+        host = self.manifest.host
+        return f"{host.name} (Linux {host.kernel}, {host.machine}, {host.cpu_count} CPUs)"
+
+    @property
     def started_text(self) -> str:
         """The wall clock at the start, in UTC."""
-        return self.started.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        started = datetime.fromtimestamp(self.manifest.clock.start.wall_ns / _NS, tz=UTC)
+        return started.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+    @property
+    def end_text(self) -> str:
+        """Why it ended; empty when that is what the user wanted."""
+        if self.manifest.state is State.RUNNING:
+            return "the recorder did not close it: it was killed, or it is still running"
+        end = self.manifest.end
+        reason = "; ".join(part for part in (_ENDS.get(end.reason, ""), end.detail) if part)
+        if self.manifest.state is State.CUT:
+            return f"cut short: {reason or 'the reason is not known'}; the kernel's own counts are missing"
+        return "" if end.reason in {EndReason.STOPPED, EndReason.DURATION, EndReason.NONE} else reason
 
 
 def stretches(losses: Iterable[Loss], gap_ns: int = _NS) -> list[Loss]:
@@ -90,10 +119,6 @@ def stretches(losses: Iterable[Loss], gap_ns: int = _NS) -> list[Loss]:
 
 
 def _both(first: Loss, second: Loss) -> Loss:
-    until_ns = max(first.to_ns, second.to_ns)
-    return Loss(first.kind, first.where, first.records + second.records, first.from_ns, until_ns)
-
-
-def lost_records(losses: Sequence[Loss]) -> int:
-    """Sum up what was lost."""
-    return sum(loss.records for loss in losses)
+    is_known = first.records >= 0 and second.records >= 0
+    records = first.records + second.records if is_known else -1
+    return replace(first, records=records, to_ns=max(first.to_ns, second.to_ns))

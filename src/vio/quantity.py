@@ -21,8 +21,8 @@ def parse_duration_s(text: str) -> float:
     return duration_s
 
 
-def parse_stretch_ns(text: str) -> tuple[int, int | None]:
-    """Read `A:B`, two times from the beginning of the recording; without A from the beginning, without B to the end.
+def parse_stretch_s(text: str) -> tuple[float, float]:
+    """Read `A:B`, two times from the recording's beginning; without A it starts there, without B it has no end.
 
     Raises:
         UsageError: it is no stretch of time, or ends before it begins.
@@ -30,15 +30,11 @@ def parse_stretch_ns(text: str) -> tuple[int, int | None]:
     begin, colon, end = text.partition(":")
     if not colon:
         raise UsageError(f"{text!r} is no stretch of time", "write it as A:B, such as 1.5s:3s, 10: or :2m")
-    begin_ns = _nanoseconds(begin) if begin.strip() else 0
-    end_ns = _nanoseconds(end) if end.strip() else None
-    if end_ns is not None and end_ns <= begin_ns:
+    begin_s = _seconds(begin) if begin.strip() else 0.0
+    end_s = _seconds(end) if end.strip() else math.inf
+    if end_s <= begin_s:
         raise UsageError(f"the stretch {text} ends before it begins", "write the earlier time first")
-    return begin_ns, end_ns
-
-
-def _nanoseconds(text: str) -> int:
-    return round(_seconds(text) * 1_000_000_000)
+    return begin_s, end_s
 
 
 def _seconds(text: str) -> float:

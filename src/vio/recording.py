@@ -1,12 +1,12 @@
 """Read a recording: a directory with manifest.json, events in closed segments, losses, maps, the program, the log.
 
-    manifest.json             what was recorded, how, and what was lost (vio.manifest)
-    events/segment-NNNNN.parquet   events, sorted by time; segments follow each other without overlap
-    events/late-NNNNN.parquet      events that came after the segment of their time had been closed, sorted
-    losses.parquet            what was lost, and when
-    maps.parquet              addresses of one layer -> addresses of the next (vio.mappers.store)
-    pending.parquet           what stood in the kernel's batches lately; counts only without an orderly end
-    program.bt, log.txt       the bpftrace program, and what bpftrace said
+manifest.json             what was recorded, how, and what was lost (vio.manifest)
+events/segment-NNNNN.parquet   events, sorted by time; segments follow each other without overlap
+events/late-NNNNN.parquet      events that came after the segment of their time had been closed, sorted
+losses.parquet            what was lost, and when
+maps.parquet              addresses of one layer -> addresses of the next (vio.mappers.store)
+pending.parquet           what stood in the kernel's batches lately; counts only without an orderly end
+program.bt, log.txt       the bpftrace program, and what bpftrace said
 """
 
 import json
@@ -166,13 +166,19 @@ def read_manifest(path: Path) -> Manifest:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RecordingError(f"{path} is not a recording: it has no {MANIFEST}", "give the directory that `vio record` made") from None
+        raise RecordingError(
+            f"{path} is not a recording: it has no {MANIFEST}", "give the directory that `vio record` made"
+        ) from None
     except NotADirectoryError:
-        raise RecordingError(f"{path} is not a recording: it is no directory", "give the directory that `vio record` made") from None
+        raise RecordingError(
+            f"{path} is not a recording: it is no directory", "give the directory that `vio record` made"
+        ) from None
     except OSError as error:
         raise RecordingError(f"{file} cannot be read: {error.strerror}", "check its permissions") from None
     except ValueError as error:
-        raise RecordingError(f"{file} is damaged: {error}", "restore it from a copy; the events beside it are whole") from None
+        raise RecordingError(
+            f"{file} is damaged: {error}", "restore it from a copy; the events beside it are whole"
+        ) from None
     _check_version(file, data)
     return from_data(Manifest, data, str(file))
 

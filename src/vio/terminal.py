@@ -1,6 +1,8 @@
-"""What a terminal gets and what a pipe gets: the text of tables, without control codes where nobody would see colours."""
+"""What a terminal gets and what a pipe gets: no control codes where nobody would see the colours."""
 
+import io
 import os
+import shutil
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -15,19 +17,19 @@ def render(what: "RenderableType", stream: TextIO) -> str:
     from rich.console import Console
 
     is_terminal = stream.isatty()
+    has_colours = is_terminal and not os.environ.get("NO_COLOR")
+    drawn = io.StringIO()
     console = Console(
-        file=stream,
+        file=drawn,
         force_terminal=is_terminal,
-        width=None if is_terminal else _NO_LIMIT,
-        color_system="auto" if is_terminal and not os.environ.get("NO_COLOR") else None,
+        width=shutil.get_terminal_size().columns if is_terminal else _NO_LIMIT,
+        color_system="auto" if has_colours else None,
         highlight=False,
         markup=False,
         emoji=False,
     )
-    with console.capture() as capture:
-        console.print(what)
-    lines = capture.get().splitlines()
-    return "\n".join(lines if is_terminal else (line.rstrip() for line in lines))
+    console.print(what)
+    return "\n".join(line.rstrip() for line in drawn.getvalue().splitlines())
 
 
 def close_broken(stream: TextIO) -> None:

@@ -1,0 +1,184 @@
+"""The command line: the only place that prints, and that turns errors into exit codes.
+
+A command makes the options, calls one function and shows what it returns. What a command needs is imported when it
+runs, so that `vio --help` and `vio list` do not wait for pandas.
+"""
+
+import io
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from vio import __version__
+from vio.errors import ExitCode, OutputError, VioError
+from vio.terminal import close_broken, render
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
+EXIT_PIPE = 141  # as the shell shows a program that SIGPIPE ended
+# Newer typers carry click inside, older ones use the package; this is its base class of wrong usage in both.
+_WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    name="vio",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+VmOption = Annotated[
+    str | None, typer.Option("--vm", metavar="NAME", help="The VM of this name (`vio list` shows names).")
+]
+PidOption = Annotated[int | None, typer.Option("--pid", metavar="N", min=1, help="The QEMU process with this id.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+@app.callback(invoke_without_command=True)
+def _vio(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print vio's version.")] = False,
+) -> None:
+    """Follow every IO of a virtual machine through QEMU, the host's file system, the block layer and the device.
+
+    Record with `vio record` (as root), then ask with `vio report` where the time went.
+    """
+    if version:
+        _show(f"vio {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        _show(context.get_help())
+        raise typer.Exit(ExitCode.USAGE)
+
+
+@app.command("list")
+def list_vms(as_json: JsonOption = False) -> None:
+    """List running VMs and QEMU tools, with their disks.
+
+    \b
+    Example:
+      sudo vio list
+    """
+    from vio.recorder.listing import targets_json, targets_notes, targets_table
+    from vio.recorder.target import list_targets
+
+    targets = list_targets()
+    if as_json:
+        _show_json(targets_json(targets))
+    elif not targets:
+        _say("no QEMU process is running")
+    else:
+        _show_drawn(targets_table(targets))
+        for note in targets_notes(targets):
+            _show(note)
+
+
+@app.command()
+def doctor(
+    vm: VmOption = None,
+    pid: PidOption = None,
+    binary: Annotated[Path | None, typer.Option("--binary", metavar="FILE", help="A QEMU binary to examine.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what can be recorded on this host, point by point, and what to do about what cannot.
+
+    Without a VM or binary, a QEMU that runs is examined, else one that is installed. Exits with 0 if vio can record.
+
+    \b
+    Example:
+      sudo vio doctor --vm web1
+    """
+    from vio.recorder.checkup import CheckupOptions, check_up
+    from vio.recorder.doctor_json import diagnosis_json
+    from vio.recorder.doctor_text import diagnosis_text
+
+    diagnosis = check_up(CheckupOptions(vm, pid, binary))
+    if as_json:
+        _show_json(diagnosis_json(diagnosis))
+    else:
+        _show_drawn(diagnosis_text(diagnosis))
+    raise typer.Exit(ExitCode.OK if diagnosis.can_record else ExitCode.HOST)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code (docs/exit-codes.md); the one place that catches errors."""
+    _prepare_streams()
+    try:
+        return int(app(list(arguments), prog_name="vio", standalone_mode=False) or 0)
+    except VioError as error:
+        _complain(str(error))
+        return int(error.exit_code)
+    except _WrongUsage as error:
+        _complain(_usage_text(error))
+        return int(ExitCode.USAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        return int(ExitCode.INTERRUPTED)
+    except Exception as error:  # whatever it is, the user gets one line
+        if os.environ.get("VIO_DEBUG"):
+            _write(traceback.format_exc(), sys.stderr)
+        _complain(
+            f"this is a bug in vio ({type(error).__name__}: {error}): run it again with VIO_DEBUG=1 and report it"
+        )
+        return EXIT_BUG
+
+
+def _prepare_streams() -> None:
+    """Let no character and no closed stream (`vio list >&-`) be an error."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, io.StringIO())
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _usage_text(error: Exception) -> str:
+    message = str(getattr(error, "message", "")) or str(error)
+    message = str(error.format_message()) if hasattr(error, "format_message") else message
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "vio"
+    return f"{message.rstrip('.')}: `{command} --help` shows what there is"
+
+
+def _show_drawn(what: "RenderableType") -> None:
+    _show(render(what, sys.stdout))
+
+
+def _show_json(what: object) -> None:
+    _show(json.dumps(what, indent=2))
+
+
+def _show(text: str) -> None:
+    """Print to standard output; a reader that has gone ends vio as it ends other programs."""
+    try:
+        _write(f"{text}\n", sys.stdout)
+    except BrokenPipeError:
+        close_broken(sys.stdout)
+        raise typer.Exit(EXIT_PIPE) from None
+    except OSError as error:
+        close_broken(sys.stdout)
+        raise OutputError(f"standard output cannot be written: {error.strerror}", "give it another place") from None
+
+
+def _say(text: str) -> None:
+    """Tell the user something that is not the command's result."""
+    _write(f"vio: {text}\n", sys.stderr)
+
+
+def _complain(text: str) -> None:
+    from vio.recorder.printable import printable
+
+    _say(printable(text))
+
+
+def _write(text: str, stream: TextIO) -> None:
+    stream.write(text)
+    stream.flush()
