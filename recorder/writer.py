@@ -44,6 +44,11 @@ class SegmentWriter:
         self._thread = ThreadPoolExecutor(1, "vio-writer")
         self._futures: list[Future[None]] = []
 
+    @property
+    def written_ns(self) -> int:
+        """The newest time in a closed segment."""
+        return max((segment.last_ns for segment in self.segments), default=0)
+
     def put(self, rows: Rows) -> None:
         """Hand over rows sorted by time: those newer than all closed segments make the next, the others a late file."""
         border = int(np.searchsorted(rows.time_ns, self.newest_ns, side="right"))

@@ -18,7 +18,7 @@ _FAR = np.iinfo(np.int64).max
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Own times in ns, an array of (IOs, stages, phases), and the number of spans of each IO in each stage.
+    """Own times in ns, an array of (stages, phases, IOs), and the number of spans, (stages, IOs).
 
     An IO that has not ended has no times.
     """
@@ -30,9 +30,9 @@ class Times:
 def account(ts_ns: Ints, begin: Ints, end: Ints, spans: Spans) -> Times:
     """Divide the time between `begin` and `end` (event indices) of each IO among its spans' stages."""
     count = begin.size
-    slot = spans.owner * STAGE_COUNT + spans.stage
-    number = np.bincount(slot, minlength=count * STAGE_COUNT).reshape(count, STAGE_COUNT)
-    own = np.zeros((count, STAGE_COUNT, PHASE_COUNT), dtype=np.int64)
+    slot = spans.stage * count + spans.owner
+    number = np.bincount(slot, minlength=STAGE_COUNT * count).reshape(STAGE_COUNT, count)
+    own = np.zeros((STAGE_COUNT, PHASE_COUNT, count), dtype=np.int64)
     if not count or not spans.owner.size:
         return Times(own, number)
     io_begin = ts_ns[begin]
@@ -46,9 +46,9 @@ def account(ts_ns: Ints, begin: Ints, end: Ints, spans: Spans) -> Times:
     if rest.size:
         rest = rest[np.lexsort((start[rest], spans.owner[rest]))]
         owners, owner = np.unique(spans.owner[rest], return_inverse=True)
-        part = np.zeros((owners.size, STAGE_COUNT, PHASE_COUNT), dtype=np.int64)
+        part = np.zeros((STAGE_COUNT, PHASE_COUNT, owners.size), dtype=np.int64)
         _divide(part, owner, spans.stage[rest], start[rest], stop[rest])
-        own[owners] = part
+        own[:, :, owners] = part
     return Times(own, number)
 
 
@@ -70,9 +70,9 @@ def _end_with_parent(spans: Spans, start: Ints, stop: Ints, life: Ints) -> None:
 
 
 def _divide_chains(own: Ints, number: Ints, spans: Spans, start: Ints, stop: Ints) -> Bools:
-    """Do the IOs with at most one span in each stage, each within the one above, by subtraction; return which they were."""
-    count = number.shape[0]
-    simple = (number <= 1).all(axis=1)
+    """Do the IOs with at most one span a stage, each within the one above, by subtraction; return which they were."""
+    count = number.shape[1]
+    simple: Bools = np.asarray((number <= 1).all(axis=0))
     if not simple.any():
         return simple
     starts = np.full((STAGE_COUNT, count), _FAR)
@@ -82,13 +82,15 @@ def _divide_chains(own: Ints, number: Ints, spans: Spans, start: Ints, stop: Int
     stops[spans.stage[mine], spans.owner[mine]] = stop[mine]
     child_start, child_stop = np.full(count, _FAR), np.full(count, NONE)
     for stage in reversed(range(STAGE_COUNT)):
+        if not number[stage].any():
+            continue
         has = stops[stage] >= 0
         is_leaf = has & (child_stop < 0)
         is_parent = has & (child_stop >= 0)
         simple &= ~is_parent | ((starts[stage] <= child_start) & (stops[stage] >= child_stop))
-        own[:, stage, 1] = np.where(is_leaf, stops[stage] - starts[stage], 0)
-        own[:, stage, 0] = np.where(is_parent, child_start - starts[stage], 0)
-        own[:, stage, 2] = np.where(is_parent, stops[stage] - child_stop, 0)
+        own[stage, 1] = np.where(is_leaf, stops[stage] - starts[stage], 0)
+        own[stage, 0] = np.where(is_parent, child_start - starts[stage], 0)
+        own[stage, 2] = np.where(is_parent, stops[stage] - child_stop, 0)
         child_start = np.where(has, starts[stage], child_start)
         child_stop = np.where(has, stops[stage], child_stop)
     return simple
@@ -96,7 +98,7 @@ def _divide_chains(own: Ints, number: Ints, spans: Spans, start: Ints, stop: Int
 
 def _divide(own: Ints, owner: Ints, stage: Ints, start: Ints, stop: Ints) -> None:
     """From the top stage down: a stage's own time is what it and all below cover, less what those below cover alone."""
-    count = own.shape[0]
+    count = own.shape[2]
     for number in range(STAGE_COUNT):
         has = stage >= number
         owner, stage, start, stop = owner[has], stage[has], start[has], stop[has]
@@ -111,9 +113,9 @@ def _divide(own: Ints, owner: Ints, stage: Ints, start: Ints, stop: Ints) -> Non
         whole = _union(owner, start, stop, count) - _union(owner[below], start[below], stop[below], count)
         down = np.where(is_leaf, 0, _union(owner, start, np.minimum(stop, first[owner]), count))
         up = np.where(is_leaf, 0, _union(owner, np.maximum(start, last[owner]), stop, count))
-        own[:, number, 0] = down
-        own[:, number, 1] = whole - down - up
-        own[:, number, 2] = up
+        own[number, 0] = down
+        own[number, 1] = whole - down - up
+        own[number, 2] = up
 
 
 def _union(owner: Ints, start: Ints, stop: Ints, count: int) -> Ints:

@@ -12,6 +12,7 @@ from vio.reporter.events import Window
 from vio.reporter.match import NONE, Bools, Ints, Keys, first_after, latest_before, pair
 
 OP_FLUSH = 3
+_MERGES = 1024  # more bios than one request can take
 _FLUSH_PLACE = np.uint64((1 << 43) - 1)  # a flush request has no address
 
 
@@ -38,7 +39,7 @@ def read_blocks(window: Window) -> Blocks:
     ev = window.events
     bio = window.at("bio_queue", "bio_split")
     device = ev.space[bio].astype(np.int64)
-    is_split = np.isin(bio, window.at("bio_split"), assume_unique=True)
+    is_split = window.is_at(bio, "bio_split")
     offset = np.where(is_split, ev.key[bio].astype(np.int64) * 512, ev.offset[bio])
     device, offset = _remapped(window, bio, device, offset)
     issue = _without_requeued(window, window.at("rq_issue"))
@@ -53,7 +54,9 @@ def read_blocks(window: Window) -> Blocks:
 def place_key(device: Ints, offset: Ints) -> Keys:
     """Make one number of a device and a byte address; exact to 4 PiB and 2^21 devices."""
     sector = offset.astype(np.uint64) >> np.uint64(9)
-    number = (device.astype(np.uint64) >> np.uint64(20) << np.uint64(8)) ^ (device.astype(np.uint64) & np.uint64(0xFFFFF))
+    number = (device.astype(np.uint64) >> np.uint64(20) << np.uint64(8)) ^ (
+        device.astype(np.uint64) & np.uint64(0xFFFFF)
+    )
     return (number << np.uint64(43)) | (sector & np.uint64((1 << 43) - 1))
 
 
@@ -65,7 +68,7 @@ def _place(window: Window, at: Ints) -> Keys:
 
 
 def _remapped(window: Window, bio: Ints, device: Ints, offset: Ints) -> tuple[Ints, Ints]:
-    """Follow a bio that was remapped after it was queued (a partition to its disk); the event says both addresses."""
+    """Follow a bio that was remapped after it was queued (a partition to its disk): the event has both addresses."""
     ev = window.events
     remap = window.at("bio_remap")
     if not remap.size:
@@ -90,7 +93,7 @@ def _without_requeued(window: Window, issue: Ints) -> Ints:
 
 
 def _completions(window: Window, issue: Ints) -> Ints:
-    """Return the last completion of each request; a device may complete one in parts, each beginning where the last ended."""
+    """Return the last completion of each request; a device may complete one in parts, one after the other."""
     ev = window.events
     complete = window.at("rq_complete")
     pairs = pair(issue, _place(window, issue), complete, _place(window, complete))
@@ -130,25 +133,21 @@ def _requests_of(window: Window, bio: Ints, device: Ints, offset: Ints, issue: I
 
 
 def _follow_merges(window: Window, bio: Ints, device: Ints, offset: Ints, request: Ints, issue: Ints) -> None:
-    """Give a merged bio the request of its neighbour in address: the bio that ends where it begins, or begins where it ends."""
+    """Give a merged bio the request of the bio that ends where it begins, or that begins where it ends."""
     ev = window.events
     merged = np.flatnonzero(request < 0)
     if not merged.size:
         return
     begin, end = place_key(device, offset), place_key(device, offset + ev.bytes[bio])
-    for _ in range(64):
-        before = latest_before(bio[merged], begin[merged], bio, end)
-        inherit = np.where(before >= 0, request[before], NONE)
-        missing = inherit < 0
-        # A front merge: a later bio takes the place in front, and the request begins with that one.
-        after = first_after(bio[merged[missing]], begin[merged[missing]], bio, end)
-        inherit[missing] = np.where(after >= 0, request[after], NONE)
-        if not (inherit >= 0).any():
+    neighbour = latest_before(bio[merged], begin[merged], bio, end)
+    # A front merge: a later bio takes the place in front, and the request begins with that one.
+    alone = np.flatnonzero(neighbour < 0)
+    neighbour[alone] = first_after(bio[merged[alone]], end[merged[alone]], bio, begin)
+    for _ in range(_MERGES):
+        inherit = np.where(neighbour >= 0, request[neighbour], NONE)
+        if not (inherit != request[merged]).any():
             break
         request[merged] = inherit
-        merged = merged[inherit < 0]
-        if not merged.size:
-            break
     _drop_uncovered(window, bio, offset, request, issue)
 
 

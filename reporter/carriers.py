@@ -1,4 +1,4 @@
-"""What the kernel does with each hand-over: the system call or io_uring request that carries it, and the file system's work.
+"""What the kernel does with each hand-over: the system call or io_uring request, and the file system's work.
 
 aio=native carries by io_submit (many at once), io_uring by its own requests, threads by a system call in a worker.
 """
@@ -6,6 +6,7 @@ aio=native carries by io_submit (many at once), io_uring by its own requests, th
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
@@ -25,7 +26,7 @@ _TYPE_READ, _TYPE_WRITE, _TYPE_FLUSH, _TYPE_DISCARD, _TYPE_ZEROES = 1, 2, 8, 0x1
 class Carriers:
     """How submits (positions in Frames.submit) go on; event indices, -1 where there is none.
 
-    `carrier` is the system call or io_uring request; `carrier_end` its end (for io_submit: of the asynchronous request).
+    `carrier` is the system call or io_uring request; `carrier_end` its end (io_submit: the end of the aio).
     `work` are the file-system begins, `work_end` their ends, `work_submit` the submit each belongs to or -1.
     """
 
@@ -82,7 +83,7 @@ class CarrierReader:
     ) -> None:
         """A worker's system call has the descriptor and the offset that were queued; the first queued goes first."""
         ev = window.events
-        pool = np.flatnonzero(np.isin(frames.submit, window.at("pool"), assume_unique=True))
+        pool = np.flatnonzero(window.is_at(frames.submit, "pool"))
         kind = ev.flags[frames.submit[pool]]
         for types, names in (
             (_TYPE_READ, _READS),
@@ -92,7 +93,7 @@ class CarrierReader:
         ):
             mine = pool[(kind & types) != 0]
             at = frames.submit[mine]
-            of_kind = np.flatnonzero(np.isin(calls.begin, window.at(*names), assume_unique=True))
+            of_kind = np.flatnonzero(window.is_at(calls.begin, *names))
             begin = calls.begin[of_kind]
             where = np.zeros(at.size, dtype=np.int64) if types == _TYPE_FLUSH else ev.offset[at]
             pairs = pair(at, _file_key(ev.space[at], where), begin, _file_key(ev.space[begin], ev.offset[begin]))
@@ -103,9 +104,9 @@ class CarrierReader:
             ambiguous[mine] |= pairs.is_ambiguous
 
     def _carry_uring(self, window: Window, frames: Frames, carrier: Ints, carrier_end: Ints) -> None:
-        """user_data points to a structure in luring_co_submit's frame: the same distance from the stack pointer always."""
+        """user_data points to a structure in luring_co_submit's frame: always as far from the stack pointer."""
         ev = window.events
-        mine = np.flatnonzero(np.isin(frames.submit, window.at("luring"), assume_unique=True))
+        mine = np.flatnonzero(window.is_at(frames.submit, "luring"))
         submit, complete = window.at("uring_submit"), window.at("uring_complete")
         if not mine.size or not submit.size:
             return
@@ -143,7 +144,9 @@ class CarrierReader:
         submit_of[carrier[has]] = has
         rest = image[owner[image] < 0]
         around = np.sort(np.concatenate([calls.begin, window.at("uring_submit")]))
-        found = latest_before(work[rest], ev.tid[work[rest]].astype(np.uint64), around, ev.tid[around].astype(np.uint64))
+        found = latest_before(
+            work[rest], ev.tid[work[rest]].astype(np.uint64), around, ev.tid[around].astype(np.uint64)
+        )
         inside = found >= 0
         owner[rest[inside]] = submit_of[around[found[inside]]]
         self._own_punted(window, frames, work, image, owner)
@@ -162,11 +165,11 @@ class CarrierReader:
     ) -> None:
         """aio=native: inside io_submit the requests of a thread come in the order in which they were queued."""
         ev = window.events
-        mine = np.flatnonzero(np.isin(frames.submit, window.at("laio"), assume_unique=True))
+        mine = np.flatnonzero(window.is_at(frames.submit, "laio"))
         if not mine.size:
             return
         at = frames.submit[mine]
-        direct = image[np.isin(work[image], window.at("dio"), assume_unique=True)]
+        direct = image[window.is_at(work[image], "dio")]
         begin = work[direct]
         pairs = pair(at, _thread_key(ev.tid[at], ev.offset[at]), begin, _thread_key(ev.tid[begin], ev.offset[begin]))
         found = np.flatnonzero(pairs.end >= 0)
@@ -174,18 +177,20 @@ class CarrierReader:
         ambiguous[mine] |= pairs.is_ambiguous
         io_submit = window.at("io_submit")
         first = begin[pairs.end[found]]
-        around = latest_before_unsorted(first, ev.tid[first].astype(np.uint64), io_submit, ev.tid[io_submit].astype(np.uint64))
+        around = latest_before_unsorted(
+            first, ev.tid[first].astype(np.uint64), io_submit, ev.tid[io_submit].astype(np.uint64)
+        )
         carrier[mine[found]] = np.where(around >= 0, io_submit[around], NONE) if io_submit.size else NONE
 
     @staticmethod
     def _own_punted(window: Window, frames: Frames, work: Ints, image: Ints, owner: Ints) -> None:
         """io_uring may leave a request to a kernel thread: then the place in the file must do."""
         ev = window.events
-        direct = image[(owner[image] < 0) & np.isin(work[image], window.at("dio"), assume_unique=True)]
-        uring = np.flatnonzero(np.isin(frames.submit, window.at("luring"), assume_unique=True))
-        uring = uring[~np.isin(uring, owner)]
+        direct = image[(owner[image] < 0) & window.is_at(work[image], "dio")]
+        uring = np.flatnonzero(window.is_at(frames.submit, "luring"))
         if not direct.size or not uring.size:
             return
+        uring = uring[~np.isin(uring, owner)]
         at, begin = frames.submit[uring], work[direct]
         pairs = pair(at, ev.offset[at].astype(np.uint64), begin, ev.offset[begin].astype(np.uint64))
         found = pairs.end >= 0
@@ -196,7 +201,7 @@ class CarrierReader:
         window: Window, frames: Frames, carrier: Ints, carrier_end: Ints, work: Ints, work_end: Ints, work_submit: Ints
     ) -> None:
         """The kernel's asynchronous request ends with the file system's work: ki_complete follows it at once."""
-        native = np.isin(frames.submit, window.at("laio"), assume_unique=True) & (carrier >= 0)
+        native = window.is_at(frames.submit, "laio") & (carrier >= 0)
         owned = np.flatnonzero((work_submit >= 0) & (work_end >= 0))
         last = np.full(frames.submit.size, NONE, dtype=np.int64)
         np.maximum.at(last, work_submit[owned], work_end[owned])
@@ -243,14 +248,14 @@ def _events_of(events: Ints, position: Ints) -> Ints:
     return np.where(position >= 0, events[position], NONE) if events.size else position
 
 
-def _file_key(descriptor: np.ndarray, offset: Ints) -> Keys:  # type: ignore[type-arg]
+def _file_key(descriptor: npt.NDArray[np.uint32], offset: Ints) -> Keys:
     return (descriptor.astype(np.uint64) << np.uint64(48)) ^ offset.astype(np.uint64)
 
 
-def _thread_key(tid: np.ndarray, offset: Ints) -> Keys:  # type: ignore[type-arg]
+def _thread_key(tid: npt.NDArray[np.int32], offset: Ints) -> Keys:
     return (tid.astype(np.uint64) << np.uint64(42)) ^ (offset.astype(np.uint64) >> np.uint64(9))
 
 
-def _inode_key(device: np.ndarray, inode: Keys, offset: Ints) -> Keys:  # type: ignore[type-arg]
+def _inode_key(device: npt.NDArray[np.uint32], inode: Keys, offset: Ints) -> Keys:
     mixed = (inode ^ (device.astype(np.uint64) << np.uint64(24))) * np.uint64(0x9E3779B97F4A7C15)
     return mixed ^ offset.astype(np.uint64)

@@ -41,8 +41,10 @@ class Events:
     @classmethod
     def empty(cls) -> "Events":
         """Return no events."""
-        types = (np.int64, np.uint8, np.uint16, np.int32, np.uint32, np.int64, np.int64, np.uint64, np.uint32)
-        return cls(*(np.empty(0, dtype=t) for t in types))
+        ints, keys = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint64)
+        words = np.empty(0, dtype=np.uint32)
+        small, flags, tid = np.empty(0, dtype=np.uint8), np.empty(0, dtype=np.uint16), np.empty(0, dtype=np.int32)
+        return cls(ints, small, flags, tid, words, ints, ints, keys, words)
 
 
 class Window:
@@ -50,6 +52,7 @@ class Window:
 
     def __init__(self, events: Events, points: dict[str, int]) -> None:
         self.events = events
+        self._number = points
         order = np.argsort(events.point, kind="stable").astype(np.int64, copy=False)
         bounds = np.concatenate([[0], np.cumsum(np.bincount(events.point, minlength=256))])
         self._of = {name: order[bounds[number] : bounds[number + 1]] for name, number in points.items()}
@@ -60,3 +63,11 @@ class Window:
         if not found:
             return np.empty(0, dtype=np.int64)
         return found[0] if len(found) == 1 else np.sort(np.concatenate(found), kind="stable")
+
+    def is_at(self, event: Ints, *names: str) -> Bools:
+        """Return which of the events are of these points; an index of -1 is none."""
+        wanted = np.zeros(256, dtype=np.bool_)
+        wanted[[self._number[name] for name in names if name in self._number]] = True
+        if not event.size or not len(self.events):
+            return np.zeros(event.size, dtype=np.bool_)
+        return wanted[self.events.point[event]] & (event >= 0)

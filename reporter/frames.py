@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from vio.reporter.events import Window
-from vio.reporter.match import NONE, Ints, codes_of, pair, stable_order, usual_gap
+from vio.reporter.match import NONE, Ints, codes_of, pair, stable_order
 
 _FRAME_LIMIT = 4096  # a request structure lies within the frame of the call that begins it
+_SAMPLE = 1 << 16  # events to learn from
 _STACK_GAP = 1 << 18  # QEMU's coroutine stacks are 1 MiB each and used near their tops
 
 _DATA_CALLS = ("bdrv_read", "bdrv_write", "bdrv_discard")
+_FEW = 4096
 _SUBMITS = ("laio", "luring", "pool")
 
 
@@ -43,31 +45,42 @@ class FrameReader:
     def read(self, window: Window) -> Frames:
         """Return the frames in a window."""
         ev = window.events
+        self._learn(window)
         call = window.at(*_DATA_CALLS, "bdrv_flush")
         call_end = np.full(call.size, NONE, dtype=np.int64)
         data_end = window.at("bdrv_end")
         end_key = _low(ev.key[data_end])
         by_distance: dict[int, list[Ints]] = {}
         for name in _DATA_CALLS:
-            begin = window.at(name)
-            distance = self._learn(name, ev.aux[begin], end_key)
-            by_distance.setdefault(distance, []).append(begin)
+            by_distance.setdefault(self._distance.get(name, 0), []).append(window.at(name))
         for distance, begins in by_distance.items():
             _fill_ends(window, call, call_end, np.sort(np.concatenate(begins)), data_end, end_key, distance)
         flush, flush_end = window.at("bdrv_flush"), window.at("bdrv_flush_end")
-        distance = self._learn("bdrv_flush", ev.aux[flush], ev.aux[flush_end])
+        distance = self._distance.get("bdrv_flush", 0)
         _fill_ends(window, call, call_end, flush, flush_end, ev.aux[flush_end], distance)
         submit = window.at(*_SUBMITS)
         parent = _enclosing(window, call, call_end, submit)
         return Frames(call, call_end, parent[: call.size], submit, parent[call.size :])
 
-    def _learn(self, name: str, begin: npt.NDArray[np.uint32], end: npt.NDArray[np.uint32]) -> int:
-        if name not in self._distance:
-            found = usual_gap(begin, end, _FRAME_LIMIT)
-            if found is None:
-                return 0
-            self._distance[name] = found
-        return self._distance[name]
+    def _learn(self, window: Window) -> None:
+        """Learn how far the ends' pointers are from the begins': a constant of each function in this build.
+
+        An end that directly follows a begin on the same stack is the end of that call.
+        """
+        ev = window.events
+        unknown = [name for name in (*_DATA_CALLS, "bdrv_flush") if name not in self._distance and window.at(name).size]
+        if not unknown:
+            return
+        index = window.at(*_DATA_CALLS, "bdrv_flush", "bdrv_end", "bdrv_flush_end")[:_SAMPLE]
+        pointer = np.where(window.is_at(index, "bdrv_end"), _low(ev.key[index]), ev.aux[index])
+        order = stable_order(_stacks(pointer))
+        index, pointer = index[order], pointer[order].astype(np.int64)
+        gap = pointer[:-1] - pointer[1:]
+        for name in unknown:
+            end = "bdrv_flush_end" if name == "bdrv_flush" else "bdrv_end"
+            pairs = window.is_at(index[:-1], name) & window.is_at(index[1:], end) & (gap > 0) & (gap < _FRAME_LIMIT)
+            if pairs.any():
+                self._distance[name] = int(np.argmax(np.bincount(gap[pairs])))
 
 
 def _low(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:
@@ -132,6 +145,8 @@ def _assumed_end(window: Window, call: Ints, call_end: Ints) -> Ints:
     missing = np.flatnonzero(call_end < 0)
     if not missing.size:
         return end
+    if missing.size > _FEW:
+        return end  # so many lost ends that nesting says nothing; they are counted as lacking
     stack = _stacks(ev.aux[call])
     pointer = ev.aux[call]
     for which in missing:

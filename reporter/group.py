@@ -4,15 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from vio.layer import Phase, Stage
 from vio.reporter.histogram import Distribution, Floats, Ints
-from vio.reporter.matrix import LATENCY, UNATTRIBUTED, Times
-from vio.schema import time_column
-
-_NAMES = [[time_column(stage, phase) for phase in Phase] for stage in Stage]
+from vio.reporter.matrix import LATENCY, STAGE_COLUMNS, UNATTRIBUTED, reached_name
 
 
 def _times() -> Ints:
@@ -40,20 +36,15 @@ class Group:
         """IOs whose end was not seen."""
         return self.io_count - self.latency.count
 
-    def add_times(self, times: Times, sums: Floats, rows: npt.NDArray[np.bool_] | None, scratch: Ints) -> None:
-        """Count the ended IOs of one chunk: `sums` are this group's sums of each row, `rows` its IOs (None: all)."""
-        latency = times.values(LATENCY)
-        self.latency.add_floats(latency if rows is None else latency[rows], scratch)
-        self.latency.total_ns += int(sums[times.places[LATENCY]])
-        if times.has(UNATTRIBUTED):
-            self.unattributed_ns += int(sums[times.places[UNATTRIBUTED]])
-        for number, stage in enumerate(Stage):
-            if not times.has(stage.column):
-                continue
-            self.reached[number] += _count_reached(times.masks.get(stage.column), rows, latency.size)
-            for at, name in enumerate(_NAMES[number]):
-                if times.has(name):
-                    self.times_ns[number, at] += int(sums[times.places[name]])
+    def add_times(self, sums: dict[str, int], latency_ns: Floats, scratch: Ints) -> None:
+        """Count the ended IOs of one chunk: the sums of their times by name, and their latencies."""
+        self.latency.add_floats(latency_ns, scratch)
+        self.latency.total_ns += sums[LATENCY]
+        self.unattributed_ns += sums.get(UNATTRIBUTED, 0)
+        for number, (stage, names) in enumerate(STAGE_COLUMNS.items()):
+            if stage.column in sums:
+                self.reached[number] += sums.get(reached_name(stage), latency_ns.size)
+                self.times_ns[number] += [sums.get(name, 0) for name in names]
 
     def merge(self, other: "Group") -> None:
         """Add what another group has counted."""
@@ -72,12 +63,6 @@ class Group:
         for group in groups:
             result.merge(group)
         return result
-
-
-def _count_reached(mask: npt.NDArray[np.bool_] | None, rows: npt.NDArray[np.bool_] | None, count: int) -> int:
-    if mask is None:
-        return count if rows is None else int(np.count_nonzero(rows))
-    return int(np.count_nonzero(mask if rows is None else mask & rows))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

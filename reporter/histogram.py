@@ -53,20 +53,24 @@ class Distribution:
         self.add_floats(floats, np.empty(floats.size, dtype=np.int64))
         self.total_ns += int(values_ns.sum())
 
-    def add_floats(self, values: Floats, scratch: Ints) -> None:
-        """Count values that are whole already, except for their sum, which the caller adds to `total_ns`."""
-        if not values.size:
+    def add_floats(self, values: Floats, scratch: Ints, absent: int = 0) -> None:
+        """Count values that are whole already, except for their sum, which the caller adds to `total_ns`.
+
+        `absent` of them are zeros that stand for no value. `scratch` is a buffer of at least the size of `values`.
+        """
+        self.count += values.size - absent
+        if values.size == absent:
             return
-        self.count += values.size
-        largest = float(values.max())
-        if largest == 0:
-            self.buckets[0] += values.size
-            return
-        if largest > _LARGEST:
-            raise ValueError(f"a time of {largest:.0f} ns is beyond what can be measured")
+        least, largest = float(values.min()), float(values.max())
+        if least < 0 or largest > _LARGEST:
+            raise ValueError(f"a time of {least if least < 0 else largest:.0f} ns is beyond what can be measured")
         self.max_ns = max(self.max_ns, int(largest))
+        if largest == 0:
+            self.buckets[0] += values.size - absent
+            return
         counts = np.bincount(bucket_numbers(values, scratch[: values.size]))
         self.buckets[: counts.size] += counts
+        self.buckets[0] -= absent
 
     def merge(self, other: "Distribution") -> None:
         """Add what another distribution has counted."""

@@ -1,6 +1,7 @@
 """From a joined window to rows of the per-IO table (schema.IOS)."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -54,9 +55,9 @@ class IoTable:
         number[done] = self._next + np.arange(done.size)
         self._next += done.size
         ev = joined.window.events
-        disk = self._disks(joined)
+        disk = self.disks(joined)
         lack = find_lacks(joined, self._direct_ios(disk))
-        columns: dict[str, np.ndarray | pa.Array] = {  # type: ignore[type-arg]
+        columns: dict[str, Any] = {
             "io": number,
             "disk": disk,
             "op": ios.op,
@@ -70,7 +71,7 @@ class IoTable:
             "is_ambiguous": _ambiguous(joined),
             "reached": _reached(joined),
             "lack": lack,
-            "children": joined.times.spans.sum(axis=1) - 1,
+            "children": joined.times.spans.sum(axis=0) - 1,
         }
         columns.update(_places(joined))
         columns.update(_stamps(joined))
@@ -79,8 +80,8 @@ class IoTable:
         table = pa.Table.from_arrays(arrays, schema=IOS_SCHEMA)
         return table if done.size == number.size else table.take(pa.array(done))
 
-    def _disks(self, joined: Joined) -> Ints:
-        """By the descriptor at the bottom of QEMU; an IO that did not get there by others of the same root node."""
+    def disks(self, joined: Joined) -> Ints:
+        """Return the disk of each IO: by the descriptor at the bottom of QEMU, or by others of the same root node."""
         ev = joined.window.events
         ios = joined.ios
         if self.disk_count == 1:
@@ -125,7 +126,7 @@ def _ambiguous(joined: Joined) -> Bools:
 
 def _reached(joined: Joined) -> Ints:
     has = joined.times.spans > 0
-    return has.shape[1] - 1 - np.argmax(has[:, ::-1], axis=1)
+    return np.asarray(has.shape[0] - 1 - np.argmax(has[::-1], axis=0), dtype=np.int64)
 
 
 def _first(joined: Joined, owner: Ints, at: Ints) -> Ints:
@@ -199,12 +200,12 @@ def _own_times(joined: Joined, lack: Ints) -> dict[str, pa.Array]:
     ended = joined.ios.end >= 0
     unseen = (lack & _NO_KERNEL) != 0
     aio = _STAGE[Stage.QEMU_AIO]
-    lost = np.where(unseen, own[:, aio, 1], 0)
+    lost = np.where(unseen, own[aio, 1], 0)
     columns: dict[str, pa.Array] = {"unattributed_ns": _nullable(lost, ended)}
     for number, stage in enumerate(Stage):
         for place, phase in enumerate(Phase):
-            time = own[:, number, place]
+            time = own[number, place]
             if (number, place) == (aio, 1):
                 time = time - lost
-            columns[time_column(stage, phase)] = _nullable(time, ended & (joined.times.spans[:, number] > 0))
+            columns[time_column(stage, phase)] = _nullable(time, ended & (joined.times.spans[number] > 0))
     return columns

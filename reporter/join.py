@@ -1,7 +1,8 @@
 """Join the layers, window by window: events in order of time go in, a table of IOs comes out.
 
-An IO that has ended within a window is finished there; what belongs to one that has not, and every begin that still waits
-for its end, is carried into the next window. So memory follows the number of IOs in flight, not the recording's length.
+An IO that has ended within a window is finished there; what belongs to one that has not, and every begin that still
+waits for its end, is carried into the next window. So memory follows the number
+of IOs in flight, not the recording's length.
 """
 
 from dataclasses import dataclass, field
@@ -80,8 +81,10 @@ class Joiner:
         carriers, calls = self._carriers.read(window, frames)
         blocks = read_blocks(window)
         ios, call_io = self._ios(window, frames)
-        submit_io = np.where(frames.submit_parent >= 0, call_io[frames.submit_parent], NONE) if call_io.size else (
-            np.full(frames.submit.size, NONE)
+        submit_io = (
+            np.where(frames.submit_parent >= 0, call_io[frames.submit_parent], NONE)
+            if call_io.size
+            else (np.full(frames.submit.size, NONE))
         )
         by_submit, links = host_spans(window, frames, carriers, calls, blocks, self.scope)
         spans = _all_spans(frames, ios, by_submit, submit_io)
@@ -121,10 +124,10 @@ def _guest_ios(window: Window, frames: Frames, requests: Requests, owner: Ints) 
     op = np.array([_OP[Op.DISCARD], _OP[Op.READ], _OP[Op.WRITE], _OP[Op.FLUSH], _OP[Op.DISCARD], _OP[Op.OTHER]])[
         np.minimum(kind, 5)
     ]
-    is_write = np.isin(call, window.at("bdrv_write"))
+    is_write = window.is_at(call, "bdrv_write")
     op = np.where(is_write & ((ev.flags[call] & _ZERO_WRITE) != 0), _OP[Op.WRITE_ZEROES], op)
     # QEMU accounts no address for a discard, and none that counts for write zeroes: the block layer's call has it.
-    is_discard = np.isin(call, window.at("bdrv_discard"))
+    is_discard = window.is_at(call, "bdrv_discard")
     by_call = (call >= 0) & (is_discard | (op == _OP[Op.WRITE_ZEROES]))
     call_bytes = np.where(is_discard, ev.key[call].astype(np.int64), ev.bytes[call])
     no_extent = (op == _OP[Op.FLUSH]) | ((op == _OP[Op.DISCARD]) & ~by_call)
@@ -132,7 +135,17 @@ def _guest_ios(window: Window, frames: Frames, requests: Requests, owner: Ints) 
     length = np.where(by_call, call_bytes, np.where(no_extent, 0, ev.bytes[requests.begin]))
     space = np.where(call >= 0, ev.space[call].astype(np.int64), NONE)
     return Ios(
-        requests.begin, end, requests.head, requests.enter, root, requests.push, requests.notify, op, offset, length, space
+        requests.begin,
+        end,
+        requests.head,
+        requests.enter,
+        root,
+        requests.push,
+        requests.notify,
+        op,
+        offset,
+        length,
+        space,
     )
 
 
@@ -143,7 +156,7 @@ def _root_ios(window: Window, frames: Frames, roots: Ints) -> Ios:
     none = np.full(roots.size, NONE, dtype=np.int64)
     op = np.full(roots.size, _OP[Op.FLUSH])
     for name, value in (("bdrv_read", Op.READ), ("bdrv_write", Op.WRITE), ("bdrv_discard", Op.DISCARD)):
-        op[np.isin(call, window.at(name), assume_unique=True)] = _OP[value]
+        op[window.is_at(call, name)] = _OP[value]
     op[(op == _OP[Op.WRITE]) & ((ev.flags[call] & _ZERO_WRITE) != 0)] = _OP[Op.WRITE_ZEROES]
     length = np.where(op == _OP[Op.DISCARD], ev.key[call].astype(np.int64), ev.bytes[call])
     space = ev.space[call].astype(np.int64)

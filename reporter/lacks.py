@@ -1,6 +1,8 @@
 """What is missing from an IO: a span without its other end, a link that must be there and is not (schema.LACKS)."""
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from vio.layer import Op
 from vio.reporter.join import Joined
@@ -21,7 +23,7 @@ def find_lacks(joined: Joined, is_direct: Bools) -> Ints:
     _add(lack, _CARRIER, submit_io, carriers.carrier < 0)
     _add(lack, _CARRIER_END, submit_io, (carriers.carrier >= 0) & (carriers.carrier_end < 0))
     work_io = _through(carriers.work_submit, submit_io)
-    is_dio = np.isin(carriers.work, joined.window.at("dio"), assume_unique=True)
+    is_dio = joined.window.is_at(carriers.work, "dio")
     _add(lack, _WORK_END, work_io, is_dio & (carriers.work_end < 0))
     _lack_work(joined, lack, is_direct, work_io)
     _lack_requests(joined, lack)
@@ -74,13 +76,18 @@ def _lack_below(joined: Joined, lack: Ints, bio_io: Ints) -> None:
     if not seen.any():
         return
     ev = joined.window.events
-    loops = np.unique(ev.space[blocks.issue[seen]])
+    loops = devices_of(ev.space[blocks.issue[seen]])
     is_data = ~((ev.flags[blocks.issue] == 3) & (ev.bytes[blocks.issue] == 0)) & (ev.flags[blocks.issue] != 4)
-    must = np.isin(ev.space[blocks.issue], loops) & is_data & ~seen
+    must = np.isin(ev.space[blocks.issue], loops, kind="sort") & is_data & ~seen
     upper = (blocks.request >= 0) & must[blocks.request]
     _add(lack, _BELOW_LOOP, bio_io, upper)
     lower = _lower_faults(joined)
     _add(lack, _COMPLETE, bio_io, (blocks.request >= 0) & lower[blocks.request])
+
+
+def devices_of(spaces: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """Return the distinct values; there are few, and hashing finds few fast."""
+    return np.asarray(pd.unique(spaces), dtype=np.uint32)
 
 
 def _lower_faults(joined: Joined) -> Bools:
@@ -92,6 +99,6 @@ def _lower_faults(joined: Joined) -> Bools:
     bad = (request < 0) | (blocks.complete[request] < 0)
     fault[links.bio_upper[below[bad]]] = True
     works = np.flatnonzero((links.work_request >= 0) & (joined.carriers.work_end < 0))
-    is_dio = np.isin(joined.carriers.work[works], joined.window.at("dio"))
+    is_dio = joined.window.is_at(joined.carriers.work[works], "dio")
     fault[links.work_request[works[is_dio]]] = True
     return fault

@@ -14,6 +14,7 @@ Bools = npt.NDArray[np.bool_]
 Keys = npt.NDArray[np.uint64]
 
 NONE = -1
+_SAMPLE = 1 << 14  # enough to learn a constant from
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,8 @@ def usual_gap(upper: npt.NDArray[np.uint32], lower: npt.NDArray[np.uint32], limi
 
     A frame on a stack and a structure inside that frame are a fixed distance apart, which depends on the build.
     """
-    tops, counts = np.unique(upper, return_counts=True)
-    bottoms = np.unique(lower)
+    tops, counts = np.unique(upper[:_SAMPLE], return_counts=True)
+    bottoms = np.unique(lower[:_SAMPLE])
     if not tops.size or not bottoms.size:
         return None
     below = np.searchsorted(bottoms, tops, side="right") - 1

@@ -9,7 +9,7 @@ from vio.reporter.block import Blocks, place_key
 from vio.reporter.carriers import Carriers, SystemCalls
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
-from vio.reporter.match import NONE, Bools, Ints, codes_of, first_after, latest_before, pair, stable_order
+from vio.reporter.match import NONE, Ints, Keys, codes_of, first_after, latest_before, pair, stable_order
 
 STAGES = tuple(Stage)
 _DEVICE, _BLOCK, _AIO, _VFS, _FS, _BIO, _RQ, _LOOP_FS, _LOOP_BIO, _LOOP_RQ = range(len(STAGES))
@@ -26,10 +26,9 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What the recording says of the host: which files are images, which of them bypass the page cache, the loops."""
+    """What the recording says of the host: which files (device, inode) are images, and the loop devices."""
 
     image_files: frozenset[tuple[int, int]] = frozenset()
-    direct_files: frozenset[tuple[int, int]] = frozenset()
     loops: tuple[Loop, ...] = ()
 
 
@@ -88,7 +87,7 @@ def root_calls(window: Window, frames: Frames) -> tuple[Ints, Ints]:
         top = above
     roots = np.flatnonzero(frames.call_parent < 0)
     key = window.events.key[frames.call[roots]]
-    is_discard = np.isin(frames.call[roots], window.at("bdrv_discard"), assume_unique=True)
+    is_discard = window.is_at(frames.call[roots], "bdrv_discard")
     roots, key = roots[(key != 0) & ~is_discard], key[(key != 0) & ~is_discard]
     serves = np.arange(frames.call.size)
     if roots.size:
@@ -97,7 +96,7 @@ def root_calls(window: Window, frames: Frames) -> tuple[Ints, Ints]:
     return top, serves
 
 
-def _served(frames: Frames, roots: Ints, key: np.ndarray) -> Ints:  # type: ignore[type-arg]
+def _served(frames: Frames, roots: Ints, key: Keys) -> Ints:
     """Among calls ordered by qiov and time: the first of each stretch in which they overlap."""
     far = np.iinfo(np.int64).max
     end = np.where(frames.call_end[roots] >= 0, frames.call_end[roots], far)
@@ -123,7 +122,11 @@ def host_spans(
     work_request = _work_below_loops(window, carriers, blocks, scope)
     upper = _request_of_bios(bio_work, work_request)
     position = np.arange(frames.submit.size)
-    ends = np.where(frames.submit_parent >= 0, frames.call_end[frames.submit_parent], NONE) if frames.call.size else position
+    ends = (
+        np.where(frames.submit_parent >= 0, frames.call_end[frames.submit_parent], NONE)
+        if frames.call.size
+        else position
+    )
     issue, complete = _at(blocks.issue, blocks.request), _at(blocks.complete, blocks.request)
     lower = Spans.joined(
         [
@@ -149,7 +152,7 @@ def host_spans(
 
 @dataclass(frozen=True, slots=True)
 class HostLinks:
-    """The submit of each bio; the loop request above each bio; the loop request above each piece of file-system work."""
+    """The submit of each bio; the loop request above each bio and above each piece of file-system work."""
 
     bio_submit: Ints
     bio_upper: Ints
@@ -171,7 +174,7 @@ def _work_ends(carriers: Carriers) -> Ints:
 def _bio_parents(
     window: Window, carriers: Carriers, calls: SystemCalls, frames: Frames, blocks: Blocks
 ) -> tuple[Ints, Ints]:
-    """Return the file-system work (position) and the submit of each bio: what its thread is in when it queues the bio."""
+    """Return the file-system work (position) and the submit of each bio: what its thread is in at that time."""
     ev = window.events
     uring = window.at("uring_submit")
     around = np.concatenate([carriers.work, calls.begin, uring])
@@ -199,7 +202,7 @@ def _work_below_loops(window: Window, carriers: Carriers, blocks: Blocks, scope:
     """Return the request of a loop device that each piece of work on its backing file does, by address and order."""
     ev = window.events
     request = np.full(carriers.work.size, NONE, dtype=np.int64)
-    is_direct = np.isin(carriers.work, window.at("dio"), assume_unique=True)
+    is_direct = window.is_at(carriers.work, "dio")
     for loop in scope.loops:
         on_loop = np.flatnonzero(ev.space[blocks.issue] == loop.device)
         issue = blocks.issue[on_loop]

@@ -65,9 +65,7 @@ def _match_life(key: Keys, accept: Ints, enter: Ints, push: Ints) -> tuple[Ints,
     follows_accept = np.append(False, (is_accept & same)[:-1])
     alone = (kind == 1) & ~follows_accept & (next_kind == 2)
     enter_of = np.where(entered, next_index, NONE)
-    push_of = np.where(
-        entered, np.where(after == 2, after_index, NONE), np.where(next_kind == 2, next_index, NONE)
-    )
+    push_of = np.where(entered, np.where(after == 2, after_index, NONE), np.where(next_kind == 2, next_index, NONE))
     enter_of = np.where(alone, index, enter_of)
     is_life = is_accept | alone
     return index[is_life], enter_of[is_life], push_of[is_life]
@@ -175,7 +173,7 @@ def _thread_and_call(tid: npt.NDArray[np.int32], point: Ints) -> Keys:
 
 
 def _expected_call(window: Window, requests: Requests, which: Ints) -> Ints:
-    """Return the point of the root call that each request makes, from its BlockAcctType; -1 for what cannot be known."""
+    """Return the point of the root call that each request makes, from its BlockAcctType; -1 if unknown."""
     calls = np.array([_number(window, name) for name in ("bdrv_discard", "bdrv_read", "bdrv_write", "bdrv_flush")])
     kind = accounted_type(window, requests)[which]
     return np.where(kind <= 3, calls[np.minimum(kind, 3)], calls[0])
@@ -188,5 +186,5 @@ def _number(window: Window, name: str) -> int:
 
 def accounted_type(window: Window, requests: Requests) -> Ints:
     """Return the BlockAcctType of each request; 0 where QEMU does not account it (a discard)."""
-    is_accept = np.isin(requests.begin, window.at("accept"), assume_unique=True)
+    is_accept = window.is_at(requests.begin, "accept")
     return np.where(is_accept, window.events.flags[requests.begin], 0).astype(np.int64)

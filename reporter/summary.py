@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 from vio.layer import Op, Phase, Stage
 from vio.reporter.group import Group, Keys, read_keys
 from vio.reporter.histogram import Distribution
-from vio.reporter.matrix import CHUNK_ROWS, LATENCY, UNATTRIBUTED, Times, TimesReader, sums_by_group
-from vio.schema import LACKS, OPS, time_column
+from vio.reporter.matrix import CHUNK_ROWS, LATENCY, STAGE_COLUMNS, UNATTRIBUTED, TimesReader, sums_by_group
+from vio.schema import LACKS, OPS
 
 _LACK_VALUES = 1 << 16
+_NOTHING = Distribution()
 
 
 class Summary:
@@ -23,9 +24,7 @@ class Summary:
 
     def __init__(self) -> None:
         self.groups: dict[tuple[Op, int], Group] = {}
-        self.phases: dict[tuple[Stage, Phase], Distribution] = {}
-        self.stages: dict[Stage, Distribution] = {}
-        self.unattributed = Distribution()
+        self._parts: dict[str, Distribution] = {}
         self.ambiguous_count = 0
         self.merged_count = 0
         self._lacks = np.zeros(_LACK_VALUES, dtype=np.int64)
@@ -58,29 +57,46 @@ class Summary:
             batch = batch.filter(pc.is_valid(batch.column(LATENCY)))
         if not batch.num_rows:
             return
-        times = self._reader.read(batch)
-        for (stage, phase), name in _PHASE_COLUMNS.items():
-            if times.has(name):
-                self._count(self.phases.setdefault((stage, phase), Distribution()), times, name)
-        for stage in Stage:
-            if times.has(stage.column):
-                self._count(self.stages.setdefault(stage, Distribution()), times, stage.column)
-        if times.has(UNATTRIBUTED):
-            self._count(self.unattributed, times, UNATTRIBUTED)
-        self._add_by_group(times, read_keys(batch))
-
-    def _add_by_group(self, times: Times, keys: Keys) -> None:
-        sums = sums_by_group(times, keys.codes, len(keys.groups))
+        for row in self._reader.read(batch):
+            if row.name not in self._parts:
+                self._parts[row.name] = Distribution()
+            self._parts[row.name].add_floats(row.values, self._scratch, row.absent)
+        keys = read_keys(batch)
+        sums = sums_by_group(self._reader.matrix, keys.codes, len(keys.groups))
+        for name, place in self._reader.places.items():
+            if name in self._parts:
+                self._parts[name].total_ns += int(sums[:, place].sum())
+        latency_ns = self._reader.matrix[self._reader.places[LATENCY]]
         for number, key in enumerate(keys.groups):
-            rows = keys.codes == number if len(keys.groups) > 1 else None
-            self._group(key).add_times(times, sums[number], rows, self._scratch)
+            by_name = {name: int(sums[number, place]) for name, place in self._reader.places.items()}
+            rows = latency_ns[keys.codes == number] if len(keys.groups) > 1 else latency_ns
+            self._group(key).add_times(by_name, rows, self._scratch)
 
     def _group(self, key: tuple[int, int]) -> Group:
-        return self.groups.setdefault((OPS[key[0]], key[1]), Group())
+        name = (OPS[key[0]], key[1])
+        if name not in self.groups:
+            self.groups[name] = Group()
+        return self.groups[name]
 
-    def _count(self, part: Distribution, times: Times, name: str) -> None:
-        part.add_floats(times.values(name), self._scratch)
-        part.total_ns += times.total_ns(name)
+    @property
+    def phases(self) -> dict[tuple[Stage, Phase], Distribution]:
+        """Own times of each stage and phase that an IO reached, in the order of the stack."""
+        return {
+            (stage, phase): self._parts[name]
+            for stage, names in STAGE_COLUMNS.items()
+            for phase, name in zip(Phase, names, strict=True)
+            if name in self._parts
+        }
+
+    @property
+    def stages(self) -> dict[Stage, Distribution]:
+        """Own times of each stage that an IO reached, its phases taken together, in the order of the stack."""
+        return {stage: self._parts[stage.column] for stage in Stage if stage.column in self._parts}
+
+    @property
+    def unattributed(self) -> Distribution:
+        """Time that no observed layer claims."""
+        return self._parts.get(UNATTRIBUTED, _NOTHING)
 
     def total(self) -> Group:
         """Return all groups as one."""
@@ -115,6 +131,3 @@ class Summary:
     def share(self, part: Distribution) -> float:
         """Return a part's share of the time of all IOs; 0 where there is no time."""
         return part.total_ns / self.total_ns if self.total_ns else 0.0
-
-
-_PHASE_COLUMNS = {(stage, phase): time_column(stage, phase) for stage in Stage for phase in Phase}

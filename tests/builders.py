@@ -1,25 +1,40 @@
 """Builders of test data: per-IO tables whose times add up, and what a report knows of a recording."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vio.layer import Layer, Op, Phase, Stage
+from vio.layer import Layer, Phase, Stage
 from vio.losses import Loss
-from vio.manifest import AbsentPoint, Clock, Creator, DiskInfo, HostInfo, Manifest, Moment, PointInfo, SchemaVersion
-from vio.manifest import State, TargetInfo
+from vio.manifest import (
+    AbsentPoint,
+    Clock,
+    Creator,
+    DiskInfo,
+    End,
+    EndReason,
+    HostInfo,
+    Manifest,
+    Moment,
+    PointInfo,
+    SchemaVersion,
+    State,
+    TargetInfo,
+)
+from vio.reporter.quality import Evidence, JoinQuality
 from vio.reporter.recorded import Recorded
-from vio.schema import IOS, LACKS, MAJOR, MINOR, OPS, STAMPS, arrow_schema, time_column
+from vio.schema import IOS, LACKS, MAJOR, MINOR, arrow_schema, time_column
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+# A column: its values, and which of them are there.
+Masked = tuple[Ints, Bools]
 
 START_NS = 1_000_000_000_000
 WALL_NS = 1_790_000_000_000_000_000
 HOST_STAGES = tuple(Stage)[:7]
-ALL_STAGES = tuple(Stage)
 
 # Mean own time of each stage in ns, in the phases down, between, up.
 _MEANS_NS = {
@@ -34,30 +49,19 @@ _MEANS_NS = {
     Stage.LOOP_BLOCK: (6_000, 0, 1_000),
     Stage.LOOP_DEVICE: (70_000, 0, 0),
 }
-# The stages' time stamps: the first point on the way down, the last on the way up.
-_BEGINS = {
-    Stage.QEMU_DEVICE: ("accept",),
-    Stage.QEMU_BLOCK: ("block_begin",),
-    Stage.QEMU_AIO: ("node_begin", "aio_submit"),
-    Stage.VFS: ("vfs_begin",),
-    Stage.FS: ("fs_begin",),
-    Stage.BLOCK: ("bio_queue", "rq_insert"),
-    Stage.DEVICE: ("rq_issue",),
-    Stage.LOOP_FS: ("loop_fs_begin",),
-    Stage.LOOP_BLOCK: ("loop_bio_queue",),
-    Stage.LOOP_DEVICE: ("loop_rq_issue",),
+# The stages' time stamps, the first on the way down and the last on the way up.
+_STAMPS = {
+    Stage.QEMU_DEVICE: (("accept",), ("push", "notify")),
+    Stage.QEMU_BLOCK: (("block_begin",), ("block_end",)),
+    Stage.QEMU_AIO: (("node_begin", "aio_submit"), ("aio_end",)),
+    Stage.VFS: (("vfs_begin",), ("vfs_end",)),
+    Stage.FS: (("fs_begin",), ("fs_end",)),
+    Stage.BLOCK: (("bio_queue", "rq_insert"), ("rq_complete",)),
+    Stage.DEVICE: (("rq_issue",), ("rq_complete",)),
+    Stage.LOOP_FS: (("loop_fs_begin",), ("loop_fs_end",)),
+    Stage.LOOP_BLOCK: (("loop_bio_queue",), ("loop_rq_complete",)),
+    Stage.LOOP_DEVICE: (("loop_rq_issue",), ("loop_rq_complete",)),
 }
-_ENDS = {
-    Stage.QEMU_DEVICE: ("push", "notify"),
-    Stage.QEMU_BLOCK: ("block_end",),
-    Stage.QEMU_AIO: ("aio_end",),
-    Stage.VFS: ("vfs_end",),
-    Stage.FS: ("fs_end",),
-    Stage.DEVICE: ("rq_complete",),
-    Stage.LOOP_FS: ("loop_fs_end",),
-    Stage.LOOP_DEVICE: ("loop_rq_complete",),
-}
-_OP_NUMBERS = {op: number for number, op in enumerate(OPS)}
 
 
 def an_io_table(
@@ -69,39 +73,151 @@ def an_io_table(
     unended: int = 0,
     first_io: int = 0,
     begin_ns: int = START_NS,
-    gap_ns: int = 20_000,
 ) -> pa.Table:
     """Make random IOs whose stage times add up to their latency; the last `unended` of them have no end."""
     rng = np.random.default_rng(seed)
     op = rng.choice(4, count, p=[0.55, 0.38, 0.06, 0.01])
-    deepest = _depths(rng, count, op, len(stages))
-    begin = begin_ns + np.cumsum(rng.integers(1, 2 * gap_ns, count))
-    lack = np.where(rng.random(count) < 0.004, rng.choice(list(LACKS)[1:], count), 0)
-    columns = _heads(rng, op, begin, disks, first_io, lack, np.array([_place(s) for s in stages])[deepest])
-    times = _own_times(rng, count, stages, deepest)
-    unattributed = np.where(lack > 0, rng.integers(1_000, 20_000, count), 0)
-    columns |= _stamps(begin, times, stages, deepest, unattributed)
-    columns |= _time_columns(times, stages, deepest)
-    columns["unattributed_ns"] = _nullable(unattributed)
-    columns["latency_ns"] = _nullable(unattributed + sum(part for triple in times.values() for part in triple))
-    _drop_lower_addresses(columns, stages, deepest)
-    table = pa.table({column.name: columns.get(column.name, _nothing(column.type, count)) for column in IOS})
-    return without_end(table.cast(arrow_schema(IOS)), unended)
+    deepest = np.where(rng.random(count) < 0.9, len(stages) - 1, rng.integers(0, len(stages), count))
+    has_end = np.arange(count) < count - unended
+    lack = np.where(has_end, np.where(rng.random(count) < 0.004, rng.choice(list(LACKS)[1:], count), 0), 1)
+    begin = begin_ns + np.cumsum(rng.integers(1, 40_000, count))
+    unattributed = np.where(lack > 1, rng.integers(1_000, 20_000, count), 0)
+    times = _own_times(rng, stages, deepest)
+    columns = _heads(rng, op, begin, disks, first_io, lack)
+    columns["reached"] = _all(np.array([list(Stage).index(stage) for stage in stages])[deepest])
+    columns |= _time_stamps(begin, times, unattributed, has_end)
+    latency = unattributed + np.sum([values for values, _ in times.values()], axis=0)
+    columns |= {name: (values, there & has_end) for name, (values, there) in times.items()}
+    columns |= {"unattributed_ns": (unattributed, has_end), "latency_ns": (latency, has_end)}
+    columns |= _lower_addresses(columns, times)
+    return _table(columns, count)
 
 
-def without_end(ios: pa.Table, count: int) -> pa.Table:
-    """Take the end away from the last IOs of a table."""
-    if not count:
-        return ios
-    is_open = np.arange(ios.num_rows) >= ios.num_rows - count
-    for name in ios.column_names:
-        gone = name == "latency_ns" or name.endswith("_ns") and not name.startswith(("t_", "begin"))
-        gone = gone or name in {"t_push_ns", "t_notify_ns", "t_block_end_ns"}
-        if gone:
-            _set(ios, name)
-            values = ios[name].to_pylist()
-            kept = [None if hidden else value for hidden, value in zip(is_open, values, strict=True)]
-            ios = ios.set_column(ios.column_names.index(name), name, pa.array(kept, pa.int64()))
-    lack = np.where(is_open, 1, ios["lack"].to_numpy()).astype(np.uint16)
-    ios = ios.set_column(ios.column_names.index("lack"), "lack", pa.array(lack))
-    return ios.set_column(ios.column_names.index("is_whole"), "is_whole", pa.array(lack == 0))
+def _all(values: npt.ArrayLike) -> Masked:
+    array = np.asarray(values)
+    return array, np.ones(array.size, dtype=np.bool_)
+
+
+def _heads(
+    rng: np.random.Generator, op: Ints, begin: Ints, disks: int, first_io: int, lack: Ints
+) -> dict[str, Masked]:
+    count = op.size
+    length = np.where(op == 2, 0, 4096 * rng.integers(1, 33, count))
+    columns = {
+        "io": first_io + np.arange(count),
+        "disk": rng.integers(0, disks, count),
+        "op": op,
+        "offset": np.where(op == 2, 0, 4096 * rng.integers(0, 1 << 20, count)),
+        "bytes": length,
+        "tid": rng.integers(4000, 4003, count),
+        "begin_ns": begin,
+        "merged_into": np.full(count, -1),
+        "is_whole": lack == 0,
+        "is_ambiguous": rng.random(count) < 0.001,
+        "lack": lack,
+        "children": rng.integers(1, 8, count),
+    }
+    return {name: _all(values) for name, values in columns.items()}
+
+
+def _own_times(rng: np.random.Generator, stages: Sequence[Stage], deepest: Ints) -> dict[str, Masked]:
+    """Draw the own times by column; 0 and absent where an IO did not reach the stage."""
+    times: dict[str, Masked] = {}
+    for depth, stage in enumerate(stages):
+        reached = deepest >= depth
+        for phase, mean_ns in zip(Phase, _MEANS_NS[stage], strict=True):
+            drawn = rng.lognormal(np.log(mean_ns + 1) - 0.32, 0.8, deepest.size).astype(np.int64)
+            times[time_column(stage, phase)] = (np.where(reached, drawn if mean_ns else 0, 0), reached)
+    return times
+
+
+def _time_stamps(begin: Ints, times: dict[str, Masked], unattributed: Ints, has_end: Bools) -> dict[str, Masked]:
+    """Put the time stamps where the own times have them: nested, with what lies between at the deepest place."""
+    end = begin + unattributed + np.sum([values for values, _ in times.values()], axis=0)
+    columns: dict[str, Masked] = {}
+    first, last = begin, end
+    for stage, (begins, ends) in _STAMPS.items():
+        if time_column(stage, Phase.DOWN) not in times:
+            continue
+        down, there = times[time_column(stage, Phase.DOWN)]
+        columns |= {f"t_{name}_ns": (first, there) for name in begins}
+        columns |= {f"t_{name}_ns": (last, there & has_end) for name in ends}
+        first, last = first + down, last - times[time_column(stage, Phase.UP)][0]
+    return columns
+
+
+def _lower_addresses(columns: dict[str, Masked], times: dict[str, Masked]) -> dict[str, Masked]:
+    nowhere = _all(np.zeros(columns["offset"][0].size, dtype=np.bool_))
+    aio = times.get(time_column(Stage.QEMU_AIO, Phase.DOWN), nowhere)[1]
+    block = times.get(time_column(Stage.BLOCK, Phase.DOWN), nowhere)[1]
+    offset = columns["offset"][0]
+    return {
+        "file_offset": (offset + 327_680, aio),
+        "device": (np.full(offset.size, 259 << 20), block),
+        "device_offset": (offset + 1_048_576, block),
+    }
+
+
+def _table(columns: dict[str, Masked], count: int) -> pa.Table:
+    arrays = []
+    for column in IOS:
+        values, there = columns.get(column.name, (np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_)))
+        mask = None if there.all() and count else ~there
+        arrays.append(pa.array(values, mask=mask).cast(column.type))
+    return pa.Table.from_arrays(arrays, schema=arrow_schema(IOS))
+
+
+def a_manifest(disks: int = 1, absent: Sequence[AbsentPoint] = (), stages: Sequence[Stage] = HOST_STAGES) -> Manifest:
+    """Make the manifest of a short recording of one VM."""
+    layers = dict.fromkeys(stage.layer for stage in stages)
+    return Manifest(
+        schema=SchemaVersion(MAJOR, MINOR),
+        creator=Creator("vio", "0.1.0", "0.17.0"),
+        state=State.COMPLETE,
+        host=HostInfo("hypervisor", "6.18.5", "x86_64", 2),
+        clock=Clock(Moment(START_NS, WALL_NS), Moment(START_NS + 10_000_000_000, WALL_NS + 10_000_000_000)),
+        target=TargetInfo(
+            pid=4321,
+            kind="qemu-system",
+            name="web-1",
+            exe="/usr/bin/qemu-system-x86_64",
+            version="7.2.22",
+            disks=tuple(a_disk(number) for number in range(disks)),
+        ),
+        points=tuple(a_point(number, layer) for number, layer in enumerate(layers)),
+        absent=tuple(absent),
+        end=End(EndReason.STOPPED),
+    )
+
+
+def a_disk(number: int = 0) -> DiskInfo:
+    """Make one disk: vda, vdb, ..."""
+    name = f"vd{chr(ord('a') + number)}"
+    return DiskInfo(name, "virtio-blk", "qcow2", f"/srv/vm/{name}.qcow2", "none", "native")
+
+
+def a_point(number: int, layer: Layer) -> PointInfo:
+    """Make a point of a layer."""
+    return PointInfo(number, f"{layer}_begin", layer, "begin", f"{layer} begins", "", "uprobe")
+
+
+def a_recorded(
+    disks: int = 1,
+    losses: Sequence[Loss] = (),
+    absent: Sequence[AbsentPoint] = (),
+    stages: Sequence[Stage] = HOST_STAGES,
+) -> Recorded:
+    """Make what a report knows of a recording of 10 s."""
+    return Recorded("demo.vio", a_manifest(disks, absent, stages), tuple(losses), START_NS + 9_999_000_000)
+
+
+def a_quality() -> JoinQuality:
+    """Make figures of a join, one of them not perfect."""
+    quality = JoinQuality()
+    quality.count("qemu-device", "qemu-block", Evidence.IDENTITY, parents=9_000, joined=9_000)
+    quality.count("qemu-block", "qemu-aio", Evidence.IDENTITY, parents=9_000, joined=8_940, checked=8_940)
+    quality.count("qemu-aio", "vfs", Evidence.NESTING, parents=8_940, joined=8_940, checked=8_000, disagree=2)
+    quality.count("fs", "block", Evidence.ADDRESS, parents=8_800, joined=8_799)
+    quality.orphans["requests of neighbours"] = 120
+    quality.ambiguous = 7
+    return quality

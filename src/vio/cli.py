@@ -4,6 +4,7 @@ A command makes the options, calls one function and shows what it returns. What 
 runs, so that `vio --help` and `vio list` do not wait for pandas.
 """
 
+import errno
 import io
 import json
 import os
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
 EXIT_PIPE = 141  # as the shell shows a program that SIGPIPE ended
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 # Newer typers carry click inside, older ones use the package; this is its base class of wrong usage in both.
 _WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -121,7 +123,13 @@ def run(arguments: Sequence[str]) -> int:
         return int(ExitCode.USAGE)
     except (KeyboardInterrupt, typer.Abort):
         return int(ExitCode.INTERRUPTED)
+    except SystemExit:  # typer's own answer to a broken pipe, for its help texts
+        return EXIT_PIPE
     except Exception as error:  # whatever it is, the user gets one line
+        if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
+            close_broken(sys.stdout)
+            _complain(str(_unwritable(error)))
+            return int(ExitCode.OUTPUT)
         if os.environ.get("VIO_DEBUG"):
             _write(traceback.format_exc(), sys.stderr)
         _complain(
@@ -165,7 +173,11 @@ def _show(text: str) -> None:
         raise typer.Exit(EXIT_PIPE) from None
     except OSError as error:
         close_broken(sys.stdout)
-        raise OutputError(f"standard output cannot be written: {error.strerror}", "give it another place") from None
+        raise _unwritable(error) from None
+
+
+def _unwritable(error: OSError) -> OutputError:
+    return OutputError(f"the output cannot be written: {error.strerror}", "give it another place")
 
 
 def _say(text: str) -> None:

@@ -20,6 +20,7 @@ class LossKind(StrEnum):
     OVERFLOW = "overflow"
     UNPARSABLE = "unparsable"
     SEGMENT = "segment"
+    OUTPUT = "output"
 
 
 @dataclass(frozen=True, slots=True)

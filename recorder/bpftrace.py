@@ -1,0 +1,166 @@
+"""Run bpftrace: its own process group, its own end, and its reasons when it does not want to."""
+
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from vio.errors import HostError
+
+_PIPE_BYTES = 1 << 20
+_READ_BYTES = 1 << 20
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_TICK_S = 0.02
+# Die with vio. Linux keeps this signal over an exec; a Python of its own is safe where a function run after fork in a
+# process with threads is not. If vio died before the call, the parent is another one already.
+_DIE_WITH_PARENT = (
+    "import ctypes, os, sys; "
+    "ctypes.CDLL(None).prctl(1, 15); "
+    "os.getppid() == int(sys.argv[1]) or os._exit(1); "
+    "os.execv(sys.argv[2], sys.argv[2:])"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BpftraceOptions:
+    """How bpftrace is run: pages of its buffer (a power of two; for each CPU in old versions), entries of a map."""
+
+    path: Path
+    buffer_pages: int = 4096
+    map_entries: int = 65_536
+    takes_no_warnings: bool = True
+
+
+def environment(options: BpftraceOptions) -> dict[str, str]:
+    """Return the settings by their names of before and after bpftrace 0.20, which ignores those it does not know."""
+    entries = str(options.map_entries)
+    return {
+        "BPFTRACE_PERF_RB_PAGES": str(options.buffer_pages),
+        "BPFTRACE_MAP_KEYS_MAX": entries,
+        "BPFTRACE_MAX_MAP_KEYS": entries,
+        "BPFTRACE_MAX_PROBES": "1024",
+        "BPFTRACE_MAX_BPF_PROGS": "1024",
+        "BPFTRACE_LOG_SIZE": "4000000",
+    }
+
+
+class Bpftrace:
+    """A running bpftrace; leaving the context ends it."""
+
+    def __init__(self, program: Path, log: Path, options: BpftraceOptions) -> None:
+        self._log = log
+        words = [str(options.path), "-q", "-B", "line", *(["--no-warnings"] if options.takes_no_warnings else [])]
+        with log.open("ab") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *words, str(program)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=os.environ | environment(options),
+                process_group=0,
+            )
+        self.pid = self._process.pid
+        self.cpu_s = 0.0
+        self._fd = _output_of(self._process)
+        self.is_eof = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.returncode is None:
+            self.kill()
+        if self._process.stdout:
+            self._process.stdout.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor of its output."""
+        return self._fd
+
+    def read(self) -> bytes:
+        """Return what has come; b"" if nothing has, or if there is no more (`is_eof`)."""
+        try:
+            piece = os.read(self._fd, _READ_BYTES)
+        except BlockingIOError:
+            return b""
+        self.is_eof = not piece
+        return piece
+
+    def interrupt(self) -> None:
+        """Ask for the orderly end: END runs, and prints what stands in the maps."""
+        self._signal(signal.SIGINT)
+
+    def terminate(self) -> None:
+        """Ask again."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it; the kernel takes the probes away."""
+        self._signal(signal.SIGKILL)
+        self.wait(5.0)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for its end and take its CPU time; False if it still runs."""
+        deadline = time.monotonic() + timeout_s
+        while self._process.returncode is None:
+            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+            if pid:
+                self._process.returncode = os.waitstatus_to_exitcode(status)
+                self.cpu_s = usage.ru_utime + usage.ru_stime
+            elif time.monotonic() > deadline:
+                return False
+            else:
+                time.sleep(_TICK_S)
+        return True
+
+    def why_ended(self) -> str:
+        """Return bpftrace's own reason in one line."""
+        self.wait(5.0)
+        complaint = complaint_in(self._log.read_text(errors="replace"))
+        code = self._process.returncode
+        how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        return complaint or f"it ended with {how}"
+
+    def failure(self) -> HostError:
+        """Return the error for a bpftrace that ended before its probes were attached."""
+        return HostError(f"bpftrace refused the program: {self.why_ended()}", "`vio doctor` shows what this host lacks")
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.returncode is None:
+            os.kill(self.pid, number)
+
+
+def complaint_in(text: str) -> str:
+    """Return the line of bpftrace's messages that names the error."""
+    lines = [_COLOURS.sub("", line).strip() for line in text.splitlines()]
+    # without the right to raise its memory limit bpftrace complains of that first, and goes on
+    lines = [line for line in lines if line and "RLIMIT_MEMLOCK" not in line]
+    named = [line for line in lines if "ERROR" in line or "FATAL" in line or "rror:" in line]
+    return (named or lines or [""])[0][:300]
+
+
+def takes_no_warnings(bpftrace: Path) -> bool:
+    """Ask whether this bpftrace knows --no-warnings (0.26 prints warnings on stdout, even with -q)."""
+    shown = subprocess.run([bpftrace, "--help"], capture_output=True, text=True, check=False, timeout=30)
+    return "--no-warnings" in shown.stdout + shown.stderr
+
+
+def _output_of(process: subprocess.Popen[bytes]) -> int:
+    if process.stdout is None:
+        raise HostError("bpftrace has no output")
+    descriptor = process.stdout.fileno()
+    os.set_blocking(descriptor, False)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    except OSError:
+        return descriptor  # /proc/sys/fs/pipe-max-size is smaller for us: the default does, with more waking up
+    return descriptor

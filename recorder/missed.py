@@ -1,0 +1,128 @@
+"""Probe hits that the kernel did not run: another BPF program was active on that CPU (trace_call_bpf).
+
+bpftrace never hears of them. The kernel counts them for each program: `recursion_misses` in /proc/PID/fdinfo, since
+Linux commit 9ed9e9ba2337 ("bpf: Count the number of times recursion was prevented") (in v5.12). Which program belongs to
+which attach point the kernel says itself (BPF_TASK_FD_QUERY, since v4.18); where it does not, the program's id is given.
+"""
+
+import ctypes
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vio.losses import Loss, LossKind
+from vio.recorder.procfs import HostRoots
+
+_SYSCALL_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}
+_TASK_FD_QUERY = 20
+_NAME_BYTES = 512
+_TRACEPOINT, _UPROBE = 1, 4
+_HOST = HostRoots()
+
+
+class _FdQuery(ctypes.Structure):
+    _fields_ = (
+        ("pid", ctypes.c_uint32),
+        ("fd", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("buf_len", ctypes.c_uint32),
+        ("buf", ctypes.c_uint64),
+        ("prog_id", ctypes.c_uint32),
+        ("fd_type", ctypes.c_uint32),
+        ("probe_offset", ctypes.c_uint64),
+        ("probe_addr", ctypes.c_uint64),
+    )
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class AttachKey:
+    """What the kernel says of an attached program: a tracepoint's name, or a uprobe's offset in its file."""
+
+    tracepoint: str = ""
+    file_offset: int = -1
+
+
+class MissedHits:
+    """Sample the kernel's counts of one bpftrace; `points` name its attach points."""
+
+    def __init__(self, pid: int, points: Mapping[AttachKey, str], start_ns: int, roots: HostRoots = _HOST) -> None:
+        self.losses: list[Loss] = []
+        self._process = roots.process(pid)
+        self._pid = pid
+        self._points = points
+        self._names: dict[int, str] = {}
+        self._counts: dict[int, int] = {}
+        self._sampled_ns = start_ns
+
+    def begin(self) -> None:
+        """Find out which program is which, once all are attached."""
+        self._names = {prog: self._points[key] for prog, key in attached_programs(self._pid, self._process).items()
+                       if key in self._points}
+        self._counts = dict(read_misses(self._process))
+
+    def sample(self, now_ns: int) -> None:
+        """Note as losses what was missed since the last sample."""
+        for prog, count in read_misses(self._process):
+            more = count - self._counts.get(prog, 0)
+            if more > 0:
+                where = self._names.get(prog, f"BPF program {prog}")
+                self.losses.append(Loss(LossKind.MISSED, where, more, self._sampled_ns, now_ns))
+                self._counts[prog] = count
+        self._sampled_ns = now_ns
+
+
+def read_misses(process: Path) -> Iterator[tuple[int, int]]:
+    """Yield (program id, recursion misses) of all BPF programs that a process holds."""
+    try:
+        entries = list((process / "fdinfo").iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        try:
+            text = entry.read_text()
+        except OSError:
+            continue
+        if "prog_type:" not in text:
+            continue
+        values = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        yield int(values.get("prog_id", "0")), int(values.get("recursion_misses", "0"))
+
+
+def attached_programs(pid: int, process: Path) -> dict[int, AttachKey]:
+    """Ask the kernel where the programs of a process are attached; empty where it does not say."""
+    found = {}
+    try:
+        descriptors = [int(entry.name) for entry in (process / "fd").iterdir() if _is_event(entry)]
+    except OSError:
+        return {}
+    for descriptor in descriptors:
+        answer = _query(pid, descriptor)
+        if answer:
+            found[answer[0]] = answer[1]
+    return found
+
+
+def _is_event(entry: Path) -> bool:
+    try:
+        return "perf_event" in str(entry.readlink())
+    except OSError:
+        return False
+
+
+def _query(pid: int, descriptor: int) -> tuple[int, AttachKey] | None:
+    number = _SYSCALL_BPF.get(platform.machine())
+    if number is None:
+        return None
+    name = ctypes.create_string_buffer(_NAME_BYTES)
+    query = _FdQuery(pid=pid, fd=descriptor, buf_len=_NAME_BYTES, buf=ctypes.addressof(name))
+    if _libc.syscall(number, _TASK_FD_QUERY, ctypes.byref(query), ctypes.sizeof(query)) != 0:
+        return None
+    if query.fd_type == _TRACEPOINT:
+        return query.prog_id, AttachKey(tracepoint=name.value.decode(errors="replace"))
+    if query.fd_type == _UPROBE:
+        return query.prog_id, AttachKey(file_offset=query.probe_offset)
+    return None

@@ -1,0 +1,95 @@
+"""Choose for each point the way that this host and this QEMU offer, and say what is absent. Pure but for tracefs."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from vio.layer import Layer
+from vio.manifest import AbsentPoint, PointInfo
+from vio.recorder.doctor import PointCheck, check_point
+from vio.recorder.generate import Chosen, Scope, applies
+from vio.recorder.host import HostFeatures
+from vio.recorder.layout import qemu_layout
+from vio.recorder.probe import Point, Way
+from vio.recorder.subject import Subject
+from vio.recorder.tracefs import tracepoint_fields
+
+_ARGUMENT = re.compile(r"\bargs->(\w+)")
+MOST_POINTS = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be observed, by number, and what will not; `costs_ns` is the estimate of one hit by point name."""
+
+    chosen: tuple[Chosen, ...]
+    absent: tuple[AbsentPoint, ...]
+    costs_ns: dict[str, int]
+
+    def point_infos(self, binary: str) -> tuple[PointInfo, ...]:
+        """Describe the chosen points for the manifest."""
+        return tuple(
+            PointInfo(
+                number=one.number,
+                name=one.point.name,
+                layer=one.point.layer,
+                role=one.point.role,
+                meaning=one.point.meaning,
+                fields=one.point.fields,
+                attach=one.way.attach.replace("QEMU", binary),
+                is_rare=one.point.is_rare,
+                cost_ns=self.costs_ns.get(one.point.name),
+            )
+            for one in self.chosen
+        )
+
+    def numbers_of(self, names: Iterable[str]) -> tuple[int, ...]:
+        """Return the numbers of the points with these names, those that were chosen."""
+        wanted = set(names)
+        return tuple(one.number for one in self.chosen if one.point.name in wanted)
+
+    def layers(self) -> dict[int, Layer]:
+        """Return each point's layer by its number."""
+        return {one.number: one.point.layer for one in self.chosen}
+
+
+def make_plan(points: Sequence[Point], host: HostFeatures, subject: Subject, scope: Scope) -> Plan:
+    """Choose the ways and number the points; a point of a device that the target has not is neither here nor there."""
+    chosen: list[Chosen] = []
+    absent: list[AbsentPoint] = []
+    costs_ns: dict[str, int] = {}
+    for point in points:
+        check = check_point(point, host, subject)
+        if not check.is_wanted:
+            continue
+        way = next((way for way in point.ways if way.attach == check.attach), point.ways[0])
+        why = check.why if not check.is_attachable else _why_not(way, host, scope)
+        if why:
+            absent.append(AbsentPoint(point.name, point.layer, why, check.without or _without(point, check)))
+            continue
+        chosen.append(Chosen(len(chosen) + 1, point, way))
+        if check.cost_ns is not None:
+            costs_ns[point.name] = check.cost_ns
+    return Plan(tuple(chosen[:MOST_POINTS]), tuple(absent), costs_ns)
+
+
+def constants_of(subject: Subject) -> dict[str, str]:
+    """Return what the names in the `.bt` files stand for in this QEMU."""
+    return qemu_layout(set(subject.binary.functions) if subject.binary else set())
+
+
+def _why_not(way: Way, host: HostFeatures, scope: Scope) -> str:
+    if not applies(way, scope):
+        return "no host device or file of this target is known"
+    if way.provider != "tracepoint" or host.tracefs is None:
+        return ""
+    category, name = way.attach.split(":")[1:3]
+    has = tracepoint_fields(host.tracefs, category, name).keys()
+    text = " ".join((way.predicate, *way.body))
+    wanted = {*_ARGUMENT.findall(text), *(["rwbs"] if "RWBS_OP" in way.body else [])}
+    missing = sorted(wanted - has) if has else []
+    return f"this kernel's tracepoint has no field {', '.join(missing)}" if missing else ""
+
+
+def _without(point: Point, check: PointCheck) -> str:
+    return check.without or f"no {point.layer} times from {point.name}"

@@ -1,0 +1,187 @@
+"""The running recording: bpftrace's output in, segments out, until something ends it."""
+
+import select
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vio.errors import OutputError
+from vio.losses import Loss, LossKind
+from vio.manifest import EndReason
+from vio.recorder.bpftrace import Bpftrace
+from vio.recorder.ingest import Ingest
+from vio.recorder.missed import MissedHits
+from vio.recorder.stop import StopSignals
+from vio.recorder.writer import SegmentWriter
+
+SEGMENT_S = 2.0
+SEGMENT_ROWS = 2_000_000
+TICK_S = 0.25
+SAMPLE_S = 1.0
+SLACK_NS = 500_000_000  # what one CPU's buffer may be read later than another's
+_PAUSE_S = 0.01  # the pipe is the buffer: being woken for each line would cost more than reading
+_ATTACH_S = 180.0
+_QUIET_S = 0.2
+_END_S = 15.0
+
+
+def boottime_ns() -> int:
+    """Return CLOCK_BOOTTIME, which bpftrace's nsecs is."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What a session listens to; `pidfd` becomes readable when the target ends."""
+
+    tracer: Bpftrace
+    stop: StopSignals
+    pidfd: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a session ended: `in_kernel` is None if the kernel's counts did not arrive."""
+
+    reason: EndReason
+    detail: str
+    losses: list[Loss]
+    in_kernel: int | None
+    stop_ns: int
+    error: OutputError | None = None
+
+
+class Session:
+    """One recording from READY to the last row. `on_sample` is called about once a second."""
+
+    def __init__(self, watched: Watched, ingest: Ingest, writer: SegmentWriter, missed: MissedHits) -> None:
+        self.ingest = ingest
+        self.writer = writer
+        self.on_sample: Callable[[], None] = lambda: None
+        self._watched = watched
+        self._missed = missed
+        self._pending = 0
+        self._next_s = dict.fromkeys(("parse", "sample", "segment"), 0.0)
+
+    def wait_ready(self) -> bool:
+        """Wait until the probes are attached; False if the user does not want to any more.
+
+        Raises:
+            HostError: bpftrace ended instead.
+        """
+        deadline = time.monotonic() + _ATTACH_S
+        tracer, stop = self._watched.tracer, self._watched.stop
+        while not self.ingest.printed.is_ready:
+            select.select([tracer, stop], [], [], TICK_S)
+            if stop.count:
+                return False
+            self.ingest.feed(tracer.read())
+            self.ingest.parse()
+            if tracer.is_eof or time.monotonic() > deadline:
+                raise tracer.failure()
+        return True
+
+    def run(self, until_s: float | None) -> Ended:
+        """Record until the end, whatever it is; `until_s` is of time.monotonic()."""
+        self._missed.begin()
+        now = time.monotonic()
+        self._next_s = {"parse": now + TICK_S, "sample": now + SAMPLE_S, "segment": now + SEGMENT_S}
+        error: OutputError | None = None
+        try:
+            reason, detail = self._loop(until_s)
+        except OutputError as caught:
+            reason, detail, error = EndReason.OUTPUT_FAILED, caught.message, caught
+        self._missed.sample(boottime_ns())
+        self._stop_tracer()
+        return self._settle(reason, detail, error)
+
+    def _loop(self, until_s: float | None) -> tuple[EndReason, str]:
+        tracer, stop = self._watched.tracer, self._watched.stop
+        waits = [stop.fileno(), self._watched.pidfd]
+        while True:
+            piece = tracer.read()
+            if tracer.is_eof:
+                return EndReason.BPFTRACE_ENDED, tracer.why_ended()
+            self.ingest.feed(piece)
+            if stop.count:
+                return EndReason.STOPPED, f"by {stop.name}"
+            now = time.monotonic()
+            if until_s is not None and now >= until_s:
+                return EndReason.DURATION, ""
+            self._tick(now)
+            if not piece:
+                woken = select.select(waits, [], [], _PAUSE_S)[0]
+                if self._watched.pidfd in woken:
+                    return EndReason.TARGET_ENDED, ""
+
+    def _tick(self, now: float) -> None:
+        if self._is_due("parse", now, TICK_S):
+            self.ingest.parse()
+        if len(self.ingest.rows) >= SEGMENT_ROWS or self._is_due("segment", now, SEGMENT_S):
+            self._close_segment(SLACK_NS)
+        if self._is_due("sample", now, SAMPLE_S):
+            self._missed.sample(boottime_ns())
+            self._put_pending()
+            self.writer.check()
+            self.on_sample()
+
+    def _is_due(self, what: str, now: float, every_s: float) -> bool:
+        if now < self._next_s[what]:
+            return False
+        self._next_s[what] = now + every_s
+        return True
+
+    def _close_segment(self, slack_ns: int) -> None:
+        newest_ns = self.ingest.rows.newest_ns()
+        # at the highest rates half a second is more than a segment holds
+        until_ns = newest_ns - slack_ns if len(self.ingest.rows) < SEGMENT_ROWS else newest_ns - slack_ns // 10
+        self.writer.put(self.ingest.rows.cut(until_ns))
+
+    def _put_pending(self) -> None:
+        leftovers = self.ingest.leftovers()
+        if len(leftovers) or self._pending:
+            self._pending = len(leftovers)
+            self.writer.put_pending(leftovers)
+
+    def _stop_tracer(self) -> None:
+        """Take the backlog in first: what END prints goes through the same buffers."""
+        tracer = self._watched.tracer
+        self._drain(_QUIET_S, time.monotonic() + _END_S)
+        for ask in (tracer.interrupt, tracer.terminate, tracer.kill):
+            if tracer.is_eof:
+                break
+            ask()
+            self._drain(None, time.monotonic() + _END_S)
+        tracer.wait(_END_S)
+
+    def _drain(self, quiet_s: float | None, deadline: float) -> None:
+        """Read until the end of the output, or until it has been quiet for a while; a second signal hurries."""
+        tracer, stop = self._watched.tracer, self._watched.stop
+        last = time.monotonic()
+        while not tracer.is_eof and (now := time.monotonic()) < deadline and stop.count < 2:
+            piece = tracer.read()
+            self.ingest.feed(piece)
+            if piece:
+                last = now
+            elif quiet_s is not None and now - last > quiet_s:
+                return
+            else:
+                select.select([tracer], [], [], _PAUSE_S)
+
+    def _settle(self, reason: EndReason, detail: str, error: OutputError | None) -> Ended:
+        stop_ns = boottime_ns()
+        ending = self.ingest.end(stop_ns)
+        self.ingest.rows.append(ending.leftovers)
+        rows = self.ingest.rows.cut(self.ingest.rows.newest_ns())
+        losses = [*ending.losses, *self._missed.losses]
+        try:
+            if error is None:
+                self.writer.put(rows)
+                self.writer.flush()
+        except OutputError as caught:
+            reason, detail, error = EndReason.OUTPUT_FAILED, caught.message, caught
+        received = self.ingest.received + len(ending.leftovers)
+        unwritten = received - self.writer.rows
+        if error is not None and unwritten:
+            losses.append(Loss(LossKind.OUTPUT, "the output", unwritten, self.writer.written_ns, stop_ns))
+        return Ended(reason, detail, losses, ending.in_kernel, stop_ns, error)

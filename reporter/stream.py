@@ -1,0 +1,121 @@
+"""Drive the join over a recording: windows of events in, tables of IOs out."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from vio.errors import RecordingError
+from vio.manifest import Manifest
+from vio.mappers.space import device_of
+from vio.mappers.store import from_table
+from vio.mappers.timed import MapSet
+from vio.recording import Recording
+from vio.reporter.events import Events
+from vio.reporter.evidence import DiskMaps, count_evidence
+from vio.reporter.iotable import IoTable
+from vio.reporter.join import Joined, Joiner
+from vio.reporter.paths import Loop, Scope
+from vio.reporter.quality import JoinQuality
+from vio.schema import EVENTS
+
+WINDOW = 1 << 20  # events joined at once: memory grows with it, and the overhead of a window shrinks
+_DIRECT = ("none", "directsync")
+
+
+@dataclass(slots=True)
+class Join:
+    """The join of a recording: iterate `tables()` once; `quality` is complete after that."""
+
+    recording: Recording
+    quality: JoinQuality = field(default_factory=JoinQuality)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield tables of schema.IOS, in the order of the windows in which the IOs ended."""
+        for table, _ in self.windows():
+            if table.num_rows:
+                yield table
+
+    def windows(self) -> Iterator[tuple[pa.Table, Joined]]:
+        """Yield each window's table with the joined window that it came from."""
+        manifest = self.recording.manifest
+        maps = _maps(self.recording)
+        joiner = Joiner({point.name: point.number for point in manifest.points}, _scope(manifest, maps))
+        table = IoTable(
+            {fd: number for number, disk in enumerate(manifest.target.disks) for fd in disk.fds},
+            len(manifest.target.disks),
+            tuple(disk.cache in _DIRECT for disk in manifest.target.disks),
+        )
+        disk_maps = tuple(_disk_maps(maps, disk.space) for disk in manifest.target.disks)
+        pending: Events | None = None
+        for events in _windows(self.recording):
+            if pending is not None:
+                yield self._one(joiner.add(pending), table, disk_maps)
+            pending = events
+        yield self._one(joiner.add(pending if pending is not None else Events.empty(), is_last=True), table, disk_maps)
+
+    def _one(self, joined: Joined, table: IoTable, maps: tuple[DiskMaps, ...]) -> tuple[pa.Table, Joined]:
+        count_evidence(self.quality, joined, table.disks(joined), maps)
+        return table.rows(joined), joined
+
+
+def _windows(recording: Recording) -> Iterator[Events]:
+    for table in recording.tables():
+        for start in range(0, table.num_rows, WINDOW):
+            part = table.slice(start, WINDOW)
+            yield Events(*(part[column.name].to_numpy() for column in EVENTS))
+
+
+def _maps(recording: Recording) -> MapSet:
+    stored = recording.read_maps()
+    if stored is None:
+        return MapSet(())
+    try:
+        return from_table(stored)
+    except (KeyError, ValueError, pa.ArrowException) as error:
+        raise RecordingError(
+            f"{recording.path}/maps.parquet is damaged: {error}", "move it away to do without"
+        ) from None
+
+
+def _scope(manifest: Manifest, maps: MapSet) -> Scope:
+    spaces = {disk.space for disk in manifest.target.disks}
+    by_space = {file.space: (file.kernel_dev, file.inode) for file in manifest.files}
+    images = frozenset(where for space, where in by_space.items() if space in spaces)
+    loops = []
+    for one in maps.maps:
+        file = by_space.get(one.map.target_space)
+        device = _kernel_dev(one.map.source_space)
+        if file is not None and device is not None and len(one.map):
+            loops.append(Loop(device, file, int(one.map.target[0] - one.map.start[0])))
+    return Scope(images, tuple(dict.fromkeys(loops)))
+
+
+def _kernel_dev(space: str) -> int | None:
+    """Return the number that events have for a device space; None for a space of another sort."""
+    device = device_of(space)
+    return None if device is None else os.major(device) << 20 | os.minor(device)
+
+
+def _disk_maps(maps: MapSet, space: str) -> DiskMaps:
+    to_file = [
+        one.map for one in maps.maps if one.map.target_space == space and one.map.source_space.startswith("guest:")
+    ]
+    to_device = [
+        (device, one.map)
+        for one in maps.maps
+        if one.map.source_space == space and (device := _kernel_dev(one.map.target_space)) is not None
+    ]
+    return DiskMaps(tuple(to_file), tuple(to_device))
+
+
+def find_io(recording: Recording, number: int) -> tuple[pa.Table, Joined, int] | None:
+    """Return the row of one IO, the window that it ended in, and its position there; None if there is no such IO."""
+    for table, joined in Join(recording).windows():
+        at = np.flatnonzero(table["io"].to_numpy() == number)
+        if at.size:
+            done = np.flatnonzero(joined.is_done)
+            return table.slice(int(at[0]), 1), joined, int(done[at[0]])
+    return None

@@ -1,0 +1,158 @@
+"""The report for a terminal: the answer first, then the figures that it rests on; plain when piped."""
+
+from collections.abc import Iterator
+
+from vio.layer import Phase
+from vio.reporter.grid import Grid, Style
+from vio.reporter.header import count_lines, loss_lines, recorded_lines, wrapped
+from vio.reporter.histogram import Distribution
+from vio.reporter.quality import JoinRow
+from vio.reporter.result import IoRow, Report, Unreached, longest_part, number_in, rows_of
+from vio.reporter.units import TimeUnit, bytes_text, plain, share_text, time_text, unit_for
+from vio.schema import OPS
+
+QUANTILES = (0.5, 0.9, 0.99, 0.999)
+_HEADS = ("mean", "p50", "p90", "p99", "p99.9", "max")
+
+
+def render(report: Report, *, is_terminal: bool = False) -> str:
+    """Write the report as lines of at most 100 characters, names from outside excepted."""
+    style = Style(is_terminal)
+    blocks = [
+        list(loss_lines(report.recorded, style)),
+        list(recorded_lines(report)),
+        list(_body(report, style)),
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def _body(report: Report, style: Style) -> Iterator[str]:
+    if not report.summary.groups:
+        yield "no IO was recorded" if report.choice.is_all else "no IO is of those chosen"
+        yield from report.notes
+        return
+    if report.summary.total_ns:
+        yield from wrapped(style.heading(_answer(report)))
+        yield ""
+    yield from count_lines(report, style)
+    if report.summary.total().latency.count:
+        yield ""
+        yield from _layer_lines(report, style)
+    if report.slowest.num_rows:
+        yield ""
+        yield from _slowest_lines(report, style)
+    yield ""
+    yield from _join_lines(report, style)
+    yield ""
+    yield from _closing_lines(report)
+
+
+def _answer(report: Report) -> str:
+    """Say in one sentence where the time goes."""
+    summary = report.summary
+    parts = [(f"{stage} {phase}", summary.share(part)) for (stage, phase), part in summary.phases.items()]
+    parts.append(("unattributed", summary.share(summary.unattributed)))
+    largest = sorted(parts, key=lambda part: -part[1])[:3]
+    shown = ", ".join(f"{name} {share_text(share)}" for name, share in largest if share)
+    total = summary.total()
+    return f"Most of the time: {shown}. {share_text(total.whole_count / total.io_count)} of {total.io_count:,} IOs are whole."
+
+
+def _layer_lines(report: Report, style: Style) -> Iterator[str]:
+    summary = report.summary
+    latency = summary.total().latency
+    unit = unit_for(latency.quantile_ns(0.5))
+    grid = Grid((f"time ({unit.name})", "IOs", "share", *_HEADS))
+    for stage, whole in summary.stages.items():
+        _add_times(grid, stage.value, whole, summary.share(whole), unit)
+        for phase in Phase:
+            part = summary.phases.get((stage, phase))
+            if part and part.total_ns and part.total_ns != whole.total_ns:
+                _add_times(grid, f"  {phase}", part, summary.share(part), unit, is_lesser=True)
+            elif part and part.total_ns:
+                _relabel(grid, f"{stage} ({phase})" if phase is not Phase.BETWEEN else stage.value)
+    _add_times(grid, "unattributed", summary.unattributed, summary.share(summary.unattributed), unit)
+    _add_times(grid, "all", latency, 1.0, unit)
+    yield from grid.lines(style)
+    yield "own time: while nothing below works. down: before the first piece of work below, up: after"
+    yield "the last, between: between pieces; of the lowest layer, all of its time."
+    for gap in report.unreached():
+        yield _unreached_line(gap)
+
+
+def _relabel(grid: Grid, name: str) -> None:
+    (_, *cells), is_lesser = grid.rows[-1]
+    grid.rows[-1] = ((name, *cells), is_lesser)
+
+
+def _add_times(
+    grid: Grid, name: str, part: Distribution, share: float, unit: TimeUnit, *, is_lesser: bool = False
+) -> None:
+    times = (part.mean_ns, *part.quantiles_ns(QUANTILES), part.max_ns)
+    grid.add(name, f"{part.count:,}", share_text(share), *(unit.text(time) for time in times), is_lesser=is_lesser)
+
+
+def _unreached_line(gap: Unreached) -> str:
+    if not gap.is_recorded:
+        return f"not recorded: {gap.stage} (it had no point here); its time is in the layer above"
+    who = "any IO" if gap.count == gap.of else f"{gap.count:,} of {gap.of:,} IOs ({share_text(gap.count / gap.of)})"
+    return f"not reached: {gap.stage}, by {who}"
+
+
+def _slowest_lines(report: Report, style: Style) -> Iterator[str]:
+    grid = Grid(
+        ("slowest: id", "op", "disk", "offset", "bytes", "begun", "latency", "most of it in"), frozenset({1, 2, 7})
+    )
+    for row in rows_of(report.slowest):
+        grid.add(*_slow_cells(row, report))
+    yield from grid.lines(style)
+
+
+def _slow_cells(row: IoRow, report: Report) -> tuple[str, ...]:
+    latency_ns = number_in(row, "latency_ns")
+    part = longest_part(row)
+    most = f"{part[0]} {share_text(part[1] / latency_ns)}" if part else "-"
+    return (
+        str(row["io"]),
+        OPS[number_in(row, "op")].value,
+        plain(report.recorded.disk_name(number_in(row, "disk"))),
+        f"{number_in(row, 'offset'):#x}",
+        bytes_text(number_in(row, "bytes")),
+        f"{report.recorded.second(number_in(row, 'begin_ns')):.6f} s",
+        time_text(latency_ns),
+        most,
+    )
+
+
+def _join_lines(report: Report, style: Style) -> Iterator[str]:
+    grid = Grid(("join", "evidence", "spans", "joined", "checked", "disagree"), frozenset({0, 1}))
+    for row in report.quality.rows:
+        grid.add(*_join_cells(row))
+    if grid.rows:
+        yield from grid.lines(style)
+    yield f"ambiguous: {report.quality.ambiguous:,} links, {report.summary.ambiguous_count:,} IOs"
+    for name, count in report.quality.orphans.items():
+        if count:
+            yield f"of no IO: {count:,} {plain(name)}"
+
+
+def _join_cells(row: JoinRow) -> tuple[str, ...]:
+    joined, disagree = row.joined_share, row.disagree_share
+    return (
+        f"{row.source} -> {row.to}",
+        row.evidence.value,
+        f"{row.parents:,}",
+        "-" if joined is None else share_text(joined),
+        f"{row.checked:,}" if row.checked else "-",
+        "-" if disagree is None else share_text(disagree),
+    )
+
+
+def _closing_lines(report: Report) -> Iterator[str]:
+    yield from (plain(note) for note in report.notes)
+    if report.table_path:
+        yield f"every IO, with its time stamp at every point: {plain(str(report.table_path))}"
+    if report.plot_path:
+        yield f"picture: {plain(str(report.plot_path))}"
+    if report.slowest.num_rows:
+        yield f"look at one: vio report {plain(report.recorded.path)} --io {report.slowest['io'][0].as_py()}"
