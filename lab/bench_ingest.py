@@ -3,6 +3,7 @@
 import os
 import resource
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -44,8 +45,7 @@ def measure_ingest(lines: int = _LINES, repeats: int = 8) -> IngestSpeed:
     with tempfile.TemporaryDirectory(prefix="vio-bench-") as folder:
         text = Path(folder) / "lines"
         size = sum(_write_lines(text, lines, repeats))
-        speed = _run(text, Path(folder) / "recording", size, lines * repeats * BATCH)
-    return speed
+        return _run(text, Path(folder) / "recording", size, lines * repeats * BATCH)
 
 
 def _run(text: Path, directory: Path, size: int, expected: int) -> IngestSpeed:
@@ -91,9 +91,14 @@ def _write_lines(path: Path, lines: int, repeats: int) -> Iterator[int]:
     with path.open("wb") as file:
         for repeat in range(repeats):
             line = np.arange(repeat * lines, (repeat + 1) * lines, dtype=np.uint64)
-            time_ns = np.uint64(2_518_104_459_676) + (line[:, None] * np.uint64(BATCH) + np.arange(BATCH, dtype=np.uint64)) * np.uint64(1700)
+            time_ns = np.uint64(2_518_104_459_676) + (
+                line[:, None] * np.uint64(BATCH) + np.arange(BATCH, dtype=np.uint64)
+            ) * np.uint64(1700)
             records = np.stack([time_ns, header, extent, offset, key], axis=2).reshape(lines, -1)
-            head = np.stack([np.ones(lines, np.uint64), line % np.uint64(_THREADS), line // np.uint64(_THREADS) + np.uint64(1)], axis=1)
+            head = np.stack(
+                [np.ones(lines, np.uint64), line % np.uint64(_THREADS), line // np.uint64(_THREADS) + np.uint64(1)],
+                axis=1,
+            )
             table = np.concatenate([head, records], axis=1)
             data = "".join(",".join(map(str, row)) + "\n" for row in table.tolist()).encode()
             file.write(data)
@@ -103,10 +108,10 @@ def _write_lines(path: Path, lines: int, repeats: int) -> Iterator[int]:
 def main() -> None:
     """Print one measurement."""
     speed = measure_ingest()
-    print(
+    sys.stdout.write(
         f"ingest: {speed.rows:,} rows, {speed.rows_per_cpu_s / 1e6:.2f} M rows per CPU second, "
         f"{speed.rows / speed.wall_s / 1e6:.2f} M rows per second, "
-        f"{speed.bytes_per_row[0]:.0f} bytes of text and {speed.bytes_per_row[1]:.1f} bytes of Parquet a row"
+        f"{speed.bytes_per_row[0]:.0f} bytes of text and {speed.bytes_per_row[1]:.1f} bytes of Parquet a row\n"
     )
 
 

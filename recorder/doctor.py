@@ -79,7 +79,7 @@ def diagnose(
 ) -> Diagnosis:
     """Put together what is there and what is missing, the fatal things first."""
     checks = tuple(check_point(point, host, subject) for point in points)
-    lacks = (*missing(host, bpf, fentry), *_subject_lacks(subject, checks))
+    lacks = (*missing(host, bpf, fentry), *_machine_lacks(host), *_subject_lacks(subject, checks))
     return Diagnosis(host, bpf, fentry, subject, checks, tuple(sorted(lacks, key=lambda lack: not lack.is_fatal)))
 
 
@@ -183,6 +183,12 @@ def _todo(way: Way, subject: Subject | None) -> str:
     if subject and not subject.binary:
         return "run vio as root" if "ermission" in subject.why else "examine another binary with --binary"
     return "use a QEMU that exports its functions (built with modules or plugins), or one that is not stripped"
+
+
+def _machine_lacks(host: HostFeatures) -> Iterator[Lack]:
+    if host.machine != "x86_64":
+        what = f"an x86-64 host (this is {host.machine})"
+        yield Lack(what, "QEMU's structures and arguments are known for x86-64 only", "", is_fatal=True)
 
 
 def _subject_lacks(subject: Subject | None, checks: Iterable[PointCheck]) -> Iterator[Lack]:

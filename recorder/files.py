@@ -1,8 +1,9 @@
 """Write the files of a recording so that a reader never sees half of one."""
 
+import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +13,16 @@ import pyarrow.parquet as pq
 from vio.errors import OutputError, RecordingError
 from vio.jsondata import to_data
 from vio.manifest import Manifest
-from vio.recording import EVENTS_DIRECTORY, LOG_FILE, LOSSES_FILE, MANIFEST, MAPS_FILE, PENDING_FILE, PROGRAM_FILE, read_manifest
+from vio.recording import (
+    EVENTS_DIRECTORY,
+    LOG_FILE,
+    LOSSES_FILE,
+    MANIFEST,
+    MAPS_FILE,
+    PENDING_FILE,
+    PROGRAM_FILE,
+    read_manifest,
+)
 
 _OURS = (MANIFEST, LOSSES_FILE, MAPS_FILE, PENDING_FILE, PROGRAM_FILE, LOG_FILE)
 _TEMPORARY = ".tmp"
@@ -85,8 +95,28 @@ def write_table(path: Path, table: pa.Table, is_durable: bool = True) -> None:
         pq.write_table(table, temporary, compression="zstd", compression_level=1)
 
 
+def append_log(path: Path, lines: Sequence[str]) -> None:
+    """Add lines to the log."""
+    if not lines:
+        return
+    with writing(path), path.open("a", encoding="utf-8", errors="backslashreplace") as log:
+        log.writelines(f"{line}\n" for line in lines)
+
+
+def remove_directory(path: Path) -> None:
+    """Take away a recording that never began: our files, and the directory if nothing else is in it."""
+    with contextlib.suppress(OSError):
+        _clear(path)
+        (path / EVENTS_DIRECTORY).rmdir()
+        path.rmdir()
+
+
 def _make_way(path: Path, force: bool) -> None:
     _check_replaceable(path, force)
+    _clear(path)
+
+
+def _clear(path: Path) -> None:
     for name in _OURS:
         (path / name).unlink(missing_ok=True)
         (path / (name + _TEMPORARY)).unlink(missing_ok=True)
@@ -102,8 +132,10 @@ def _check_replaceable(path: Path, force: bool) -> None:
     try:
         read_manifest(path)
     except RecordingError as error:
-        raise OutputError(f"{path} exists and is no recording that could be overwritten ({error.message})",
-                          "choose another place with -o") from None
+        raise OutputError(
+            f"{path} exists and is no recording that could be overwritten ({error.message})",
+            "choose another place with -o",
+        ) from None
 
 
 def _is_empty(path: Path) -> bool:

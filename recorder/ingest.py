@@ -153,9 +153,7 @@ class Ingest:
             gap = Gap(0, 0, int(known.min(initial=_NO_TIME)), int(known.max(initial=0)))
             lost = len(table) - len(known)
             self.received -= lost
-            self._overflows.append(
-                self._loss(LossKind.OVERFLOW, int(stream[line]), int(key[line]), lost, gap)
-            )
+            self._overflows.append(self._loss(LossKind.OVERFLOW, int(stream[line]), int(key[line]), lost, gap))
 
     def _unparsable(self, stop_ns: int) -> list[Loss]:
         count = self.printed.unparsable

@@ -1,8 +1,8 @@
 """Probe hits that the kernel did not run: another BPF program was active on that CPU (trace_call_bpf).
 
 bpftrace never hears of them. The kernel counts them for each program: `recursion_misses` in /proc/PID/fdinfo, since
-Linux commit 9ed9e9ba2337 ("bpf: Count the number of times recursion was prevented") (in v5.12). Which program belongs to
-which attach point the kernel says itself (BPF_TASK_FD_QUERY, since v4.18); where it does not, the program's id is given.
+Linux commit 9ed9e9ba2337 ("bpf: Count the number of times recursion was prevented") (in v5.12). Which program belongs
+to which attach point the kernel says itself (BPF_TASK_FD_QUERY); where it does not, the program's id is given.
 """
 
 import ctypes
@@ -60,8 +60,11 @@ class MissedHits:
 
     def begin(self) -> None:
         """Find out which program is which, once all are attached."""
-        self._names = {prog: self._points[key] for prog, key in attached_programs(self._pid, self._process).items()
-                       if key in self._points}
+        self._names = {
+            prog: self._points[key]
+            for prog, key in attached_programs(self._pid, self._process).items()
+            if key in self._points
+        }
         self._counts = dict(read_misses(self._process))
 
     def sample(self, now_ns: int) -> None:

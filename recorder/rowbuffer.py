@@ -24,8 +24,7 @@ class RowBuffer:
     def append(self, rows: Rows) -> None:
         """Add rows."""
         at = self._grow(len(rows))
-        for room, column in zip(self._room.columns, rows.columns, strict=True):
-            room[at : at + len(rows)] = column
+        self._room.put(at, rows)
 
     def append_lines(self, words: Sequence[U64], owner: U64) -> None:
         """Add lines of records: `words` are the lines' columns, WORDS for each record; `owner` one for each line."""
@@ -33,9 +32,12 @@ class RowBuffer:
         at = self._grow(lines * batch)
         for index in range(batch):
             place = slice(at + index * lines, at + (index + 1) * lines)
-            self._room.time_ns[place] = words[index * WORDS].view(np.int64)
-            for word, room in enumerate(self._room.columns[1:WORDS], start=1):
-                room[place] = words[index * WORDS + word]
+            time_ns, header, extent, offset, key = words[index * WORDS : (index + 1) * WORDS]
+            self._room.time_ns[place] = time_ns.view(np.int64)
+            self._room.header[place] = header
+            self._room.extent[place] = extent
+            self._room.offset[place] = offset
+            self._room.key[place] = key
             self._room.owner[place] = owner
 
     def newest_ns(self) -> int:
@@ -58,8 +60,7 @@ class RowBuffer:
         at, needed = self._count, self._count + more
         if needed > len(self._room):
             bigger = no_rows(max(needed, 2 * len(self._room)))
-            for new, old in zip(bigger.columns, self._room.columns, strict=True):
-                new[:at] = old[:at]
+            bigger.put(0, self._room.pick(slice(0, at)))
             self._room = bigger
         self._count = needed
         return at

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vio.recorder.generate import Chosen
+from vio.recorder.generate import WORDS, Chosen
 from vio.recorder.wire import U64
 from vio.schema import EVENTS, arrow_schema
 
@@ -35,34 +35,36 @@ class Rows:
 
     def pick(self, which: slice | npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> "Rows":
         """Return some of the rows."""
-        return Rows(*(column[which] for column in self.columns))
+        return Rows(
+            self.time_ns[which],
+            self.header[which],
+            self.extent[which],
+            self.offset[which],
+            self.key[which],
+            self.owner[which],
+        )
 
-    @property
-    def columns(self) -> tuple[I64, U64, U64, U64, U64, U32]:
-        """All columns in order."""
-        return (self.time_ns, self.header, self.extent, self.offset, self.key, self.owner)
+    def put(self, at: int, other: "Rows") -> None:
+        """Copy other rows over these, from place `at` on."""
+        place = slice(at, at + len(other))
+        self.time_ns[place] = other.time_ns
+        self.header[place] = other.header
+        self.extent[place] = other.extent
+        self.offset[place] = other.offset
+        self.key[place] = other.key
+        self.owner[place] = other.owner
 
 
 def no_rows(count: int = 0) -> Rows:
     """Return room for `count` rows, with nothing in it."""
-    words = (np.empty(count, np.uint64) for _ in range(4))
-    return Rows(np.empty(count, np.int64), *words, np.empty(count, np.uint32))
+    header, extent, offset, key = (np.empty(count, np.uint64) for _ in range(4))
+    return Rows(np.empty(count, np.int64), header, extent, offset, key, np.empty(count, np.uint32))
 
 
 def rows_of(records: Sequence[tuple[int, ...]], owners: Sequence[int]) -> Rows:
     """Make rows of single records."""
-    words = np.array(records, np.uint64).reshape(len(records), 5).T.copy()
-    owner = np.array(owners, np.uint64).astype(np.uint32)
-    return Rows(words[0].view(np.int64), *words[1:], owner)
-
-
-def join_rows(parts: Iterable[Rows]) -> Rows:
-    """Put rows one behind the other."""
-    whole = list(parts)
-    if not whole:
-        return no_rows()
-    columns = zip(*(part.columns for part in whole), strict=True)
-    return Rows(*(np.concatenate(column) for column in columns))
+    time_ns, header, extent, offset, key = np.array(records, np.uint64).reshape(len(records), WORDS).T.copy()
+    return Rows(time_ns.view(np.int64), header, extent, offset, key, np.array(owners, np.uint64).astype(np.uint32))
 
 
 @dataclass(frozen=True, slots=True)

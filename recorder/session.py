@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from vio.errors import OutputError
 from vio.losses import Loss, LossKind
-from vio.manifest import EndReason
+from vio.manifest import EndReason, Moment
 from vio.recorder.bpftrace import Bpftrace
+from vio.recorder.clock import boottime_ns, moment
 from vio.recorder.ingest import Ingest
 from vio.recorder.missed import MissedHits
 from vio.recorder.stop import StopSignals
@@ -25,11 +26,6 @@ _QUIET_S = 0.2
 _END_S = 15.0
 
 
-def boottime_ns() -> int:
-    """Return CLOCK_BOOTTIME, which bpftrace's nsecs is."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
 @dataclass(frozen=True, slots=True)
 class Watched:
     """What a session listens to; `pidfd` becomes readable when the target ends."""
@@ -41,13 +37,13 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a session ended: `in_kernel` is None if the kernel's counts did not arrive."""
+    """How a session ended: `stop` is when the probes began to go, `in_kernel` is None if the counts did not arrive."""
 
     reason: EndReason
     detail: str
     losses: list[Loss]
     in_kernel: int | None
-    stop_ns: int
+    stop: Moment
     error: OutputError | None = None
 
 
@@ -72,7 +68,7 @@ class Session:
         deadline = time.monotonic() + _ATTACH_S
         tracer, stop = self._watched.tracer, self._watched.stop
         while not self.ingest.printed.is_ready:
-            select.select([tracer, stop], [], [], TICK_S)
+            select.select([tracer.fileno(), stop.fileno()], [], [], TICK_S)
             if stop.count:
                 return False
             self.ingest.feed(tracer.read())
@@ -92,8 +88,9 @@ class Session:
         except OutputError as caught:
             reason, detail, error = EndReason.OUTPUT_FAILED, caught.message, caught
         self._missed.sample(boottime_ns())
+        stop = moment()
         self._stop_tracer()
-        return self._settle(reason, detail, error)
+        return self._settle(reason, detail, stop, error)
 
     def _loop(self, until_s: float | None) -> tuple[EndReason, str]:
         tracer, stop = self._watched.tracer, self._watched.stop
@@ -166,11 +163,11 @@ class Session:
             elif quiet_s is not None and now - last > quiet_s:
                 return
             else:
-                select.select([tracer], [], [], _PAUSE_S)
+                select.select([tracer.fileno()], [], [], _PAUSE_S)
 
-    def _settle(self, reason: EndReason, detail: str, error: OutputError | None) -> Ended:
-        stop_ns = boottime_ns()
-        ending = self.ingest.end(stop_ns)
+    def _settle(self, reason: EndReason, detail: str, stop: Moment, error: OutputError | None) -> Ended:
+        now_ns = boottime_ns()
+        ending = self.ingest.end(now_ns)
         self.ingest.rows.append(ending.leftovers)
         rows = self.ingest.rows.cut(self.ingest.rows.newest_ns())
         losses = [*ending.losses, *self._missed.losses]
@@ -180,8 +177,10 @@ class Session:
                 self.writer.flush()
         except OutputError as caught:
             reason, detail, error = EndReason.OUTPUT_FAILED, caught.message, caught
+        if error is not None:
+            self.writer.close()
         received = self.ingest.received + len(ending.leftovers)
         unwritten = received - self.writer.rows
         if error is not None and unwritten:
-            losses.append(Loss(LossKind.OUTPUT, "the output", unwritten, self.writer.written_ns, stop_ns))
-        return Ended(reason, detail, losses, ending.in_kernel, stop_ns, error)
+            losses.append(Loss(LossKind.OUTPUT, "the output", unwritten, self.writer.written_ns, now_ns))
+        return Ended(reason, detail, losses, ending.in_kernel, stop, error)

@@ -1,23 +1,24 @@
 """Record tracepoints through trace buffers of our own in tracefs; nothing is lost here without being counted.
 
-Unlike a BPF program on a tracepoint, the trace buffer takes events that interrupt another one's handling. There are up to
-two instances: one for events that belong to devices and files, one that only the target's threads write to.
+Unlike a BPF program on a tracepoint, the trace buffer takes events that interrupt another one's handling. There are up
+to two instances: one for events that belong to devices and files, one that only the target's threads write to.
 """
 
 import contextlib
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
-from vio.losses import Loss, LossKind
+from vio.losses import Loss
 from vio.recorder.procfs import HostRoots
-from vio.recorder.rows import Rows, join_rows
+from vio.recorder.rows import Rows
+from vio.recorder.tracechannel import Channel
 from vio.recorder.tracefields import TraceRule
 from vio.recorder.tracefs import tracepoint_fields
-from vio.recorder.traceinstance import TraceInstance, remove_stale
-from vio.recorder.tracepages import Events, find_events
+from vio.recorder.traceinstance import remove_stale
+from vio.recorder.tracepages import Events
 from vio.recorder.tracerows import RowMaker, event_ids
 from vio.recorder.tracethreads import EVENT, SYSTEM, Threads, birth_rule
 
@@ -37,16 +38,6 @@ class Tally:
     rows: int
     foreign: int
     lost: int
-
-
-@dataclass(slots=True)
-class _Channel:
-    """An instance with its rules, and for each CPU when its counts were last read and what was lost until then."""
-
-    name: str
-    instance: TraceInstance
-    maker: RowMaker
-    sampled: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
 class TraceBuffer:
@@ -69,24 +60,27 @@ class TraceBuffer:
         self._rules = rules
         self._buffer_kb = buffer_kb
         self._roots = roots
-        self._threads = Threads(pid, roots)
+        self._followed = Threads(pid, roots)
         self._stack = contextlib.ExitStack()
-        # in the order of reading: a test must be read before what it tests is noted
-        self._channels: list[_Channel] = []
-        self._birth: TraceRule | None = None
-        self._birth_id = -1
+        self._devices: Channel | None = None
+        self._threads: Channel | None = None
+        self._birth: tuple[int, TraceRule] | None = None
+        self._maker = RowMaker({})
         self._rows = 0
-        self._foreign = 0
-        self._losses: list[Loss] = []
 
-    def __enter__(self) -> "TraceBuffer":
+    def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             remove_stale(self._tracefs, self._roots)
-            self._add(stack, "devices", [rule for rule in self._rules if not rule.is_of_threads])
             own = [rule for rule in self._rules if rule.is_of_threads]
-            self._birth = birth_rule(tracepoint_fields(self._tracefs, SYSTEM, EVENT)) if own else None
-            self._add(stack, "threads", own)
-            self._start()
+            others = [rule for rule in self._rules if not rule.is_of_threads]
+            self._devices = self._open(stack, others) if others else None
+            self._threads = self._open_threads(stack, own) if own else None
+            rules = {number: rule for channel in self._channels for number, rule in channel.ids.items()}
+            if self._birth:
+                rules.pop(self._birth[0], None)
+            self._maker = RowMaker(rules)
+            for channel in self._channels:
+                channel.switch(True)
             self._stack = stack.pop_all()
         return self
 
@@ -95,12 +89,75 @@ class TraceBuffer:
     ) -> None:
         self._stack.close()
 
-    def read(self) -> Rows:
-        """Return what has come since the last call, not sorted; never waits."""
-        devices = [self._drain(channel) for channel in self._channels if channel.name == "devices"]
-        threads = [self._drain_threads(channel) for channel in self._channels if channel.name == "threads"]
-        parts: list[Rows] = []
-        for channel, batches in zip(self._channels, [*devices, *threads], strict=True):
-            for events in batches:
-                channel.maker.note(events)
-        return join_rows(parts)
+    def read(self) -> list[Rows]:
+        """Return what has come since the last call, in parts that are not sorted; never waits."""
+        return self._read(is_last=False)
+
+    def stop(self) -> list[Rows]:
+        """Record no more, and return the rest; `losses` and `tally` are final after that."""
+        for channel in self._channels:
+            channel.switch(False)
+        return self._read(is_last=True)
+
+    def losses(self) -> list[Loss]:
+        """Return all losses known so far."""
+        return [loss for channel in self._channels for loss in channel.losses]
+
+    def tally(self) -> Tally:
+        """Count all events; exact after `stop`."""
+        read = sum(channel.read for channel in self._channels)
+        lost = sum(loss.records for loss in self.losses())
+        in_kernel = sum(channel.in_kernel() for channel in self._channels)
+        return Tally(in_kernel, self._rows, read - self._rows, lost)
+
+    @property
+    def _channels(self) -> list[Channel]:
+        return [channel for channel in (self._devices, self._threads) if channel]
+
+    def _read(self, is_last: bool) -> list[Rows]:
+        # The threads' events last: there stand the marks that those of the devices before are tested for.
+        batches = [self._devices.drain(is_last)] if self._devices else []
+        batches += self._drain_threads(self._threads, is_last) if self._threads else []
+        for events in batches:
+            self._maker.note(events)
+        parts = [self._maker.rows(events) for events in batches]
+        self._rows += sum(map(len, parts))
+        return parts
+
+    def _drain_threads(self, channel: Channel, is_last: bool) -> list[Events]:
+        # The birth of a thread stands in the buffer before its first event, on another CPU perhaps: read once more.
+        batches: list[Events] = []
+        for _ in range(_PASSES):
+            batches.append(channel.drain(is_last))
+            self._note_births(channel, batches[-1])
+            unknown = {tid for events in batches for tid in self._followed.unknown(events)}
+            if not unknown:
+                break
+        else:
+            self._followed.look_up(sorted(unknown))
+        return [events.pick(self._followed.are_ours(events)) for events in batches]
+
+    def _note_births(self, channel: Channel, events: Events) -> None:
+        if not self._birth:
+            return
+        number, rule = self._birth
+        births = events.pick(event_ids(events) == number)
+        if len(births):
+            # The kernel follows forks, but not the threads that it makes itself (io_uring's).
+            channel.instance.follow(self._followed.living(self._followed.note(births, rule)))
+
+    def _open(self, stack: contextlib.ExitStack, rules: Sequence[TraceRule]) -> Channel:
+        channel = Channel(self._tracefs, rules, self._buffer_kb)
+        stack.callback(channel.instance.close)
+        channel.prepare()
+        return channel
+
+    def _open_threads(self, stack: contextlib.ExitStack, rules: Sequence[TraceRule]) -> Channel:
+        birth = birth_rule(tracepoint_fields(self._tracefs, SYSTEM, EVENT))
+        channel = self._open(stack, [*rules, *([birth] if birth else [])])
+        self._birth = next(((number, rule) for number, rule in channel.ids.items() if rule is birth), None)
+        channel.instance.set("options/event-fork", "1")
+        # until no thread has come that was born before its parent was followed
+        while new := self._followed.list_new():
+            channel.instance.follow(new)
+        return channel

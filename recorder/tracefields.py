@@ -1,6 +1,6 @@
-"""Translate a tracepoint's way in the `.bt` files into what the kernel's trace buffer can do: a filter and fields. Pure.
+"""Translate a tracepoint's way in the `.bt` files into a filter and fields of the kernel's trace buffer.
 
-What cannot be translated stays with bpftrace.
+Pure. What cannot be translated stays with bpftrace.
 """
 
 import re
@@ -80,7 +80,7 @@ class _Predicate:
 def translate_all(
     chosen: Iterable[Chosen], scope: Scope, fields_of: Callable[[str, str], Fields]
 ) -> tuple[list[TraceRule], list[Chosen]]:
-    """Return the rules, and the points that are left to bpftrace; `fields_of(system, event)` gives a record's fields."""
+    """Return the rules, and the points left to bpftrace; `fields_of(system, event)` gives a record's fields."""
     everything = list(chosen)
     rules: dict[int, TraceRule] = {}
     events: set[tuple[str, str]] = set()

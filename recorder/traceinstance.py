@@ -60,6 +60,7 @@ class TraceInstance:
             raise
         self.pages_of_cpu = buffer_kb * 1024 // self.page_bytes
         self._room = np.empty((max(16, self.pages_of_cpu), self.page_bytes), np.uint8)
+        self._lengths = self._room.view("<u4")[:, 2]
 
     @property
     def cpus(self) -> list[int]:
@@ -67,11 +68,14 @@ class TraceInstance:
         return list(self._files)
 
     def set(self, name: str, value: str) -> None:
-        """Write one setting."""
+        """Write one setting, or add to a list."""
         try:
-            # O_APPEND, for opening set_event_pid with O_TRUNC would clear it
-            with (self.directory / name).open("a") as file:
-                file.write(value)
+            # not truncated: that would clear set_event_pid
+            file = os.open(self.directory / name, os.O_WRONLY)
+            try:
+                os.write(file, value.encode())
+            finally:
+                os.close(file)
         except OSError as error:
             raise HostError(f"{self.directory / name} does not take {value[:60]!r}: {error.strerror}") from error
 
@@ -88,12 +92,16 @@ class TraceInstance:
         except (OSError, ValueError) as error:
             raise HostError(f"the kernel has no tracepoint {system}:{event}") from error
 
-    def drain(self, cpu: int) -> U8:
+    def drain(self, cpu: int, is_last: bool) -> U8:
         """Return all pages that a CPU's buffer holds now, the last one in part."""
         file, room, parts, count = self._files[cpu], self._room, [], 0
         with contextlib.suppress(BlockingIOError):
             while os.readv(file, [room[count]]) == self.page_bytes:
                 count += 1
+                # Each read may give a page with the one event that has come since the one before: stop at such a page.
+                # The first is the rest of a page that was read in part.
+                if count > 1 and not is_last and self._lengths[count - 1] < self.page_bytes // 2:
+                    break
                 if count == len(room):
                     parts.append(room.copy())
                     count = 0

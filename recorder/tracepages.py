@@ -113,7 +113,7 @@ def find_events(pages: U8) -> Events:
     """Find the events in pages: an array with one row for each page, as read from `trace_pipe_raw`."""
     count, page_bytes = pages.shape
     words = np.ascontiguousarray(pages).reshape(-1).view("<u4")
-    heads = words.reshape(count, -1)[:, :_HEADER_WORDS].copy().view("<i8")
+    heads = words.reshape(count, page_bytes // 4)[:, :_HEADER_WORDS].copy().view("<i8")
     first = np.arange(count, dtype=np.int64) * (page_bytes // 4) + _HEADER_WORDS
     length = np.minimum(heads[:, 1] & LENGTH_MASK, page_bytes - HEADER_BYTES)
     walk = _Walk(words, np.arange(count), first, first + length // 4, heads[:, 0])

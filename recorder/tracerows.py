@@ -113,5 +113,3 @@ def _fill(rows: Rows, which: Indices, events: Events, rule: TraceRule) -> None:
 
 def _is_zero(source: Source) -> bool:
     return source.kind is Kind.CONSTANT and source.value == 0
-
-

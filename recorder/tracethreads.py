@@ -55,6 +55,11 @@ class Threads:
         tids = thread_ids(events)
         return [int(tid) for tid in np.unique(tids[self._state[tids] == _UNKNOWN])]
 
+    def living(self, tids: list[int]) -> list[int]:
+        """Return those of the threads that have not ended."""
+        task = self._roots.process(self._pid) / "task"
+        return [tid for tid in tids if (task / str(tid)).exists()]
+
     def look_up(self, tids: list[int]) -> None:
         """Ask /proc for threads of which the kernel has not told; who is gone counts as the target's."""
         for tid in tids:

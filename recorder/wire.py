@@ -58,7 +58,8 @@ class LineParser:
 
     def _parse_by_line(self, data: bytes) -> Parsed:
         # One line among thousands has the right number of commas and is no record: find it the slow way.
-        regular, odd = [], []
+        regular: list[bytes] = []
+        odd: list[bytes] = []
         for line in data.split(b"\n"):
             (regular if self._is_regular(line) else odd).append(line)
         self._odd = []

@@ -91,7 +91,10 @@ class SegmentWriter:
 
     def _write(self, name: str, rows: Rows) -> None:
         path = self._directory / EVENTS_DIRECTORY / name
-        with replacing(path, is_durable=True) as temporary, pq.ParquetWriter(temporary, EVENT_SCHEMA, **_OPTIONS) as file:
+        with (
+            replacing(path, is_durable=True) as temporary,
+            pq.ParquetWriter(temporary, EVENT_SCHEMA, **_OPTIONS) as file,
+        ):
             counts = np.zeros(POINTS, np.int64)
             for at in range(0, len(rows), ROW_GROUP):
                 table = decode(rows.pick(slice(at, at + ROW_GROUP)), self._scaling)

@@ -57,11 +57,12 @@ def _end_with_parent(spans: Spans, start: Ints, stop: Ints, life: Ints) -> None:
     open_spans = np.flatnonzero(stop < 0)
     if not open_spans.size:
         return
-    affected = np.zeros(life.size, dtype=np.bool_)
-    affected[spans.owner[open_spans]] = True
+    is_affected = np.zeros(life.size, dtype=np.bool_)
+    is_affected[spans.owner[open_spans]] = True
+    affected = np.flatnonzero(is_affected[spans.owner])
     limit = life.copy()
     for stage in range(STAGE_COUNT):
-        here = np.flatnonzero((spans.stage == stage) & affected[spans.owner])
+        here = affected[spans.stage[affected] == stage]
         owner = spans.owner[here]
         stop[here] = np.where(stop[here] < 0, np.maximum(limit[owner], start[here]), stop[here])
         latest = np.full(life.size, NONE)

@@ -43,11 +43,12 @@ def read_blocks(window: Window) -> Blocks:
     offset = np.where(is_split, ev.key[bio].astype(np.int64) * 512, ev.offset[bio])
     device, offset = _remapped(window, bio, device, offset)
     issue = _without_requeued(window, window.at("rq_issue"))
-    complete = _completions(window, issue)
+    place = _place(window, issue)
+    complete = _completions(window, issue, place)
     insert_at = window.at("rq_insert")
-    inserted = latest_before(issue, _place(window, issue), insert_at, _place(window, insert_at))
+    inserted = latest_before(issue, place, insert_at, _place(window, insert_at))
     insert = np.where(inserted >= 0, insert_at[inserted], NONE) if insert_at.size else np.full(issue.size, NONE)
-    request, ambiguous = _requests_of(window, bio, device, offset, issue)
+    request, ambiguous = _requests_of(window, bio, device, offset, issue, place)
     return Blocks(bio, device, offset, request, ambiguous, issue, insert, complete)
 
 
@@ -92,11 +93,12 @@ def _without_requeued(window: Window, issue: Ints) -> Ints:
     return np.delete(issue, found[found >= 0])
 
 
-def _completions(window: Window, issue: Ints) -> Ints:
+def _completions(window: Window, issue: Ints, place: Keys) -> Ints:
     """Return the last completion of each request; a device may complete one in parts, one after the other."""
     ev = window.events
     complete = window.at("rq_complete")
-    pairs = pair(issue, _place(window, issue), complete, _place(window, complete))
+    done_place = _place(window, complete)
+    pairs = pair(issue, place, complete, done_place)
     found = np.where(pairs.end >= 0, complete[pairs.end], NONE) if complete.size else np.full(issue.size, NONE)
     for _ in range(64):
         rest = np.flatnonzero(found >= 0)
@@ -107,20 +109,20 @@ def _completions(window: Window, issue: Ints) -> Ints:
         rest = rest[np.argsort(found[rest], kind="stable")]
         at = found[rest]
         key = place_key(ev.space[at].astype(np.int64), ev.offset[at] + ev.bytes[at])
-        following = first_after(at, key, complete, _place(window, complete))
+        following = first_after(at, key, complete, done_place)
         if not (following >= 0).any():
             break
         found[rest] = np.where(following >= 0, complete[following], found[rest])
     return found
 
 
-def _requests_of(window: Window, bio: Ints, device: Ints, offset: Ints, issue: Ints) -> tuple[Ints, Bools]:
+def _requests_of(window: Window, bio: Ints, device: Ints, offset: Ints, issue: Ints, place: Keys) -> tuple[Ints, Bools]:
     ev = window.events
     is_flush = (ev.flags[bio] == OP_FLUSH) & (ev.bytes[bio] == 0) & (ev.key[bio] == 0)
     key = place_key(device, offset)
     request = np.full(bio.size, NONE, dtype=np.int64)
     data = np.flatnonzero(~is_flush)
-    pairs = pair(bio[data], key[data], issue, _place(window, issue))
+    pairs = pair(bio[data], key[data], issue, place)
     request[data] = pairs.end
     if not issue.size:
         return request, np.zeros(bio.size, dtype=np.bool_)
@@ -128,7 +130,7 @@ def _requests_of(window: Window, bio: Ints, device: Ints, offset: Ints, issue: I
     ambiguous[data] = pairs.is_ambiguous
     _follow_merges(window, bio, device, offset, request, issue)
     flushes = np.flatnonzero(is_flush)
-    request[flushes] = first_after(bio[flushes], key[flushes] | _FLUSH_PLACE, issue, _place(window, issue))
+    request[flushes] = first_after(bio[flushes], key[flushes] | _FLUSH_PLACE, issue, place)
     return request, ambiguous
 
 

@@ -15,7 +15,7 @@ _NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """IOs of these operations, on these disks (names), begun in [from, to) seconds of the recording; empty takes all."""
+    """IOs of these operations, on these disks (by name), begun in [from, to) seconds; what is empty takes all."""
 
     ops: tuple[Op, ...] = ()
     disks: tuple[str, ...] = ()

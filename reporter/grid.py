@@ -39,7 +39,9 @@ class Grid:
 
     def lines(self, style: Style, indent: str = "") -> list[str]:
         """Return the lines: the heads, then the rows."""
-        widths = [max(len(cell) for cell in column) for column in zip(self.heads, *(r for r, _ in self.rows), strict=True)]
+        widths = [
+            max(len(cell) for cell in column) for column in zip(self.heads, *(r for r, _ in self.rows), strict=True)
+        ]
         lines = [style.heading(indent + self._line(self.heads, widths))]
         for cells, is_lesser in self.rows:
             line = indent + self._line(cells, widths)

@@ -8,6 +8,7 @@ of IOs in flight, not the recording's length.
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 
 from vio.layer import Op
 from vio.reporter.account import Times, account
@@ -71,6 +72,7 @@ class Joiner:
     _roots: RootLinker = field(default_factory=RootLinker)
     _carriers: CarrierReader | None = None
     _carried: Events = field(default_factory=Events.empty)
+    _inner: set[int] = field(default_factory=set)
 
     def add(self, events: Events, is_last: bool = False) -> Joined:
         """Join one more window of events, which must not be earlier than the last one's."""
@@ -107,10 +109,16 @@ class Joiner:
             ios = _guest_ios(window, frames, requests, owner)
         else:
             owner = np.full(frames.call.size, NONE, dtype=np.int64)
-            roots = np.flatnonzero(is_root)
+            roots = np.flatnonzero(is_root & ~self._is_inner(window, frames))
             owner[roots] = np.arange(roots.size)
             ios = _root_ios(window, frames, roots)
         return ios, owner[serves[top]] if owner.size else owner
+
+    def _is_inner(self, window: Window, frames: Frames) -> Bools:
+        """Tell which calls are of nodes below another: QEMU's own IO, such as an image's header."""
+        space = window.events.space[frames.call]
+        self._inner.update(pd.unique(space[frames.call_parent >= 0]).tolist())
+        return np.isin(space, np.array(sorted(self._inner), dtype=np.uint32))
 
 
 def _guest_ios(window: Window, frames: Frames, requests: Requests, owner: Ints) -> Ios:

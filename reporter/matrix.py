@@ -74,9 +74,13 @@ class TimesReader:
         for name in present[1:]:
             total += self._buffer[self.places[name], : self._count]
         absent = 0
-        if all(mask is not None for mask in masks):
+        partial = [mask for mask in masks if mask is not None]
+        if len(partial) == len(present):
             reached = self._next(reached_name(stage))
-            reached[:] = masks[0] if all(mask is masks[0] for mask in masks) else np.maximum.reduce(masks)
+            reached[:] = partial[0]
+            for mask in partial[1:]:
+                if mask is not partial[0]:
+                    np.maximum(reached, mask, out=reached)
             absent = self._count - int(reached.sum())
         yield Row(stage.column, total, absent)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from vio.layer import Stage
 from vio.reporter.block import Blocks, place_key
@@ -92,12 +93,16 @@ def root_calls(window: Window, frames: Frames) -> tuple[Ints, Ints]:
     serves = np.arange(frames.call.size)
     if roots.size:
         order = stable_order(codes_of(key))
-        serves[roots[order]] = _served(frames, roots[order], key[order])
+        space = window.events.space[frames.call[roots[order]]]
+        serves[roots[order]] = _served(frames, roots[order], key[order], space)
     return top, serves
 
 
-def _served(frames: Frames, roots: Ints, key: Keys) -> Ints:
-    """Among calls ordered by qiov and time: the first of each stretch in which they overlap."""
+def _served(frames: Frames, roots: Ints, key: Keys, space: npt.NDArray[np.uint32]) -> Ints:
+    """Among calls ordered by qiov and time: the first of each stretch in which they overlap.
+
+    A task is a call of another node; requests of one node that share a qiov (qemu-img bench) are on their own.
+    """
     far = np.iinfo(np.int64).max
     end = np.where(frames.call_end[roots] >= 0, frames.call_end[roots], far)
     begins_group = np.append(True, key[1:] != key[:-1])
@@ -111,7 +116,7 @@ def _served(frames: Frames, roots: Ints, key: Keys) -> Ints:
     open_until = np.append(NONE, end[order][highest][:-1])
     is_task = ~begins_group & (open_until > frames.call[roots])
     first = np.maximum.accumulate(np.where(is_task, NONE, np.arange(roots.size)))
-    return roots[first]
+    return np.where(space != space[first], roots[first], roots)
 
 
 def host_spans(

@@ -66,6 +66,11 @@ class Recorded:
         names = self.disk_names
         return names[number] if 0 <= number < len(names) else "unknown"
 
+    def device_name(self, kernel_dev: int) -> str:
+        """Name a block device by its number in the events (major << 20 | minor)."""
+        names = (device.name for device in self.manifest.devices if device.kernel_dev == kernel_dev)
+        return next(names, f"device {kernel_dev >> 20}:{kernel_dev & 0xFFFFF}")
+
     @property
     def layers(self) -> frozenset[Layer]:
         """The layers that had a point."""

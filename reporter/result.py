@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from vio.layer import Phase, Stage
+from vio.layer import Layer, Phase, Stage
 from vio.reporter.choice import Filter
 from vio.reporter.quality import JoinQuality
 from vio.reporter.recorded import Recorded
@@ -63,10 +63,15 @@ def number_in(row: IoRow, name: str) -> int:
     return int(row[name] or 0)
 
 
+def place_name(stage: Stage, phase: Phase) -> str:
+    """Name a part of the way; a device has nothing below it, so that its time is in one piece."""
+    return stage.value if stage.layer is Layer.DEVICE else f"{stage} {phase}"
+
+
 def longest_part(row: IoRow) -> tuple[str, int] | None:
     """Return where most of an IO's time went, and how much; None if nothing is known."""
     parts = [
-        (f"{stage} {phase}", number_in(row, time_column(stage, phase))) for stage in Stage for phase in Phase
+        (place_name(stage, phase), number_in(row, time_column(stage, phase))) for stage in Stage for phase in Phase
     ]
     parts.append(("unattributed", number_in(row, "unattributed_ns")))
     name, time_ns = max(parts, key=lambda part: part[1])

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from vio.layer import Phase
+from vio.layer import Phase, Stage
 from vio.reporter.grid import Grid, Style
 from vio.reporter.header import count_lines, loss_lines, recorded_lines, wrapped
 from vio.reporter.histogram import Distribution
 from vio.reporter.quality import JoinRow
-from vio.reporter.result import IoRow, Report, Unreached, longest_part, number_in, rows_of
+from vio.reporter.result import IoRow, Report, Unreached, longest_part, number_in, place_name, rows_of
 from vio.reporter.units import TimeUnit, bytes_text, plain, share_text, time_text, unit_for
 from vio.schema import OPS
 
@@ -15,7 +15,7 @@ QUANTILES = (0.5, 0.9, 0.99, 0.999)
 _HEADS = ("mean", "p50", "p90", "p99", "p99.9", "max")
 
 
-def render(report: Report, *, is_terminal: bool = False) -> str:
+def render_text(report: Report, *, is_terminal: bool = False) -> str:
     """Write the report as lines of at most 100 characters, names from outside excepted."""
     style = Style(is_terminal)
     blocks = [
@@ -32,7 +32,7 @@ def _body(report: Report, style: Style) -> Iterator[str]:
         yield from report.notes
         return
     if report.summary.total_ns:
-        yield from wrapped(style.heading(_answer(report)))
+        yield from (style.heading(line) for line in wrapped(_answer(report)))
         yield ""
     yield from count_lines(report, style)
     if report.summary.total().latency.count:
@@ -50,12 +50,13 @@ def _body(report: Report, style: Style) -> Iterator[str]:
 def _answer(report: Report) -> str:
     """Say in one sentence where the time goes."""
     summary = report.summary
-    parts = [(f"{stage} {phase}", summary.share(part)) for (stage, phase), part in summary.phases.items()]
+    parts = [(place_name(stage, phase), summary.share(part)) for (stage, phase), part in summary.phases.items()]
     parts.append(("unattributed", summary.share(summary.unattributed)))
     largest = sorted(parts, key=lambda part: -part[1])[:3]
     shown = ", ".join(f"{name} {share_text(share)}" for name, share in largest if share)
     total = summary.total()
-    return f"Most of the time: {shown}. {share_text(total.whole_count / total.io_count)} of {total.io_count:,} IOs are whole."
+    whole = share_text(total.whole_count / total.io_count)
+    return f"Most of the time: {shown}. {whole} of {total.io_count:,} IOs are whole."
 
 
 def _layer_lines(report: Report, style: Style) -> Iterator[str]:
@@ -70,14 +71,24 @@ def _layer_lines(report: Report, style: Style) -> Iterator[str]:
             if part and part.total_ns and part.total_ns != whole.total_ns:
                 _add_times(grid, f"  {phase}", part, summary.share(part), unit, is_lesser=True)
             elif part and part.total_ns:
-                _relabel(grid, f"{stage} ({phase})" if phase is not Phase.BETWEEN else stage.value)
+                _relabel(grid, place_name(stage, phase))
     _add_times(grid, "unattributed", summary.unattributed, summary.share(summary.unattributed), unit)
     _add_times(grid, "all", latency, 1.0, unit)
     yield from grid.lines(style)
-    yield "own time: while nothing below works. down: before the first piece of work below, up: after"
-    yield "the last, between: between pieces; of the lowest layer, all of its time."
-    for gap in report.unreached():
-        yield _unreached_line(gap)
+    yield "A layer's own time: while nothing below it works. down: before its first work below begins, up:"
+    yield "after the last has ended, between: between the two; all of it in the lowest layer of an IO."
+    yield from _gap_lines(report.unreached())
+
+
+def _gap_lines(gaps: list[Unreached]) -> Iterator[str]:
+    for gap in gaps:
+        if not gap.is_recorded:
+            where = "" if gap.stage is Stage.QEMU_DEVICE else "; its time is in the layer above"
+            yield f"not recorded: {gap.stage} had no point{where}"
+    seen = [gap for gap in gaps if gap.is_recorded]
+    if seen:
+        shown = ", ".join(f"{gap.stage} {gap.count:,} ({share_text(gap.count / gap.of)})" for gap in seen)
+        yield from wrapped(f"not reached by some of the {seen[0].of:,} IOs: {shown}")
 
 
 def _relabel(grid: Grid, name: str) -> None:
@@ -90,13 +101,6 @@ def _add_times(
 ) -> None:
     times = (part.mean_ns, *part.quantiles_ns(QUANTILES), part.max_ns)
     grid.add(name, f"{part.count:,}", share_text(share), *(unit.text(time) for time in times), is_lesser=is_lesser)
-
-
-def _unreached_line(gap: Unreached) -> str:
-    if not gap.is_recorded:
-        return f"not recorded: {gap.stage} (it had no point here); its time is in the layer above"
-    who = "any IO" if gap.count == gap.of else f"{gap.count:,} of {gap.of:,} IOs ({share_text(gap.count / gap.of)})"
-    return f"not reached: {gap.stage}, by {who}"
 
 
 def _slowest_lines(report: Report, style: Style) -> Iterator[str]:

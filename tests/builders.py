@@ -44,10 +44,10 @@ _MEANS_NS = {
     Stage.VFS: (2_000, 0, 1_500),
     Stage.FS: (5_000, 700, 2_500),
     Stage.BLOCK: (14_000, 0, 1_000),
-    Stage.DEVICE: (90_000, 0, 0),
+    Stage.DEVICE: (0, 90_000, 0),
     Stage.LOOP_FS: (4_000, 0, 2_000),
     Stage.LOOP_BLOCK: (6_000, 0, 1_000),
-    Stage.LOOP_DEVICE: (70_000, 0, 0),
+    Stage.LOOP_DEVICE: (0, 70_000, 0),
 }
 # The stages' time stamps, the first on the way down and the last on the way up.
 _STAMPS = {
@@ -98,9 +98,7 @@ def _all(values: npt.ArrayLike) -> Masked:
     return array, np.ones(array.size, dtype=np.bool_)
 
 
-def _heads(
-    rng: np.random.Generator, op: Ints, begin: Ints, disks: int, first_io: int, lack: Ints
-) -> dict[str, Masked]:
+def _heads(rng: np.random.Generator, op: Ints, begin: Ints, disks: int, first_io: int, lack: Ints) -> dict[str, Masked]:
     count = op.size
     length = np.where(op == 2, 0, 4096 * rng.integers(1, 33, count))
     columns = {
@@ -121,14 +119,26 @@ def _heads(
 
 
 def _own_times(rng: np.random.Generator, stages: Sequence[Stage], deepest: Ints) -> dict[str, Masked]:
-    """Draw the own times by column; 0 and absent where an IO did not reach the stage."""
+    """Draw the own times by column; 0 and absent where an IO did not reach the stage.
+
+    As in the join, all the own time of an IO's lowest stage is `between`.
+    """
     times: dict[str, Masked] = {}
     for depth, stage in enumerate(stages):
-        reached = deepest >= depth
-        for phase, mean_ns in zip(Phase, _MEANS_NS[stage], strict=True):
-            drawn = rng.lognormal(np.log(mean_ns + 1) - 0.32, 0.8, deepest.size).astype(np.int64)
-            times[time_column(stage, phase)] = (np.where(reached, drawn if mean_ns else 0, 0), reached)
+        reached, is_lowest = deepest >= depth, deepest == depth
+        drawn = [_draw(rng, mean_ns, deepest.size) for mean_ns in _MEANS_NS[stage]]
+        parts = dict(zip(Phase, drawn, strict=True))
+        parts[Phase.BETWEEN] = np.where(is_lowest, sum(drawn), parts[Phase.BETWEEN])
+        for phase, values in parts.items():
+            is_there = reached & (~is_lowest | (phase is Phase.BETWEEN))
+            times[time_column(stage, phase)] = (np.where(is_there, values, 0), reached)
     return times
+
+
+def _draw(rng: np.random.Generator, mean_ns: int, count: int) -> Ints:
+    if not mean_ns:
+        return np.zeros(count, dtype=np.int64)
+    return rng.lognormal(np.log(mean_ns) - 0.32, 0.8, count).astype(np.int64)
 
 
 def _time_stamps(begin: Ints, times: dict[str, Masked], unattributed: Ints, has_end: Bools) -> dict[str, Masked]:

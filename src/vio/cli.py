@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from vio import __version__
-from vio.errors import ExitCode, OutputError, VioError
+from vio.errors import ExitCode, OutputError, UsageError, VioError
+from vio.quantity import parse_duration_s
 from vio.terminal import close_broken, render
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from vio.recorder.summary import RecordSummary
 
 EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
 EXIT_PIPE = 141  # as the shell shows a program that SIGPIPE ended
@@ -110,11 +113,61 @@ def doctor(
     raise typer.Exit(ExitCode.OK if diagnosis.can_record else ExitCode.HOST)
 
 
+@app.command()
+def record(
+    context: typer.Context,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- COMMAND...]", help="Start this and record it.")
+    ] = None,
+    vm: VmOption = None,
+    pid: PidOption = None,
+    disks: Annotated[
+        list[str] | None, typer.Option("--disk", metavar="NAME", help="Only this disk; repeatable.")
+    ] = None,
+    duration: Annotated[str, typer.Option(metavar="TIME", help="Stop after 10s, 2m ...; else at Ctrl-C.")] = "",
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where to put it.")] = Path(
+        "recording.vio"
+    ),
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing recording.")] = False,
+    buffer_pages: Annotated[int, typer.Option(metavar="N", help="Pages of bpftrace's buffer, a power of two.")] = 4096,
+    plain: Annotated[bool, typer.Option("--plain", hidden=True)] = False,
+) -> None:
+    """Follow every IO of a VM, a process or a command, until the time is over, it ends, or Ctrl-C.
+
+    With neither a VM nor a process nor a command, the only QEMU that runs is recorded. Needs root.
+
+    \b
+    Examples:
+      sudo vio record --vm web1 --duration 30s -o web1.vio
+      sudo vio record -o bench.vio -- qemu-img bench -c 10000 -d 32 -n -t none disk.qcow2
+    """
+    from vio.recorder.progress import progress_for
+    from vio.recorder.record import RecordOptions
+    from vio.recorder.record import record as record_target
+
+    if command and "--" not in context.obj:
+        raise UsageError(f"{command[0]} stands without an option", "--vm NAME records a VM, `-- COMMAND...` a command")
+    options = RecordOptions(
+        output=output,
+        vm=vm,
+        pid=pid,
+        command=tuple(command or ()),
+        disks=tuple(disks or ()),
+        duration_s=parse_duration_s(duration) if duration else None,
+        force=force,
+        buffer_pages=buffer_pages,
+        is_plain=plain,
+    )
+    summary = record_target(options, progress_for(sys.stderr))
+    _show_safe(f"{summary.sentence()}; next: {summary.next_command()}")
+    raise typer.Exit(_recorded_exit(summary))
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code (docs/exit-codes.md); the one place that catches errors."""
     _prepare_streams()
     try:
-        return int(app(list(arguments), prog_name="vio", standalone_mode=False) or 0)
+        return _dispatch(list(arguments))
     except VioError as error:
         _complain(str(error))
         return int(error.exit_code)
@@ -138,6 +191,14 @@ def run(arguments: Sequence[str]) -> int:
         return EXIT_BUG
 
 
+def _dispatch(arguments: list[str]) -> int:
+    # obj: only here is it known whether there was a `--`
+    code = int(app(arguments, prog_name="vio", standalone_mode=False, obj=arguments) or 0)
+    if code == ExitCode.INTERRUPTED:  # typer catches Ctrl-C itself
+        _say("interrupted")
+    return code
+
+
 def _prepare_streams() -> None:
     """Let no character and no closed stream (`vio list >&-`) be an error."""
     for name in ("stdout", "stderr"):
@@ -146,6 +207,21 @@ def _prepare_streams() -> None:
             setattr(sys, name, io.StringIO())
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _recorded_exit(summary: "RecordSummary") -> ExitCode:
+    """Tell how a recording that was closed ended: what is in it can be reported on in any case."""
+    from vio.manifest import EndReason
+
+    if summary.reason is EndReason.BPFTRACE_ENDED:
+        _complain(
+            f"bpftrace ended before it was asked to ({summary.detail}): what it said is in {summary.path}/log.txt"
+        )
+        return ExitCode.HOST
+    if summary.exit_code:
+        _complain(f"the command ended with exit code {summary.exit_code}: what it did until then is recorded")
+        return ExitCode.FAILED
+    return ExitCode.OK
 
 
 def _usage_text(error: Exception) -> str:
@@ -158,6 +234,13 @@ def _usage_text(error: Exception) -> str:
 
 def _show_drawn(what: "RenderableType") -> None:
     _show(render(what, sys.stdout))
+
+
+def _show_safe(text: str) -> None:
+    """Show text that may hold names from outside."""
+    from vio.recorder.printable import printable
+
+    _show(printable(text))
 
 
 def _show_json(what: object) -> None:

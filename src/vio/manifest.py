@@ -66,7 +66,10 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Both ends of the recording; `stop` is when the probes were detached, None without an orderly end."""
+    """The time in which all probes were attached: some events are later than `stop`, while the probes go one by one.
+
+    `stop` is None without an orderly end.
+    """
 
     start: Moment
     stop: Moment | None = None

@@ -191,7 +191,8 @@ def _check_version(file: Path, data: object) -> None:
     if major != MAJOR:
         todo = "upgrade vio" if major > MAJOR else "use the vio that made it"
         raise RecordingError(
-            f"{file} is a recording of schema {major}.{version.get('minor', '?')}, this vio reads {MAJOR}.0 to {MAJOR}.{MINOR}",
+            f"{file} is a recording of schema {major}.{version.get('minor', '?')}, "
+            f"this vio reads {MAJOR}.0 to {MAJOR}.{MINOR}",
             todo,
         )
 

@@ -52,6 +52,8 @@ LOSS_KINDS = {
     "overflow": "records for which no map entry was free",
     "missed": "probe hits that the kernel did not run, because another BPF program was active on that CPU",
     "unparsable": "output lines that made no sense",
+    "output": "records that could not be written",
+    "segment": "a file of events that cannot be read (found by the reader)",
 }
 
 LOSSES = (

@@ -5,77 +5,27 @@ import os
 import re
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.commandline import Vio, a_process, roots, vio
 
 from vio import __version__, cli
-from vio.__main__ import main
 from vio.errors import ExitCode, VioError
-from vio.recorder import checkup, subject, target
+from vio.recorder import checkup
 from vio.recorder.host import HostFeatures, read_host
 from vio.recorder.procfs import HostRoots
 
 ROOT = Path(__file__).parents[2]
+__all__ = ["roots", "vio"]
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
-
-
-class Vio:
-    """Run main() in this process; its exit code and what it wrote."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-
-    def __call__(self, *words: str) -> tuple[int, str, str]:
-        self._monkeypatch.setattr(sys, "argv", ["vio", *words])
-        code = main()
-        shown = self._capsys.readouterr()
-        return code, shown.out, shown.err
-
-
-@pytest.fixture
-def vio(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Vio:
-    monkeypatch.delenv("VIO_DEBUG", raising=False)
-    return Vio(monkeypatch, capsys)
-
-
-@pytest.fixture
-def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostRoots:
-    """Give every command a /proc without QEMU, and a PATH without anything."""
-    made = HostRoots(tmp_path / "proc", tmp_path / "sys")
-    (made.proc / "self").mkdir(parents=True)
-    (made.proc / "self/mountinfo").touch()
-    find, enumerate_all = partial(target.find_target, roots=made), partial(target.list_targets, made)
-    for module in (target, subject):
-        monkeypatch.setattr(module, "find_target", find)
-        monkeypatch.setattr(module, "list_targets", enumerate_all)
-    monkeypatch.setattr(subject, "_LIBEXEC", tmp_path / "none")
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    return made
-
-
-def a_process(roots: HostRoots, pid: int, *argv: str) -> None:
-    place = roots.process(pid)
-    for directory in ("fd", "fdinfo", "net", f"task/{pid}"):
-        (place / directory).mkdir(parents=True)
-    program = roots.proc.parent / "qemu-system-x86_64"
-    if not program.exists():
-        program.write_bytes(b"no binary")
-    (place / "exe").symlink_to(program)
-    (place / "cmdline").write_bytes(b"".join(f"{word}\0".encode() for word in ("qemu-system-x86_64", *argv)))
-    for comm in (place / "comm", place / f"task/{pid}/comm"):
-        comm.write_text("qemu\n")
-    (place / "stat").write_text(f"{pid} (a) S " + " ".join(["0"] * 18) + " 4200 0 0\n")
-    (place / "net/unix").write_text("Num\n")
-    (place / "mountinfo").touch()
 
 
 def test_help_and_version(vio: Vio) -> None:
     assert vio("--version") == (0, f"vio {__version__}\n", "")
     code, out, _ = vio("--help")
     assert code == 0
-    assert {"list", "doctor"} <= set(out.split())
+    assert {"record", "list", "doctor"} <= set(out.split())
     code, out, _ = vio()
     assert code == ExitCode.USAGE
     assert "Usage: vio" in out
@@ -103,6 +53,13 @@ def test_every_command_explains_itself_with_an_example(vio: Vio, command: str) -
         (["doctor", "--vm"], "requires an argument"),
         (["doctor", "--vm", "a", "--pid", "1"], "a VM's name and a pid were both given"),
         (["doctor", "--vm", "a", "--binary", "b"], "a binary and a VM were both given"),
+        (["record", "web"], "web stands without an option: --vm NAME records a VM"),
+        (["record", "--vm", "a", "--pid", "1"], "more than one of --vm, --pid and a command"),
+        (["record", "--vm", "a", "--", "qemu-img"], "more than one of --vm, --pid and a command"),
+        (["record", "qemu-img", "-c", "1"], "No such option: -c"),
+        (["record", "--duration", "5x"], "'5x' is no duration"),
+        (["record", "--duration", "0"], "a duration of 0 is not above zero"),
+        (["record", "--buffer-pages", "3"], "3 buffer pages is no power of two"),
     ],
 )
 def test_wrong_words(vio: Vio, roots: HostRoots, words: list[str], said: str) -> None:
@@ -204,7 +161,7 @@ def test_interruptions_and_bugs(vio: Vio, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(checkup, "check_up", fail)
         return vio("doctor")
 
-    assert fails_with(KeyboardInterrupt()) == (ExitCode.INTERRUPTED, "", "")
+    assert fails_with(KeyboardInterrupt()) == (ExitCode.INTERRUPTED, "", "vio: interrupted\n")
     assert fails_with(VioError("what\nand why", "what to do")) == (1, "", "vio: what\\nand why: what to do\n")
     code, _, err = fails_with(ZeroDivisionError("a\x1bb"))
     assert code == cli.EXIT_BUG

@@ -1,63 +1,18 @@
 """The diagnosis of made-up hosts and QEMUs: what is attachable, what it costs, what a recording would lack."""
 
 import json
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from rich.console import Console
+from tests.hosts import EVENTS, KERNEL_64, LOCK, POINTS, SUB, a_binary, a_host, a_subject
 
 from vio.layer import Layer
-from vio.recorder.checkup import PROBES
 from vio.recorder.cmdline import TargetKind
 from vio.recorder.disks import Disk
-from vio.recorder.doctor import Diagnosis, diagnose, uprobe_symbols
+from vio.recorder.doctor import Diagnosis, diagnose
 from vio.recorder.doctor_json import diagnosis_json
 from vio.recorder.doctor_text import diagnosis_text
-from vio.recorder.elf import Binary, Function, _Segment
-from vio.recorder.host import Bpftrace, HostFeatures, Trial
-from vio.recorder.probe import load_probes
-from vio.recorder.subject import Subject
-
-PUSH, SUB, LOCK = b"\x55" + bytes(15), b"\x48\x83\xec\x08" + bytes(12), b"\xf0" + bytes(15)
-POINTS = load_probes(PROBES)
-EVENTS = frozenset(
-    way.attach.removeprefix("tracepoint:") for point in POINTS for way in point.ways if way.provider == "tracepoint"
-)
-KERNEL_64 = EVENTS - {"io_uring:io_uring_submit_sqe"}
-
-
-def a_host(**changes: object) -> HostFeatures:
-    host = HostFeatures(
-        kernel_release="6.18.0",
-        machine="x86_64",
-        is_root=True,
-        capabilities=frozenset({"CAP_SYS_ADMIN"}),
-        bpftrace=Bpftrace(Path("/usr/bin/bpftrace"), (0, 17, 0), "bpftrace v0.17.0"),
-        has_btf=True,
-        tracefs=Path("/sys/kernel/tracing"),
-        tracepoints=KERNEL_64,
-        has_uprobes=True,
-        has_kprobes=True,
-        has_fast_nops=True,
-        lockdown="none",
-        cpu_count=2,
-        clock_source="tsc",
-    )
-    return replace(host, **changes)  # type: ignore[arg-type]
-
-
-def a_binary(codes: dict[str, bytes]) -> Binary:
-    functions = {name: Function(name, 16 * at, 16 * at, 16, True) for at, name in enumerate(codes)}
-    segments = (_Segment(0, 0, b"".join(codes.values())),)
-    return Binary(Path("/usr/bin/qemu"), "EM_X86_64", "ab12", functions, (), False, True, segments)
-
-
-def a_subject(codes: dict[str, bytes] | None = None, **changes: object) -> Subject:
-    codes = dict.fromkeys(sorted(uprobe_symbols(POINTS)), PUSH) | (codes or {})
-    kept = {name: code for name, code in codes.items() if code}
-    subject = Subject("/usr/bin/qemu-system-x86_64", TargetKind.SYSTEM, a_binary(kept), "7.2.22")
-    return replace(subject, **changes)  # type: ignore[arg-type]
+from vio.recorder.host import Trial
 
 
 def text_of(diagnosis: Diagnosis) -> str:
@@ -138,6 +93,7 @@ def test_a_file_system_that_is_not_there_matters_for_its_images_only() -> None:
         ({"bpftrace": None}, "bpftrace"),
         ({"tracefs": None, "tracepoints": frozenset(), "has_uprobes": False, "has_kprobes": False}, "tracefs"),
         ({"has_uprobes": False}, "uprobes"),
+        ({"machine": "aarch64"}, "an x86-64 host (this is aarch64)"),
     ],
 )
 def test_what_a_recording_cannot_do_without(changes: dict[str, object], what: str) -> None:

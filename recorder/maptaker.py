@@ -1,0 +1,61 @@
+"""Take the maps of the recorded disks at the start and at the stop, by descriptors held in between."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from vio.errors import MapError
+from vio.mappers.chain import take_maps
+from vio.mappers.timed import MapSet
+from vio.recorder.disks import Disk
+from vio.recorder.procfs import HostRoots
+
+_HOST = HostRoots()
+
+
+@dataclass(slots=True)
+class MapTaker:
+    """The images, open for reading while the recording lasts: at its end QEMU may be gone.
+
+    `notes` say what is not mapped.
+    """
+
+    images: list[tuple[Disk, int]] = field(default_factory=list)
+    maps: MapSet = field(default_factory=MapSet)
+    notes: list[str] = field(default_factory=list)
+
+    def take(self, at_ns: int) -> None:
+        """Take all maps as they are now, at `at_ns` of CLOCK_BOOTTIME."""
+        for disk, fd in self.images:
+            try:
+                taken = take_maps(fd, disk.format, at_ns, disk=disk.name)
+                self.maps = self.maps.renew(taken.maps)
+            except (MapError, OSError) as error:
+                self._note(f"{disk.name}: {error}")
+                continue
+            for note in taken.notes:
+                self._note(f"{disk.name}: {note}")
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+@contextmanager
+def held_images(pid: int, disks: Iterable[Disk], roots: HostRoots = _HOST) -> Iterator[MapTaker]:
+    """Open the disks' images: by the target's own descriptor, or by path for a command that has none yet."""
+    taker = MapTaker()
+    try:
+        for disk in disks:
+            place = str(roots.process(pid) / "fd" / str(disk.fd)) if disk.fd is not None else disk.path
+            try:
+                fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            except OSError as error:
+                taker.notes.append(f"{disk.name}: not mapped: {error.strerror}")
+                continue
+            taker.images.append((disk, fd))
+        yield taker
+    finally:
+        for _, fd in taker.images:
+            os.close(fd)

@@ -1,0 +1,212 @@
+"""Record: find the target, choose the points, run bpftrace, write, and close the recording with the truth about it."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from vio.errors import HostError, OutputError, TargetError, UsageError, VioError
+from vio.manifest import Manifest
+from vio.recorder.aim import Aim, aim
+from vio.recorder.bpftrace import Bpftrace, BpftraceOptions, takes_no_warnings
+from vio.recorder.checkup import PROBES
+from vio.recorder.clock import boottime_ns
+from vio.recorder.files import check_directory, make_directory, remove_directory, writing
+from vio.recorder.generate import BATCH, Scope, generate
+from vio.recorder.host import HostFeatures, read_host
+from vio.recorder.ingest import Ingest
+from vio.recorder.keeper import Keeper
+from vio.recorder.lacks import missing
+from vio.recorder.maptaker import held_images
+from vio.recorder.missed import AttachKey, MissedHits
+from vio.recorder.plan import Plan, constants_of, make_plan
+from vio.recorder.probe import load_probes
+from vio.recorder.progress import NullProgress, Progress
+from vio.recorder.rows import scaling_of
+from vio.recorder.scope import Ground, find_ground
+from vio.recorder.session import Ended, Session, Watched
+from vio.recorder.stop import StopSignals, open_process
+from vio.recorder.summary import RecordSummary, summary_of
+from vio.recorder.writer import SegmentWriter
+from vio.recording import LOG_FILE, PROGRAM_FILE
+
+_COMMAND_END_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOptions:
+    """What to record and where to put it.
+
+    Exactly one of `vm`, `pid` and `command`, or none of them for the only QEMU that runs. `disks` names some of its
+    disks, empty for all. `buffer_pages` is of bpftrace's buffer, a power of two. `is_plain` prints every record by
+    itself: for comparing costs.
+    """
+
+    output: Path
+    vm: str | None = None
+    pid: int | None = None
+    command: tuple[str, ...] = ()
+    disks: tuple[str, ...] = ()
+    duration_s: float | None = None
+    force: bool = False
+    buffer_pages: int = 4096
+    map_entries: int = 65_536
+    is_plain: bool = False
+    probes: Path = PROBES
+
+
+def record(options: RecordOptions, progress: Progress | None = None) -> RecordSummary:
+    """Record until the duration is over, the target or command ends, or a signal comes (SIGINT, SIGTERM, SIGHUP).
+
+    Raises:
+        UsageError: the options contradict each other.
+        HostError: this host cannot record.
+        TargetError: the target is not there or cannot be followed.
+        OutputError: the output is in the way, or could not be written to the end (what was written is readable).
+        KeyboardInterrupt: it was stopped before it began to record.
+    """
+    _check(options)
+    check_directory(options.output, options.force)
+    host = _able_host()
+    with ExitStack() as stack:
+        shown = progress or NullProgress()
+        stack.callback(shown.close)
+        found = stack.enter_context(aim(options.vm, options.pid, options.command, options.disks))
+        prepared = _prepare(options, host, found)
+        stop = stack.enter_context(StopSignals())
+        return _Run(options, host, found, prepared, shown, stop).record(stack)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    ground: Ground
+    plan: Plan
+    program: str
+    batch: int
+
+
+def _check(options: RecordOptions) -> None:
+    given = [options.vm is not None, options.pid is not None, bool(options.command)]
+    if sum(given) > 1:
+        raise UsageError("more than one of --vm, --pid and a command were given", "give one of them")
+    if options.buffer_pages < 1 or options.buffer_pages & (options.buffer_pages - 1):
+        raise UsageError(f"{options.buffer_pages} buffer pages is no power of two", "try 4096")
+    if options.duration_s is not None and options.duration_s <= 0:
+        raise UsageError("the duration must be more than 0", "give seconds: --duration 10")
+
+
+def _able_host() -> HostFeatures:
+    host = read_host()
+    for lack in missing(host):
+        if lack.is_fatal:
+            raise HostError(f"this host cannot record: {lack.what} is missing", lack.todo)
+    return host
+
+
+def _prepare(options: RecordOptions, host: HostFeatures, found: Aim) -> _Prepared:
+    ground = find_ground(found.disks)
+    constants = constants_of(found.subject)
+    scope = Scope(found.target.pid, found.binary, ground.kernel_devs, ground.file_ids, constants)
+    plan = make_plan(load_probes(options.probes), host, found.subject, scope)
+    if not any(one.way.provider in {"uprobe", "usdt"} for one in plan.chosen):
+        raise TargetError(
+            f"{found.target.exe} lacks the functions that vio observes", "`vio doctor` shows which; try another build"
+        )
+    batch = 1 if options.is_plain else BATCH
+    return _Prepared(ground, plan, generate(plan.chosen, scope, batch), batch)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    options: RecordOptions
+    host: HostFeatures
+    aim: Aim
+    prepared: _Prepared
+    progress: Progress
+    stop: StopSignals
+
+    def record(self, stack: ExitStack) -> RecordSummary:
+        output, plan = self.options.output, self.prepared.plan
+        pidfd = self._open_target(stack)
+        make_directory(output, self.options.force)
+        try:
+            with writing(output):
+                (output / PROGRAM_FILE).write_text(self.prepared.program)
+            maps = stack.enter_context(held_images(self.aim.target.pid, self.aim.disks))
+            writer = SegmentWriter(output, scaling_of(plan.chosen))
+            stack.callback(writer.close)
+            tracer = stack.enter_context(self._start_tracer())
+            ingest = Ingest(self.prepared.batch)
+            missed = MissedHits(tracer.pid, self._attach_keys(), boottime_ns())
+            session = Session(Watched(tracer, self.stop, pidfd), ingest, writer, missed)
+            self.progress.attaching(self._name(), len(plan.chosen))
+            if not session.wait_ready():
+                raise KeyboardInterrupt
+            keeper = Keeper(output, self.host, self.aim, self.prepared.ground, plan, maps)
+            keeper.begin()
+        except BaseException:
+            remove_directory(output)
+            raise
+        ended = self._attend(session, keeper)
+        manifest = keeper.end(session, ended, tracer.cpu_s, self._exit_code())
+        return self._finish(manifest, ended)
+
+    def _attend(self, session: Session, keeper: Keeper) -> Ended:
+        self.progress.attached(self._name())
+        began = time.monotonic()
+        if self.aim.command:
+            self.aim.command.go()
+        session.on_sample = lambda: self.progress.status(keeper.sample(session, time.monotonic() - began))
+        duration_s = self.options.duration_s
+        ended = session.run(None if duration_s is None else began + duration_s)
+        self.progress.stopping(" ".join(part for part in (str(ended.reason), ended.detail) if part))
+        return ended
+
+    def _finish(self, manifest: Manifest, ended: Ended) -> RecordSummary:
+        summary = summary_of(self.options.output, manifest)
+        if ended.error is not None:
+            raise OutputError(
+                ended.error.message,
+                f"{manifest.counts.rows:,} events written before are readable: {summary.next_command()}",
+            )
+        return summary
+
+    def _start_tracer(self) -> Bpftrace:
+        if self.host.bpftrace is None:
+            raise HostError("bpftrace is missing", "install it")
+        path = self.host.bpftrace.path
+        settings = BpftraceOptions(path, self.options.buffer_pages, self.options.map_entries, takes_no_warnings(path))
+        output = self.options.output
+        return Bpftrace(output / PROGRAM_FILE, output / LOG_FILE, settings)
+
+    def _open_target(self, stack: ExitStack) -> int:
+        try:
+            pidfd = open_process(self.aim.target.pid)
+        except ProcessLookupError:
+            raise TargetError(f"{self._name()} has ended", "`vio list` shows what is running") from None
+        stack.callback(os.close, pidfd)
+        return pidfd
+
+    def _attach_keys(self) -> dict[AttachKey, str]:
+        return dict(self._attach_key_pairs())
+
+    def _attach_key_pairs(self) -> Iterator[tuple[AttachKey, str]]:
+        binary = self.aim.subject.binary
+        for one in self.prepared.plan.chosen:
+            if one.way.provider == "tracepoint":
+                yield AttachKey(tracepoint=one.way.symbol), one.point.name
+            elif one.way.provider == "uprobe" and binary and binary.has(one.way.symbol):
+                yield AttachKey(file_offset=binary.functions[one.way.symbol].file_offset), one.point.name
+
+    def _exit_code(self) -> int | None:
+        if self.aim.command is None:
+            return None
+        with contextlib.suppress(VioError):
+            return self.aim.command.exit_code(_COMMAND_END_S if not self.stop.count else 0.5)
+        return None
+
+    def _name(self) -> str:
+        return f"{self.aim.target.name} (pid {self.aim.target.pid})"

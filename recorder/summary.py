@@ -1,0 +1,90 @@
+"""What a recording came to, in one line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vio.manifest import Cost, Counts, EndReason, LossTotals, Manifest, PointInfo, State
+from vio.recorder.printable import printable
+
+# facts/speed.md 9 and 2a: one record kept in a map and printed with ten others; a tracepoint that does nothing
+RECORD_NS = 1600
+TRACEPOINT_NS = 340
+_TOP = ("accept",)
+_SUBMITS = ("laio", "luring", "pool")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSummary:
+    """The end of a recording. `exit_code` is that of a command that vio started."""
+
+    path: Path
+    state: State
+    reason: EndReason
+    detail: str
+    duration_s: float
+    counts: Counts
+    losses: LossTotals
+    cost: Cost
+    exit_code: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def sentence(self) -> str:
+        """Say what was recorded, what was lost, and what it cost."""
+        parts = [
+            f"{self.counts.rows:,} events in {self.duration_s:.1f} s",
+            self._lost(),
+            self._cost(),
+        ]
+        if self.state is not State.COMPLETE:
+            parts.insert(1, f"cut short ({printable(self.detail or self.reason)})")
+        return f"{self.path}: {'; '.join(parts)}"
+
+    def next_command(self) -> str:
+        """Return the command to type next."""
+        return f"vio report {self.path}"
+
+    def _lost(self) -> str:
+        if not self.losses.by_kind and not self.counts.unaccounted:
+            return "nothing lost" if self.counts.in_kernel is not None else "no loss seen"
+        kinds = [f"{count:,} {kind}" for kind, count in sorted(self.losses.by_kind.items())]
+        kinds += [f"{self.counts.unaccounted:,} unaccounted for"] if self.counts.unaccounted else []
+        return f"lost: {', '.join(kinds)}"
+
+    def _cost(self) -> str:
+        text = f"cost: {self.cost.bpftrace_cpu_s:.1f} s CPU of bpftrace, {self.cost.vio_cpu_s:.1f} s of vio"
+        if self.cost.added_us_per_io is not None:
+            text += f", about {self.cost.added_us_per_io:.0f} us added to each of {self.cost.io_count:,} IOs"
+        return text
+
+
+def summary_of(path: Path, manifest: Manifest) -> RecordSummary:
+    """Summarise a closed recording."""
+    start, stop = manifest.clock.start, manifest.clock.stop
+    seconds = (stop.boottime_ns - start.boottime_ns) / 1e9 if stop else 0.0
+    return RecordSummary(
+        path=path,
+        state=manifest.state,
+        reason=manifest.end.reason,
+        detail=manifest.end.detail,
+        duration_s=seconds,
+        counts=manifest.counts,
+        losses=manifest.losses,
+        cost=manifest.cost,
+        exit_code=manifest.end.exit_code,
+        notes=manifest.notes,
+    )
+
+
+def added_us_per_io(points: tuple[PointInfo, ...], by_point: dict[str, int]) -> tuple[float | None, int]:
+    """Estimate what the probes added to each IO: hits times the cost of a hit, and how many IOs there were.
+
+    Requests taken from the guest count as IOs; without a device, what QEMU handed to the kernel.
+    """
+    ios = sum(by_point.get(name, 0) for name in _TOP) or sum(by_point.get(name, 0) for name in _SUBMITS)
+    if not ios:
+        return None, 0
+    total_ns = 0
+    for point in points:
+        hit_ns = TRACEPOINT_NS if point.cost_ns is None else point.cost_ns
+        total_ns += by_point.get(point.name, 0) * (hit_ns + RECORD_NS)
+    return total_ns / ios / 1000, ios

@@ -1,0 +1,177 @@
+"""The picture of a report: where the mean IO's time goes, and how the times are distributed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from vio.errors import OutputError
+from vio.layer import Phase, Stage
+from vio.reporter.group import Group
+from vio.reporter.histogram import Distribution
+from vio.reporter.palette import TOTAL, UNATTRIBUTED, hue, shade
+from vio.reporter.result import Report
+from vio.reporter.units import MICROSECOND, TimeUnit, plain, time_text, unit_for
+
+# The curves' axis: one step for each factor of ten in the share that is slower.
+_TICKS = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
+_MANY_BARS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar: IOs of an operation (on a disk), their mean time by stage and phase."""
+
+    label: str
+    group: Group
+
+    def mean_ns(self, stage: int, phase: int) -> float:
+        """Return the mean over all of its IOs that ended, those that did not reach the stage included."""
+        return float(self.group.times_ns[stage, phase]) / self.group.latency.count
+
+
+def figure(report: Report) -> Figure:
+    """Draw a report."""
+    picture = Figure(figsize=(13, 10.5), dpi=110, layout="constrained")
+    bars = _bars(report)
+    top, bottom = picture.subplots(2, 1, height_ratios=[max(len(bars), 2) * 0.16 + 0.35, 1.0])
+    picture.suptitle(_title(report), fontsize=12, x=0.01, ha="left")
+    _draw_bars(top, bars)
+    _draw_curves(bottom, report)
+    return picture
+
+
+def save(picture: Figure, path: Path) -> None:
+    """Save a picture in the format that its name says.
+
+    Raises:
+        OutputError: it cannot be written, or there is no such format.
+    """
+    try:
+        picture.savefig(path)
+    except OSError as error:
+        raise OutputError(f"the picture {path} cannot be written: {error.strerror or error}") from None
+    except ValueError as error:
+        raise OutputError(f"the picture {path} cannot be written: {error}", "name it .png, .svg or .pdf") from None
+
+
+def _title(report: Report) -> str:
+    recorded, total = report.recorded, report.summary.total()
+    words = f"{total.io_count:,} IOs of {recorded.target_text} on {recorded.manifest.host.name}"
+    what = "" if report.choice.is_all else f"\nonly: {report.choice.words}"
+    return plain(f"{words}, {recorded.duration_s:.1f} s from {recorded.started_text}") + plain(what).replace(
+        "\\n", "\n"
+    )
+
+
+def _bars(report: Report) -> list[Bar]:
+    summary = report.summary
+    is_many = len(summary.by_disk()) > 1
+    bars = []
+    for op, of_op in summary.by_op().items():
+        if not is_many:
+            bars.append(Bar(op.value, of_op))
+            continue
+        for disk in summary.by_disk():
+            group = summary.groups.get((op, disk))
+            if group:
+                bars.append(Bar(f"{op} {plain(report.recorded.disk_name(disk))}", group))
+    bars = [bar for bar in bars if bar.group.latency.count]
+    return sorted(bars, key=lambda bar: -bar.group.latency.count)[:_MANY_BARS]
+
+
+def _draw_bars(axes: Axes, bars: list[Bar]) -> None:
+    longest = max((bar.group.latency.mean_ns for bar in bars), default=0.0)
+    unit = unit_for(longest)
+    left = np.zeros(len(bars))
+    for number, stage in enumerate(Stage):
+        if not any(bar.group.times_ns[number].any() for bar in bars):
+            continue
+        for place, phase in enumerate(Phase):
+            widths = np.array([bar.mean_ns(number, place) for bar in bars]) / unit.ns
+            label = stage.value if phase is Phase.BETWEEN else f"_{stage} {phase}"
+            axes.barh(range(len(bars)), widths, left=left, color=shade(stage, phase), label=label, height=0.68)
+            left += widths
+    lost = np.array([bar.group.unattributed_ns / bar.group.latency.count for bar in bars]) / unit.ns
+    axes.barh(range(len(bars)), lost, left=left, color=UNATTRIBUTED, hatch="//", label="unattributed", height=0.68)
+    _label_bars(axes, bars, unit)
+
+
+def _label_bars(axes: Axes, bars: list[Bar], unit: TimeUnit) -> None:
+    for place, bar in enumerate(bars):
+        mean_ns = bar.group.latency.mean_ns
+        axes.annotate(
+            time_text(mean_ns), (mean_ns / unit.ns, place), xytext=(5, 0), textcoords="offset points", va="center"
+        )
+    axes.set_yticks(range(len(bars)), [f"{bar.label}\n{bar.group.latency.count:,} IOs" for bar in bars])
+    axes.invert_yaxis()
+    axes.margins(x=0.09)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(f"mean time of an IO ({unit.name})")
+    axes.set_title("Where the time goes: each layer's own time, from the guest's request to the device", loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    legend = axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.02),
+        frameon=False,
+        title="layer, top to bottom\n(light: down, dark: up)",
+        alignment="left",
+    )
+    legend.set_in_layout(True)
+
+
+def _draw_curves(axes: Axes, report: Report) -> None:
+    summary = report.summary
+    latency = summary.total().latency
+    shares = _shares(latency.count)
+    _draw_curve(axes, latency, shares, "all layers: latency", TOTAL, 2.6)
+    for stage, part in summary.stages.items():
+        _draw_curve(axes, part, shares, stage.value, hue(stage), 1.6)
+    if summary.unattributed.total_ns:
+        _draw_curve(axes, summary.unattributed, shares, "unattributed", UNATTRIBUTED, 1.6)
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], 100))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: time_text(value)))
+    axes.set_xscale("function", functions=(_stretched, _unstretched))
+    ticks = [tick for tick in _TICKS if tick <= shares[-1]]
+    axes.set_xticks(ticks, ["least" if not tick else f"p{100 * tick:g}" for tick in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(0, shares[-1])
+    axes.grid(visible=True, which="major", color="#DDDDDD")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("percentile: this share of the IOs that reached the layer takes no longer")
+    axes.set_ylabel("own time of the layer")
+    axes.set_title("How the times are distributed", loc="left")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, title="layer", alignment="left")
+
+
+def _shares(count: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Choose the percentiles to draw: up to where ten IOs are slower, p99.99 at most."""
+    last = min(0.9999, max(0.9, 1 - 10 / max(count, 1)))
+    return 1 - np.logspace(0, np.log10(1 - last), 240)
+
+
+def _draw_curve(
+    axes: Axes,
+    part: Distribution,
+    shares: np.ndarray[tuple[int], np.dtype[np.float64]],
+    label: str,
+    colour: str,
+    width: float,
+) -> None:
+    axes.plot(shares, np.maximum(part.quantiles_ns(shares), 1), label=label, color=colour, linewidth=width)
+
+
+def _stretched(share: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return -np.log10(np.maximum(1 - share, 1e-6))
+
+
+def _unstretched(place: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return 1 - 10.0**-place
+
+
+_ = MICROSECOND

@@ -1,0 +1,179 @@
+"""The report as one JSON object for machines: docs/report-json.md describes it. Shares of nothing are null."""
+
+import json
+
+from vio.layer import Phase, Stage
+from vio.reporter.choice import Filter
+from vio.reporter.group import Group
+from vio.reporter.histogram import Distribution
+from vio.reporter.quality import JoinRow
+from vio.reporter.recorded import Recorded
+from vio.reporter.result import IoRow, Report, Unreached, longest_part, number_in, rows_of
+from vio.reporter.summary import Summary
+from vio.schema import OPS
+
+MAJOR = 1
+MINOR = 0
+
+Json = dict[str, object]
+
+_QUANTILES = {"p50_ns": 0.5, "p90_ns": 0.9, "p99_ns": 0.99, "p999_ns": 0.999}
+
+
+def render_json(report: Report) -> str:
+    """Write the report as one JSON object, indented, with a line end."""
+    return json.dumps(to_json(report), indent=1, allow_nan=False, ensure_ascii=True) + "\n"
+
+
+def to_json(report: Report) -> Json:
+    """Build the object."""
+    summary, recorded = report.summary, report.recorded
+    total = summary.total()
+    return {
+        "schema": {"major": MAJOR, "minor": MINOR},
+        "recording": _recording(recorded),
+        "choice": _choice(report.choice),
+        "io_count": total.io_count,
+        "whole_io_count": total.whole_count,
+        "ended_io_count": total.latency.count,
+        "bytes": total.bytes,
+        "losses": _losses(recorded),
+        "latency": _times(total.latency),
+        "layers": _phases(summary),
+        "stages": _stages(summary),
+        "unattributed_share": _share(summary.unattributed.total_ns, summary.total_ns),
+        "unattributed": _times(summary.unattributed),
+        "not_reached": [_unreached(gap) for gap in report.unreached()],
+        "lacks": [{"lack": what, "count": count} for what, count in summary.lacks.items()],
+        "ops": [{"op": op.value, **_group(group)} for op, group in summary.by_op().items()],
+        "disks": [
+            {"disk": recorded.disk_name(number), "index": number, **_group(group)}
+            for number, group in summary.by_disk().items()
+        ],
+        "join": [_join(row) for row in report.quality.rows],
+        "ambiguous_io_count": summary.ambiguous_count,
+        "ambiguous_link_count": report.quality.ambiguous,
+        "orphans": [{"name": name, "count": count} for name, count in report.quality.orphans.items()],
+        "slowest": [_io(row, recorded) for row in rows_of(report.slowest)],
+        "not_ended": [_io(row, recorded) for row in rows_of(report.unended)],
+        "table": str(report.table_path) if report.table_path else None,
+        "notes": list(report.notes),
+    }
+
+
+def _recording(recorded: Recorded) -> Json:
+    manifest = recorded.manifest
+    return {
+        "path": recorded.path,
+        "state": manifest.state.value,
+        "end": recorded.end_text,
+        "started": recorded.started_text,
+        "start_ns": recorded.start_ns,
+        "duration_s": recorded.duration_s,
+        "target": {"name": manifest.target.name, "pid": manifest.target.pid, "kind": manifest.target.kind},
+        "host": {"name": manifest.host.name, "kernel": manifest.host.kernel},
+        "absent": [{"point": one.name, "layer": one.layer.value, "without": one.without} for one in manifest.absent],
+    }
+
+
+def _choice(choice: Filter) -> Json:
+    between: Json = {}
+    if choice.between_s:
+        between = {"from_s": choice.between_s[0], "to_s": choice.between_s[1]}
+    return {"ops": [op.value for op in choice.ops], "disks": list(choice.disks), "between": between or None}
+
+
+def _losses(recorded: Recorded) -> list[Json]:
+    return [
+        {
+            "kind": loss.kind,
+            "where": loss.where,
+            "records": loss.records if loss.records >= 0 else None,
+            "from_s": recorded.second(loss.from_ns),
+            "to_s": recorded.second(loss.to_ns),
+        }
+        for loss in recorded.losses
+    ]
+
+
+def _times(part: Distribution) -> Json:
+    if not part.count:
+        return {"count": 0, "mean_ns": None, **dict.fromkeys(_QUANTILES), "max_ns": None}
+    values = part.quantiles_ns(list(_QUANTILES.values()))
+    quantiles = {name: round(value) for name, value in zip(_QUANTILES, values.tolist(), strict=True)}
+    return {"count": part.count, "mean_ns": round(part.mean_ns, 1), **quantiles, "max_ns": part.max_ns}
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _place(stage: Stage) -> Json:
+    return {"layer": stage.layer.value, "stage": stage.value}
+
+
+def _phases(summary: Summary) -> list[Json]:
+    return [
+        {**_place(stage), "phase": phase.value, "time_share": _share(part.total_ns, summary.total_ns), **_times(part)}
+        for (stage, phase), part in summary.phases.items()
+    ]
+
+
+def _stages(summary: Summary) -> list[Json]:
+    return [
+        {**_place(stage), "time_share": _share(part.total_ns, summary.total_ns), **_times(part)}
+        for stage, part in summary.stages.items()
+    ]
+
+
+def _unreached(gap: Unreached) -> Json:
+    return {**_place(gap.stage), "count": gap.count, "of": gap.of, "is_recorded": gap.is_recorded}
+
+
+def _group(group: Group) -> Json:
+    by_stage: list[Json] = [
+        {
+            **_place(stage),
+            "count": int(group.reached[number]),
+            **{f"{phase}_ns": int(time_ns) for phase, time_ns in zip(Phase, group.times_ns[number], strict=True)},
+        }
+        for number, stage in enumerate(Stage)
+        if group.reached[number]
+    ]
+    return {
+        "io_count": group.io_count,
+        "whole_io_count": group.whole_count,
+        "bytes": group.bytes,
+        "latency": _times(group.latency),
+        "time": by_stage,
+        "unattributed_ns": group.unattributed_ns,
+    }
+
+
+def _join(row: JoinRow) -> Json:
+    return {
+        "from": row.source,
+        "to": row.to,
+        "evidence": row.evidence.value,
+        "parents": row.parents,
+        "joined": row.joined,
+        "joined_share": row.joined_share,
+        "checked": row.checked,
+        "disagree": row.disagree,
+        "disagree_share": row.disagree_share,
+    }
+
+
+def _io(row: IoRow, recorded: Recorded) -> Json:
+    part = longest_part(row)
+    return {
+        "io": row["io"],
+        "op": OPS[number_in(row, "op")].value,
+        "disk": recorded.disk_name(number_in(row, "disk")),
+        "offset": row["offset"],
+        "bytes": row["bytes"],
+        "begin_s": recorded.second(number_in(row, "begin_ns")),
+        "latency_ns": row["latency_ns"],
+        "longest": part[0] if part else None,
+        "longest_ns": part[1] if part else None,
+    }

@@ -1,0 +1,152 @@
+"""One IO's timeline: its spans as a tree, its own time by stage, and its time stamp at every point."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from vio.layer import Phase, Stage
+from vio.reporter.grid import Grid, Style
+from vio.reporter.header import wrapped
+from vio.reporter.recorded import Recorded
+from vio.reporter.result import IoRow, number_in
+from vio.reporter.spans import Span
+from vio.reporter.units import MICROSECOND, bytes_text, plain, time_text
+from vio.schema import LACKS, OPS, STAMPS, time_column
+
+_DEPTHS = {stage: number for number, stage in enumerate(Stage)}
+_FAR = 1 << 63
+
+
+@dataclass(slots=True)
+class Node:
+    """A span and what it led to, in order of time."""
+
+    span: Span
+    children: list["Node"] = field(default_factory=list)
+
+
+def build_tree(spans: Sequence[Span]) -> list[Node]:
+    """Nest spans: each below the lowest span above it that was at work when it began.
+
+    Of several such spans of one stage, the one whose addresses hold the child's, then the latest begun. A span that
+    began when nothing above it was at work hangs below the latest begun before it.
+    """
+    ordered = sorted(spans, key=lambda span: (_DEPTHS[span.stage], span.begin_ns, span.end_ns or _FAR))
+    nodes: list[Node] = []
+    roots: list[Node] = []
+    for span in ordered:
+        above = [node for node in nodes if _DEPTHS[node.span.stage] < _DEPTHS[span.stage]]
+        parent = max(above, key=lambda node: _fitness(node.span, span), default=None)
+        node = Node(span)
+        (parent.children if parent else roots).append(node)
+        nodes.append(node)
+    for node in nodes:
+        node.children.sort(key=lambda child: child.span.begin_ns)
+    return roots
+
+
+def _fitness(parent: Span, child: Span) -> tuple[bool, bool, int, bool, int]:
+    is_begun = parent.begin_ns <= child.begin_ns
+    is_at_work = is_begun and child.begin_ns <= (parent.end_ns if parent.end_ns is not None else _FAR)
+    return is_at_work, is_begun, _DEPTHS[parent.stage], _holds(parent, child), parent.begin_ns
+
+
+def _holds(parent: Span, child: Span) -> bool:
+    if parent.space != child.space or parent.offset is None or child.offset is None:
+        return False
+    return parent.offset <= child.offset < parent.offset + max(parent.bytes or 0, 1)
+
+
+def render_timeline(row: IoRow, spans: Sequence[Span], recorded: Recorded, *, is_terminal: bool = False) -> str:
+    """Write one IO's timeline, times in us from its begin."""
+    style = Style(is_terminal)
+    lines = [
+        *_head_lines(row, recorded, style),
+        "",
+        *_tree_lines(row, build_tree(spans), style),
+        "",
+        *_stamp_lines(row, style),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _head_lines(row: IoRow, recorded: Recorded, style: Style) -> Iterator[str]:
+    latency = "no end seen" if row["latency_ns"] is None else f"latency {time_text(number_in(row, 'latency_ns'))}"
+    disk = plain(recorded.disk_name(number_in(row, "disk")))
+    where = f"{bytes_text(number_in(row, 'bytes'))} at {number_in(row, 'offset'):#x} of {disk}"
+    op = OPS[number_in(row, "op")]
+    yield style.heading(f"IO {row['io']}: {op} {where}, {latency}")
+    yield f"begun {recorded.second(number_in(row, 'begin_ns')):.6f} s after the start, by thread {row['tid']}"
+    lacks = [what for bit, what in LACKS.items() if number_in(row, "lack") & bit]
+    if lacks:
+        yield from wrapped(f"not whole: it lacks {', '.join(lacks)}")
+    if row["is_ambiguous"]:
+        yield "ambiguous: some of the work below could be another IO's"
+    carrier = row["merged_into"]
+    if carrier is not None and carrier >= 0:
+        yield f"merged by QEMU: IO {carrier} carries it through the lower layers"
+
+
+def _tree_lines(row: IoRow, roots: list[Node], style: Style) -> list[str]:
+    grid = Grid(("time (us)", "begin", "end", "lasts", "own", "where"), frozenset({0, 5}))
+    shown: set[Stage] = set()
+    for node, prefix in _walk(roots):
+        span = node.span
+        own = _own_ns(row, span.stage) if span.stage not in shown else None
+        shown.add(span.stage)
+        grid.add(f"{prefix}{span.stage}", *_span_cells(row, span), _time_text(own), _where(span))
+    unattributed = row["unattributed_ns"]
+    if unattributed:
+        grid.add("unattributed", "", "", "", _time_text(unattributed), "")
+    lines = grid.lines(style)
+    if len(shown) < len(list(_walk(roots))):
+        lines.append("own: of all spans of a layer together, at the first of them")
+    return lines
+
+
+def _walk(nodes: list[Node], indent: str = "", *, is_root: bool = True) -> Iterator[tuple[Node, str]]:
+    for number, node in enumerate(nodes):
+        is_last = number == len(nodes) - 1
+        yield node, "" if is_root else f"{indent}{'`- ' if is_last else '|- '}"
+        below = "" if is_root else f"{indent}{'   ' if is_last else '|  '}"
+        yield from _walk(node.children, below, is_root=False)
+
+
+def _own_ns(row: IoRow, stage: Stage) -> int | None:
+    times = [row[time_column(stage, phase)] for phase in Phase]
+    return None if all(time is None for time in times) else sum(time or 0 for time in times)
+
+
+def _span_cells(row: IoRow, span: Span) -> tuple[str, str, str]:
+    io_begin = number_in(row, "begin_ns")
+    begin = MICROSECOND.text(span.begin_ns - io_begin)
+    if span.end_ns is None:
+        return begin, "not seen", "-"
+    return begin, MICROSECOND.text(span.end_ns - io_begin), MICROSECOND.text(span.end_ns - span.begin_ns)
+
+
+def _time_text(time_ns: int | None) -> str:
+    return "" if time_ns is None else MICROSECOND.text(time_ns)
+
+
+def _where(span: Span) -> str:
+    if span.offset is None:
+        return ""
+    length = f" + {bytes_text(span.bytes)}" if span.bytes else ""
+    return f"{plain(span.space)} {span.offset:#x}{length}"
+
+
+def _stamp_lines(row: IoRow, style: Style) -> list[str]:
+    """List the points that it passed, in order of time."""
+    grid = Grid(("point", "at (us)", "after (us)", "meaning"), frozenset({0, 3}))
+    begin_ns = number_in(row, "begin_ns")
+    passed = [(number_in(row, f"t_{name}_ns"), name, meaning) for name, meaning in STAMPS if row[f"t_{name}_ns"]]
+    last_ns = begin_ns
+    for time_ns, name, meaning in sorted(passed, key=lambda stamp: stamp[0]):
+        grid.add(name, MICROSECOND.text(time_ns - begin_ns), MICROSECOND.text(time_ns - last_ns), _short(meaning))
+        last_ns = time_ns
+    return grid.lines(style)
+
+
+def _short(meaning: str) -> str:
+    first = meaning.partition(" (")[0].partition(", or")[0]
+    return first if len(first) <= 64 else f"{first[:61]}..."

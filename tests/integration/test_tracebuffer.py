@@ -1,0 +1,305 @@
+"""The kernel's trace buffer, read by us, against the kernel's own text of the same buffer, and its counts."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from lab.targets import TARGETS, takes_direct_io
+from tests.integration import disks
+
+from vio.recorder.generate import Chosen, Scope
+from vio.recorder.probe import load_probes
+from vio.recorder.procfs import HostRoots
+from vio.recorder.rows import Rows, decode, scaling_of
+from vio.recorder.scope import kernel_dev
+from vio.recorder.tracebuffer import TraceBuffer
+from vio.recorder.tracefields import TraceRule, translate_all
+from vio.recorder.tracefs import find_tracefs, tracepoint_fields
+from vio.recorder.traceinstance import remove_stale
+
+pytestmark = pytest.mark.live
+
+ROOTS = HostRoots()
+PROBES = Path(__file__).parents[2] / "probes"
+MIB = 1 << 20
+LINE = re.compile(r"^.*-(\d+)\s+\[\d+\] \S+\s+(\d+)\.(\d{6}): (\w+): (.*)$")
+FIELD = re.compile(r"(\w+)=(0x[0-9a-f]+|[^ ]*)")
+OPS = {"R": 1, "W": 2, "F": 3, "D": 4}
+BENCH = ("qemu-img", "bench", "-q", "-f", "raw", "-t", "none")
+Line = dict[str, int | str]
+
+
+@dataclass(frozen=True)
+class Place:
+    tracefs: Path
+    image: Path
+    device: str
+    scope: Scope
+
+    def chosen(self, layers: Sequence[str]) -> list[Chosen]:
+        points = [point for point in load_probes(PROBES) if point.layer in layers]
+        ways = [(point, way) for point in points for way in point.ways if way.provider == "tracepoint"]
+        there = [(point, way) for point, way in ways if tracepoint_fields(self.tracefs, *way.attach.split(":")[1:])]
+        return [Chosen(number, point, way) for number, (point, way) in enumerate(there, 1)]
+
+    def rules(self, *layers: str) -> list[TraceRule]:
+        return translate_all(self.chosen(layers), self.scope, self._fields)[0]
+
+    def _fields(self, system: str, event: str) -> dict[str, object]:
+        return tracepoint_fields(self.tracefs, system, event)
+
+    def statistics(self) -> list[int]:
+        return [int(word) for word in Path(f"/sys/block/{self.device}/stat").read_text().split()]
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    disks.require_root("qemu-img", "mkfs.xfs")
+    tracefs = find_tracefs(ROOTS)
+    if tracefs is None or not (tracefs / "instances").is_dir():
+        pytest.skip("needs tracefs with instances")
+    with TARGETS["xfs-loop-tmpfs"](size_bytes=400 * MIB) as target:
+        image = target.directory / "disk.img"
+        image.write_bytes(b"x" * (16 * MIB))
+        os.sync()
+        if not takes_direct_io(target.directory):
+            pytest.skip("needs direct IO")
+        status = image.stat()
+        device = target.devices[0]
+        dev = kernel_dev(Path(f"/dev/{device}").stat().st_rdev)
+        yield Place(tracefs, image, device, Scope(0, "", (dev,), ((kernel_dev(status.st_dev), status.st_ino),)))
+
+
+@pytest.fixture(autouse=True)
+def nothing_remains(place: Place) -> Iterator[None]:
+    yield
+    assert instances(place, os.getpid()) == []
+
+
+@contextlib.contextmanager
+def held(command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a shell that waits for a line before it goes on with the command."""
+    words = ["sh", "-c", f"read line; {command}"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def run_on(process: subprocess.Popen[bytes]) -> None:
+    process.communicate(b"\n", timeout=60)
+    assert process.returncode == 0
+
+
+def bench(place: Place, *options: str) -> str:
+    return " ".join(["exec", *BENCH, *options, str(place.image)])
+
+
+def instances(place: Place, pid: int) -> list[Path]:
+    return sorted((place.tracefs / "instances").glob(f"vio-{pid}-*"))
+
+
+def table_of(parts: list[Rows], chosen: Sequence[Chosen]) -> list[dict[str, int]]:
+    tables = [decode(rows, scaling_of(chosen)) for rows in parts]
+    table: pa.Table = pa.concat_tables(tables)
+    return list(table.to_pylist())
+
+
+def text_of(place: Place) -> list[Line]:
+    """Read what the kernel says of our own instances, which keep their events; they record no more."""
+    found: list[Line] = []
+    for instance in instances(place, os.getpid()):
+        (instance / "tracing_on").write_text("0")
+        (instance / "options" / "fields").write_text("1")
+        for match in filter(None, map(LINE.match, (instance / "trace").read_text().splitlines())):
+            fields = {name: int(value, 16) if value[:2] == "0x" else value for name, value in FIELD.findall(match[5])}
+            found.append(
+                {**fields, "tid": int(match[1]), "time_us": int(match[2]) * 1000000 + int(match[3]), "event": match[4]}
+            )
+    return found
+
+
+def expected(line: Line) -> dict[str, object]:
+    """Say what a row of this event must hold, from the meaning of the points and not from their files."""
+
+    def number(name: str, bits: int = 64) -> int:
+        return int(line[name]) & (1 << bits) - 1
+
+    event = str(line["event"])
+    row = {"flags": 0, "space": 0, "bytes": 0, "offset": 0, "key": 0}
+    if event.startswith("block_"):
+        has_address = number("sector") != 2**64 - 1
+        row |= {"flags": OPS.get(str(line["rwbs"])[0], 0), "space": number("dev")}
+        row |= {"bytes": number("nr_sector") * 512, "offset": number("sector") * 512 if has_address else -1}
+        row["key"] = number("error") if event == "block_rq_complete" else 0
+    elif event.startswith("iomap_"):
+        row |= {"space": number("dev"), "offset": number("pos"), "key": number("ino")}
+        row["bytes"] = number("count" if event.endswith("begin") else "ret", 32)
+    elif event == "xfs_file_fsync":
+        row |= {"space": number("dev"), "key": number("ino")}
+    elif event in {"sys_enter_pwrite64", "sys_enter_pread64"}:
+        row |= {"space": number("fd", 32), "bytes": number("count", 32), "offset": number("pos"), "key": number("buf")}
+    elif event == "sys_enter_fdatasync":
+        row["space"] = number("fd", 32)
+    elif event.startswith("sys_exit_"):
+        row["key"] = number("ret")
+    else:
+        raise AssertionError(f"no such event is expected here: {line}")
+    return {**row, "event": event, "tid": line["tid"], "time_us": line["time_us"], "aux": 0}
+
+
+def as_expected(row: dict[str, int], chosen: Sequence[Chosen]) -> dict[str, object]:
+    event = chosen[row["point"] - 1].way.symbol
+    named = {name: value for name, value in row.items() if name not in {"ts_ns", "point"}}
+    return {**named, "event": event, "time_us": (row["ts_ns"] + 500) // 1000}
+
+
+def in_order(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    return sorted(rows, key=lambda row: [str(row[name]) for name in sorted(row)])
+
+
+def test_rows_are_what_the_kernel_prints(place: Place) -> None:
+    layers = ("vfs", "fs", "block", "device")
+    chosen = place.chosen(layers)
+    before = place.statistics()
+    with held(bench(place, "-w", "-i", "threads", "-c", "300", "-d", "8", "--flush-interval=50")) as process:
+        with TraceBuffer(place.tracefs, place.rules(*layers), process.pid) as buffer:
+            run_on(process)
+            lines = [line for line in text_of(place) if line["event"] != "task_newtask"]
+            rows = table_of(buffer.stop(), chosen)
+            tally = buffer.tally()
+    ours = in_order([as_expected(row, chosen) for row in rows])
+    assert ours == in_order([expected(line) for line in lines])
+    counts = {name: sum(row["event"] == name for row in ours) for name in {str(row["event"]) for row in ours}}
+    assert counts["sys_enter_pwrite64"] == counts["sys_exit_pwrite64"] == counts["iomap_dio_complete"] == 300
+    assert len({row["tid"] for row in ours if row["event"] == "sys_enter_pwrite64"}) > 1
+    assert counts["sys_enter_fdatasync"] == 6
+    after = place.statistics()
+    writes = [row for row in ours if row["event"] == "block_rq_complete" and row["flags"] == 2]
+    assert sum(int(str(row["bytes"])) for row in writes) // 512 == after[6] - before[6]
+    assert (tally.lost, tally.rows, tally.in_kernel) == (0, len(rows), len(rows) + tally.foreign)
+
+
+def test_reading_while_it_records(place: Place) -> None:
+    chosen = place.chosen(["fs"])
+    with held(bench(place, "-w", "-n", "-c", "5000", "-d", "8")) as process:
+        with TraceBuffer(place.tracefs, place.rules("fs"), process.pid) as buffer:
+            assert process.stdin is not None
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            parts: list[Rows] = []
+            while process.poll() is None:
+                parts += buffer.read()
+                time.sleep(0.001)
+            parts += buffer.stop()
+            tally = buffer.tally()
+    rows = table_of(parts, chosen)
+    for name in ("iomap_dio_rw_begin", "iomap_dio_complete"):
+        number = next(one.number for one in chosen if one.way.symbol == name)
+        assert sum(row["point"] == number for row in rows) == 5000
+    assert tally.in_kernel == tally.rows == len(rows)
+    assert buffer.losses() == []
+
+
+def test_requests_of_other_rings_are_left_out(place: Place) -> None:
+    rules = [rule for rule in place.rules("vfs") if rule.system == "io_uring"]
+    chosen = place.chosen(["vfs"])
+    with held(bench(place, "-i", "io_uring", "-c", "200", "-d", "4")) as process:
+        with TraceBuffer(place.tracefs, rules, process.pid) as buffer:
+            subprocess.run([*BENCH, "-i", "io_uring", "-c", "100", place.image], check=True, timeout=60)
+            run_on(process)
+            rows = table_of(buffer.stop(), chosen)
+    events = [chosen[row["point"] - 1].way.symbol for row in rows]
+    assert events.count("io_uring_complete") == len(rows) / 2 >= 200
+    submitted = sorted(row["key"] for row in rows if "submit" in chosen[row["point"] - 1].way.symbol)
+    assert submitted == sorted(row["key"] for row in rows if "complete" in chosen[row["point"] - 1].way.symbol)
+
+
+def test_child_processes_are_not_the_target(place: Place) -> None:
+    command = bench(place, "-w", "-i", "threads", "-c", "100").removeprefix("exec ")
+    with held(f"{command}; true") as process:
+        with TraceBuffer(place.tracefs, place.rules("vfs"), process.pid) as buffer:
+            run_on(process)
+            rows = table_of(buffer.stop(), place.chosen(["vfs"]))
+            tally = buffer.tally()
+    assert {row["tid"] for row in rows} <= {process.pid}
+    assert tally.foreign > 200
+    assert tally.in_kernel == tally.rows + tally.foreign
+
+
+def test_what_is_lost_is_counted(place: Place) -> None:
+    chosen = place.chosen(["vfs", "fs"])
+    rules = place.rules("vfs", "fs")
+    with held(bench(place, "-w", "-i", "threads", "-c", "2000", "-d", "8")) as process:
+        with (
+            TraceBuffer(place.tracefs, rules, process.pid) as witness,
+            TraceBuffer(place.tracefs, rules, process.pid, buffer_kb=4) as buffer,
+        ):
+            before_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            run_on(process)
+            rows = table_of(buffer.stop(), chosen)
+            tally, losses = buffer.tally(), buffer.losses()
+            witness.stop()
+            after_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    assert witness.losses() == []
+    assert tally.lost > 1000
+    assert tally.rows == len(rows) > 0
+    assert tally.rows + tally.foreign + tally.lost == tally.in_kernel
+    assert {loss.kind for loss in losses} == {"buffer"}
+    assert all(loss.where.startswith("trace buffer cpu") for loss in losses)
+    assert all(loss.from_ns <= before_ns < loss.to_ns <= after_ns for loss in losses)
+
+
+def test_the_kernels_count_does_not_depend_on_the_buffer(place: Place) -> None:
+    rules = place.rules("fs")
+    with held(bench(place, "-w", "-n", "-c", "2000", "-d", "8")) as process:
+        with (
+            TraceBuffer(place.tracefs, rules, process.pid) as witness,
+            TraceBuffer(place.tracefs, rules, process.pid, buffer_kb=4) as buffer,
+        ):
+            run_on(process)
+            buffer.stop()
+            witness.stop()
+            counts, small = witness.tally(), buffer.tally()
+    assert counts.lost == 0
+    assert small.lost > 1000
+    assert small.in_kernel == counts.in_kernel == 4000 + counts.rows - 4000
+
+
+def test_an_instance_of_a_killed_process_is_removed(place: Place) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from vio.recorder.traceinstance import TraceInstance; "
+        "TraceInstance(Path(sys.argv[1]), 64); print('made', flush=True); time.sleep(60)"
+    )
+    words = [sys.executable, "-c", code, str(place.tracefs)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "made\n"
+        name = f"vio-{process.pid}-0"
+        assert name not in remove_stale(place.tracefs, ROOTS)
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=10)
+    assert len(instances(place, process.pid)) == 1
+    assert name in remove_stale(place.tracefs, ROOTS)
+    assert instances(place, process.pid) == []
+
+
+def test_a_filter_that_is_refused_leaves_nothing_behind(place: Place) -> None:
+    wrong = [replace(rule, filter="nonsense == 1") for rule in place.rules("fs")]
+    with pytest.raises(Exception, match="filter does not take 'nonsense == 1'"):
+        TraceBuffer(place.tracefs, wrong, os.getpid()).__enter__()
+
+
+def test_a_process_that_does_not_exist(place: Place) -> None:
+    with pytest.raises(Exception, match="there is no process 4194303"):
+        TraceBuffer(place.tracefs, place.rules("vfs"), 4194303).__enter__()
