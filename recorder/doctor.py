@@ -115,7 +115,7 @@ def check_point(point: Point, host: HostFeatures, subject: Subject | None) -> Po
         is_wanted=_is_wanted(point, subject),
         why="; ".join(dict.fromkeys(reasons)),
         without=_without(point),
-        todo=_todo(point.ways[0], subject),
+        todo=_todo(point.ways[0], host, subject),
     )
 
 
@@ -140,9 +140,9 @@ def _is_wanted(point: Point, subject: Subject | None) -> bool:
 def _why_not(way: Way, host: HostFeatures, subject: Subject | None) -> str:
     """Say why a way is closed, "" if it is open."""
     if way.provider == "tracepoint":
-        return (
-            "" if way.attach.removeprefix("tracepoint:") in host.tracepoints else "this kernel has no such tracepoint"
-        )
+        if way.attach.removeprefix("tracepoint:") in host.tracepoints:
+            return ""
+        return "this kernel has no such tracepoint" if host.tracefs else "tracefs cannot be read"
     if not subject:
         return "no QEMU here"
     if not subject.binary:
@@ -174,8 +174,10 @@ def _without(point: Point) -> str:
     return "this time stamp is missing from timelines"
 
 
-def _todo(way: Way, subject: Subject | None) -> str:
+def _todo(way: Way, host: HostFeatures, subject: Subject | None) -> str:
     if way.provider == "tracepoint":
+        if not host.tracefs:
+            return "mount it, and run vio as root"
         category = way.attach.split(":")[1]
         if category in _MODULES:
             return f"matters for images on {category} only: modprobe {category}"

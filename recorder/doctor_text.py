@@ -152,9 +152,12 @@ def _costs(points: tuple[PointCheck, ...]) -> Iterator[Text]:
 def _lacking(diagnosis: Diagnosis) -> Iterator[Text]:
     for lack in diagnosis.lacks:
         yield Text(printable(f"  {lack_sentence(lack)}"), style=_BAD if lack.is_fatal else _POOR)
+    alike: dict[tuple[str, str, str, str], list[str]] = {}
     for point in diagnosis.absent:
-        line = f"  {point.layer} point {point.name}: {point.without} ({point.why}); {point.todo}"
-        yield Text(printable(line), style=_POOR)
+        alike.setdefault((point.layer, point.without, point.why, point.todo), []).append(point.name)
+    for (layer, without, why, todo), names in alike.items():
+        what = f"point{'s' * (len(names) > 1)} {', '.join(names)}"
+        yield Text(printable(f"  {layer} {what}: {without} ({why}); {todo}"), style=_POOR)
 
 
 def _verdict(diagnosis: Diagnosis) -> Text:

@@ -30,6 +30,9 @@ from vio.recorder.scope import Ground, find_ground
 from vio.recorder.session import Ended, Session, Watched
 from vio.recorder.stop import StopSignals, open_process
 from vio.recorder.summary import RecordSummary, summary_of
+from vio.recorder.tracebuffer import BUFFER_KB, TraceBuffer
+from vio.recorder.tracefields import TraceRule, translate_all
+from vio.recorder.tracefs import tracepoint_fields
 from vio.recorder.writer import SegmentWriter
 from vio.recording import LOG_FILE, PROGRAM_FILE
 
@@ -41,7 +44,7 @@ class RecordOptions:
     """What to record and where to put it.
 
     Exactly one of `vm`, `pid` and `command`, or none of them for the only QEMU that runs. `disks` names some of its
-    disks, empty for all. `buffer_pages` is of bpftrace's buffer, a power of two. `is_plain` prints every record by
+    disks, empty for all. `buffer_pages` is of bpftrace's buffer, a power of two; `trace_kb` of the kernel's trace buffer. `is_plain` prints every record by
     itself: for comparing costs.
     """
 
@@ -53,6 +56,7 @@ class RecordOptions:
     duration_s: float | None = None
     force: bool = False
     buffer_pages: int = 4096
+    trace_kb: int = BUFFER_KB
     map_entries: int = 65_536
     is_plain: bool = False
     probes: Path = PROBES
@@ -84,6 +88,7 @@ def record(options: RecordOptions, progress: Progress | None = None) -> RecordSu
 class _Prepared:
     ground: Ground
     plan: Plan
+    rules: tuple[TraceRule, ...]
     program: str
     batch: int
 
@@ -115,8 +120,12 @@ def _prepare(options: RecordOptions, host: HostFeatures, found: Aim) -> _Prepare
         raise TargetError(
             f"{found.target.exe} lacks the functions that vio observes", "`vio doctor` shows which; try another build"
         )
-    batch = 1 if options.is_plain else BATCH
-    return _Prepared(ground, plan, generate(plan.chosen, scope, batch), batch)
+    tracefs = host.tracefs
+    if options.is_plain or tracefs is None:
+        batch = 1 if options.is_plain else BATCH
+        return _Prepared(ground, plan, (), generate(plan.chosen, scope, batch), batch)
+    rules, rest = translate_all(plan.chosen, scope, lambda system, event: tracepoint_fields(tracefs, system, event))
+    return _Prepared(ground, plan, tuple(rules), generate(rest, scope), BATCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +154,9 @@ class _Run:
             self.progress.attaching(self._name(), len(plan.chosen))
             if not session.wait_ready():
                 raise KeyboardInterrupt
+            if self.prepared.rules and self.host.tracefs:
+                traces = TraceBuffer(self.host.tracefs, self.prepared.rules, self.aim.target.pid, self.options.trace_kb)
+                session.add_traces(stack.enter_context(traces))
             keeper = Keeper(output, self.host, self.aim, self.prepared.ground, plan, maps)
             keeper.begin()
         except BaseException:

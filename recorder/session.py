@@ -12,12 +12,15 @@ from vio.recorder.bpftrace import Bpftrace
 from vio.recorder.clock import boottime_ns, moment
 from vio.recorder.ingest import Ingest
 from vio.recorder.missed import MissedHits
+from vio.recorder.rows import Rows
 from vio.recorder.stop import StopSignals
+from vio.recorder.tracebuffer import TraceBuffer
 from vio.recorder.writer import SegmentWriter
 
 SEGMENT_S = 2.0
 SEGMENT_ROWS = 2_000_000
 TICK_S = 0.25
+TRACE_S = 0.02  # the trace buffer holds a quarter of a second at the highest rates
 SAMPLE_S = 1.0
 SLACK_NS = 500_000_000  # what one CPU's buffer may be read later than another's
 _PAUSE_S = 0.01  # the pipe is the buffer: being woken for each line would cost more than reading
@@ -57,7 +60,13 @@ class Session:
         self._watched = watched
         self._missed = missed
         self._pending = 0
-        self._next_s = dict.fromkeys(("parse", "sample", "segment"), 0.0)
+        self._traces: TraceBuffer | None = None
+        self.traced = 0
+        self._next_s = dict.fromkeys(("trace", "parse", "sample", "segment"), 0.0)
+
+    def add_traces(self, traces: TraceBuffer) -> None:
+        """Take the tracepoints' records from there; it is recording already."""
+        self._traces = traces
 
     def wait_ready(self) -> bool:
         """Wait until the probes are attached; False if the user does not want to any more.
@@ -81,7 +90,7 @@ class Session:
         """Record until the end, whatever it is; `until_s` is of time.monotonic()."""
         self._missed.begin()
         now = time.monotonic()
-        self._next_s = {"parse": now + TICK_S, "sample": now + SAMPLE_S, "segment": now + SEGMENT_S}
+        self._next_s = {"trace": now, "parse": now + TICK_S, "sample": now + SAMPLE_S, "segment": now + SEGMENT_S}
         error: OutputError | None = None
         try:
             reason, detail = self._loop(until_s)
@@ -89,6 +98,8 @@ class Session:
             reason, detail, error = EndReason.OUTPUT_FAILED, caught.message, caught
         self._missed.sample(boottime_ns())
         stop = moment()
+        if self._traces:
+            self._take(self._traces.stop())
         self._stop_tracer()
         return self._settle(reason, detail, stop, error)
 
@@ -111,7 +122,14 @@ class Session:
                 if self._watched.pidfd in woken:
                     return EndReason.TARGET_ENDED, ""
 
+    def _take(self, parts: list[Rows]) -> None:
+        for rows in parts:
+            self.ingest.rows.append(rows)
+            self.traced += len(rows)
+
     def _tick(self, now: float) -> None:
+        if self._traces and self._is_due("trace", now, TRACE_S):
+            self._take(self._traces.read())
         if self._is_due("parse", now, TICK_S):
             self.ingest.parse()
         if len(self.ingest.rows) >= SEGMENT_ROWS or self._is_due("segment", now, SEGMENT_S):
@@ -171,6 +189,11 @@ class Session:
         self.ingest.rows.append(ending.leftovers)
         rows = self.ingest.rows.cut(self.ingest.rows.newest_ns())
         losses = [*ending.losses, *self._missed.losses]
+        in_kernel = ending.in_kernel
+        if self._traces:
+            losses += self._traces.losses()
+            tally = self._traces.tally()
+            in_kernel = None if in_kernel is None else in_kernel + tally.rows + tally.lost
         try:
             if error is None:
                 self.writer.put(rows)
@@ -179,8 +202,8 @@ class Session:
             reason, detail, error = EndReason.OUTPUT_FAILED, caught.message, caught
         if error is not None:
             self.writer.close()
-        received = self.ingest.received + len(ending.leftovers)
+        received = self.ingest.received + self.traced + len(ending.leftovers)
         unwritten = received - self.writer.rows
         if error is not None and unwritten:
             losses.append(Loss(LossKind.OUTPUT, "the output", unwritten, self.writer.written_ns, now_ns))
-        return Ended(reason, detail, losses, ending.in_kernel, stop, error)
+        return Ended(reason, detail, losses, in_kernel, stop, error)

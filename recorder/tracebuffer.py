@@ -17,7 +17,7 @@ from vio.recorder.rows import Rows
 from vio.recorder.tracechannel import Channel
 from vio.recorder.tracefields import TraceRule
 from vio.recorder.tracefs import tracepoint_fields
-from vio.recorder.traceinstance import remove_stale
+from vio.recorder.traceinstance import TraceInstance, remove_stale
 from vio.recorder.tracepages import Events
 from vio.recorder.tracerows import RowMaker, event_ids
 from vio.recorder.tracethreads import EVENT, SYSTEM, Threads, birth_rule
@@ -99,6 +99,11 @@ class TraceBuffer:
             channel.switch(False)
         return self._read(is_last=True)
 
+    @property
+    def fullest(self) -> float:
+        """Return how full the fullest CPU's buffer was at the last `read`: 1 is full; read sooner before that."""
+        return max((channel.fullest for channel in self._channels), default=0.0)
+
     def losses(self) -> list[Loss]:
         """Return all losses known so far."""
         return [loss for channel in self._channels for loss in channel.losses]
@@ -147,8 +152,9 @@ class TraceBuffer:
             channel.instance.follow(self._followed.living(self._followed.note(births, rule)))
 
     def _open(self, stack: contextlib.ExitStack, rules: Sequence[TraceRule]) -> Channel:
-        channel = Channel(self._tracefs, rules, self._buffer_kb)
-        stack.callback(channel.instance.close)
+        instance = TraceInstance(self._tracefs, self._buffer_kb)
+        stack.callback(instance.close)
+        channel = Channel(instance, rules)
         channel.prepare()
         return channel
 

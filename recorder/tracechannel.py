@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -15,10 +14,11 @@ from vio.recorder.tracepages import U8, Events, find_events
 class Channel:
     """One instance with its events; what it loses it notes."""
 
-    def __init__(self, tracefs: Path, rules: Sequence[TraceRule], buffer_kb: int) -> None:
-        self.instance = TraceInstance(tracefs, buffer_kb)
+    def __init__(self, instance: TraceInstance, rules: Sequence[TraceRule]) -> None:
+        self.instance = instance
         self.losses: list[Loss] = []
         self.read = 0
+        self.fullest = 0.0
         self.ids = {self.instance.event_id(rule.system, rule.event): rule for rule in rules}
         self._lost = dict.fromkeys(self.instance.cpus, 0)
         now_ns = _now_ns()
@@ -39,6 +39,7 @@ class Channel:
     def drain(self, is_last: bool = False) -> Events:
         """Return the events that have come since the last call."""
         pages = [self._drain_cpu(cpu, is_last) for cpu in self.instance.cpus]
+        self.fullest = max(map(len, pages), default=0) / self.instance.pages_of_cpu
         events = find_events(np.concatenate(pages))
         self.read += len(events)
         return events

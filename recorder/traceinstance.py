@@ -58,7 +58,7 @@ class TraceInstance:
         except BaseException:
             self.directory.rmdir()
             raise
-        self.pages_of_cpu = buffer_kb * 1024 // self.page_bytes
+        self.pages_of_cpu = max(1, buffer_kb * 1024 // self.page_bytes)
         self._room = np.empty((max(16, self.pages_of_cpu), self.page_bytes), np.uint8)
         self._lengths = self._room.view("<u4")[:, 2]
 
@@ -115,12 +115,21 @@ class TraceInstance:
         return Counts(found["entries"] + found["read events"], lost)
 
     def close(self) -> None:
-        """Remove the instance with all that is in it; that switches its events off."""
+        """Remove the instance with all that is in it; that switches its events off.
+
+        If somebody else has a file of it open it stays, switched off, for the next vio to remove.
+        """
         for file in self._files.values():
             os.close(file)
         self._files = {}
-        with contextlib.suppress(FileNotFoundError):
+        try:
             self.directory.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError:
+            with contextlib.suppress(HostError):
+                self.set("tracing_on", "0")
+                self.set("events/enable", "0")
 
     def _page_bytes(self) -> int:
         # Linux commit 2808e31ec12e ("ring-buffer: Add interface for configuring trace sub buffer size") (in v6.8)

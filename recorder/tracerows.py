@@ -24,18 +24,20 @@ Indices = npt.NDArray[np.intp]
 
 @dataclass(slots=True)
 class RowMaker:
-    """Make rows by the rules of the events, which go by the events' ids; remember the marks (see TraceRule)."""
+    """Make rows by the rules of the events, which go by the events' ids.
+
+    `marks` are those of TraceRule by their set's name, and since when they are there.
+    """
 
     rules: Mapping[int, TraceRule]
-    marks: dict[str, set[int]] = field(default_factory=dict)
+    marks: dict[str, dict[int, int]] = field(default_factory=dict)
 
     def note(self, events: Events) -> None:
         """Take the marks from events that have some."""
         ids = event_ids(events)
         for number, rule in self.rules.items():
             if rule.notes and rule.mark:
-                found = read_source(events.pick(ids == number), rule.mark)
-                self.marks.setdefault(rule.notes, set()).update(np.unique(found).tolist())
+                self._note(events.pick(ids == number), rule.notes, rule.mark)
 
     def rows(self, events: Events) -> Rows:
         """Make a row of each event that has a rule and passes its test, in the order of the events."""
@@ -51,11 +53,23 @@ class RowMaker:
         rows.owner[:] = 0
         return rows if is_row.all() else rows.pick(is_row)
 
+    def _note(self, events: Events, name: str, mark: Source) -> None:
+        known = self.marks.setdefault(name, {})
+        order = np.argsort(events.time_ns, kind="stable")
+        found, first = np.unique(read_source(events, mark)[order], return_index=True)
+        for value, time_ns in zip(found.tolist(), events.time_ns[order][first].tolist(), strict=True):
+            known.setdefault(value, time_ns)
+
     def _tested(self, events: Events, which: Indices, rule: TraceRule) -> Indices:
         if not rule.tests or not rule.mark:
             return which
-        known = np.array(sorted(self.marks.get(rule.tests, ())), np.uint64)
-        return which[np.isin(read_source(events.pick(which), rule.mark), known)]
+        tested = events.pick(which)
+        values = read_source(tested, rule.mark)
+        passes = np.zeros(len(which), np.bool_)
+        # an address may have been another's before
+        for value, since_ns in self.marks.get(rule.tests, {}).items():
+            passes |= (values == value) & (tested.time_ns >= since_ns)
+        return which[passes]
 
 
 def event_ids(events: Events) -> U32:

@@ -27,6 +27,8 @@ class Threads:
         self._pid = pid
         self._roots = roots
         self._state = np.zeros(_MOST_IDS, np.uint8)
+        # time, parent, child, whether it is a thread of the parent's process
+        self._births: list[tuple[int, int, int, bool]] = []
 
     def list_new(self) -> list[int]:
         """Return the threads there are now and that were not there at the last call.
@@ -43,12 +45,24 @@ class Threads:
         return new
 
     def note(self, births: Events, rule: TraceRule) -> list[int]:
-        """Learn from new tasks what they are; return the new threads."""
-        children = read_source(births, rule.key)
+        """Learn from new tasks what they are; return the target's new threads."""
         is_thread = (read_source(births, rule.flags) & _CLONE_THREAD) != 0
-        # of one id the last word holds
-        self._state[children] = np.where(is_thread, _OURS, _OTHERS)
-        return [int(tid) for tid in children[is_thread]]
+        columns = (births.time_ns, thread_ids(births), read_source(births, rule.key), is_thread)
+        told = zip(*(column.tolist() for column in columns), strict=True)
+        self._births = sorted([*self._births, *told])
+        new = []
+        waiting = []
+        for birth in self._births:
+            _, parent, child, is_thread_of_parent = birth
+            if self._state[parent] == _UNKNOWN:
+                # the parent's own birth has not been read yet
+                waiting.append(birth)
+                continue
+            is_ours = is_thread_of_parent and self._state[parent] == _OURS
+            self._state[child] = _OURS if is_ours else _OTHERS
+            new += [child] if is_ours else []
+        self._births = waiting
+        return new
 
     def unknown(self, events: Events) -> list[int]:
         """Return the threads of events that are neither known as the target's nor as another's."""

@@ -35,6 +35,8 @@ class Events:
     def joined(self, other: "Events") -> "Events":
         """Return both sets in order of time."""
         both = {f.name: np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)}
+        if not len(self) or not len(other) or self.ts_ns[-1] <= other.ts_ns[0]:
+            return Events(**both)
         order = np.argsort(both["ts_ns"], kind="stable")
         return Events(**{name: column[order] for name, column in both.items()})
 

@@ -6,22 +6,24 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from vio.errors import OutputError
 from vio.layer import Phase, Stage
 from vio.reporter.group import Group
-from vio.reporter.histogram import Distribution
+from vio.reporter.histogram import Distribution, Floats
 from vio.reporter.palette import TOTAL, UNATTRIBUTED, hue, shade
 from vio.reporter.result import Report
-from vio.reporter.units import MICROSECOND, TimeUnit, plain, time_text, unit_for
+from vio.reporter.units import TimeUnit, plain, time_text, unit_for
 
 # The curves' axis: one step for each factor of ten in the share that is slower.
-_TICKS = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
-_MANY_BARS = 12
+_TICKS = (0.5, 0.9, 0.99, 0.999, 0.9999)
+_MANY_BARS, _FEW_BARS = 12, 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Bar:
     """One bar: IOs of an operation (on a disk), their mean time by stage and phase."""
 
@@ -37,7 +39,7 @@ def figure(report: Report) -> Figure:
     """Draw a report."""
     picture = Figure(figsize=(13, 10.5), dpi=110, layout="constrained")
     bars = _bars(report)
-    top, bottom = picture.subplots(2, 1, height_ratios=[max(len(bars), 2) * 0.16 + 0.35, 1.0])
+    top, bottom = picture.subplots(2, 1, height_ratios=[max(len(bars), _FEW_BARS) * 0.16 + 0.35, 1.0])
     picture.suptitle(_title(report), fontsize=12, x=0.01, ha="left")
     _draw_bars(top, bars)
     _draw_curves(bottom, report)
@@ -80,7 +82,8 @@ def _bars(report: Report) -> list[Bar]:
             if group:
                 bars.append(Bar(f"{op} {plain(report.recorded.disk_name(disk))}", group))
     bars = [bar for bar in bars if bar.group.latency.count]
-    return sorted(bars, key=lambda bar: -bar.group.latency.count)[:_MANY_BARS]
+    busiest = sorted(bars, key=lambda bar: -bar.group.latency.count)[:_MANY_BARS]
+    return [bar for bar in bars if bar in busiest]
 
 
 def _draw_bars(axes: Axes, bars: list[Bar]) -> None:
@@ -92,35 +95,51 @@ def _draw_bars(axes: Axes, bars: list[Bar]) -> None:
             continue
         for place, phase in enumerate(Phase):
             widths = np.array([bar.mean_ns(number, place) for bar in bars]) / unit.ns
-            label = stage.value if phase is Phase.BETWEEN else f"_{stage} {phase}"
-            axes.barh(range(len(bars)), widths, left=left, color=shade(stage, phase), label=label, height=0.68)
+            name = f"{stage} {phase}"
+            axes.barh(range(len(bars)), widths, left=left, color=shade(stage, phase), label=name, height=0.68)
             left += widths
     lost = np.array([bar.group.unattributed_ns / bar.group.latency.count for bar in bars]) / unit.ns
-    axes.barh(range(len(bars)), lost, left=left, color=UNATTRIBUTED, hatch="//", label="unattributed", height=0.68)
-    _label_bars(axes, bars, unit)
+    if lost.any():
+        axes.barh(range(len(bars)), lost, left=left, color=UNATTRIBUTED, label="unattributed", height=0.68)
+    _label_bars(axes, bars, unit, longest)
 
 
-def _label_bars(axes: Axes, bars: list[Bar], unit: TimeUnit) -> None:
+def _label_bars(axes: Axes, bars: list[Bar], unit: TimeUnit, longest: float) -> None:
     for place, bar in enumerate(bars):
         mean_ns = bar.group.latency.mean_ns
         axes.annotate(
             time_text(mean_ns), (mean_ns / unit.ns, place), xytext=(5, 0), textcoords="offset points", va="center"
         )
     axes.set_yticks(range(len(bars)), [f"{bar.label}\n{bar.group.latency.count:,} IOs" for bar in bars])
-    axes.invert_yaxis()
-    axes.margins(x=0.09)
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.1 * longest / unit.ns)
+    # One bar alone would be a wall.
+    room = 0.5 + max(_FEW_BARS - len(bars), 0) / 2
+    axes.set_ylim(len(bars) - 1 + room, -room)
     axes.set_xlabel(f"mean time of an IO ({unit.name})")
     axes.set_title("Where the time goes: each layer's own time, from the guest's request to the device", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
-    legend = axes.legend(
+    _add_shades(axes, bars)
+
+
+def _add_shades(axes: Axes, bars: list[Bar]) -> None:
+    """Say in the legend what each shade of each hue is."""
+    stages = [stage for number, stage in enumerate(Stage) if any(bar.group.times_ns[number].any() for bar in bars)]
+    handles = [tuple(Patch(color=shade(stage, phase)) for phase in Phase) for stage in stages]
+    labels = [stage.value for stage in stages]
+    if any(bar.group.unattributed_ns for bar in bars):
+        handles.append((Patch(color=UNATTRIBUTED),))
+        labels.append("unattributed")
+    axes.legend(
+        handles,
+        labels,
+        handler_map={tuple: HandlerTuple(ndivide=None, pad=0)},
+        handlelength=3.6,
         loc="upper left",
         bbox_to_anchor=(1.01, 1.02),
         frameon=False,
-        title="layer, top to bottom\n(light: down, dark: up)",
+        title="layer, top to bottom\nshades: down, between, up",
         alignment="left",
     )
-    legend.set_in_layout(True)
 
 
 def _draw_curves(axes: Axes, report: Report) -> None:
@@ -134,12 +153,14 @@ def _draw_curves(axes: Axes, report: Report) -> None:
         _draw_curve(axes, summary.unattributed, shares, "unattributed", UNATTRIBUTED, 1.6)
     axes.set_yscale("log")
     axes.set_ylim(bottom=max(axes.get_ylim()[0], 100))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: time_text(value)))
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: time_text(value).replace(".00 ", " ").replace(".0 ", " "))
+    )
     axes.set_xscale("function", functions=(_stretched, _unstretched))
     ticks = [tick for tick in _TICKS if tick <= shares[-1]]
-    axes.set_xticks(ticks, ["least" if not tick else f"p{100 * tick:g}" for tick in ticks])
+    axes.set_xticks(ticks, [f"p{100 * tick:g}" for tick in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlim(0, shares[-1])
+    axes.set_xlim(shares[0], shares[-1])
     axes.grid(visible=True, which="major", color="#DDDDDD")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -149,16 +170,16 @@ def _draw_curves(axes: Axes, report: Report) -> None:
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, title="layer", alignment="left")
 
 
-def _shares(count: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _shares(count: int) -> Floats:
     """Choose the percentiles to draw: up to where ten IOs are slower, p99.99 at most."""
     last = min(0.9999, max(0.9, 1 - 10 / max(count, 1)))
-    return 1 - np.logspace(0, np.log10(1 - last), 240)
+    return 1 - np.logspace(np.log10(0.5), np.log10(1 - last), 240)
 
 
 def _draw_curve(
     axes: Axes,
     part: Distribution,
-    shares: np.ndarray[tuple[int], np.dtype[np.float64]],
+    shares: Floats,
     label: str,
     colour: str,
     width: float,
@@ -166,12 +187,9 @@ def _draw_curve(
     axes.plot(shares, np.maximum(part.quantiles_ns(shares), 1), label=label, color=colour, linewidth=width)
 
 
-def _stretched(share: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _stretched(share: Floats) -> Floats:
     return -np.log10(np.maximum(1 - share, 1e-6))
 
 
-def _unstretched(place: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _unstretched(place: Floats) -> Floats:
     return 1 - 10.0**-place
-
-
-_ = MICROSECOND

@@ -52,12 +52,13 @@ class FrameReader:
         end_key = _low(ev.key[data_end])
         by_distance: dict[int, list[Ints]] = {}
         for name in _DATA_CALLS:
-            by_distance.setdefault(self._distance.get(name, 0), []).append(window.at(name))
+            if name in self._distance:
+                by_distance.setdefault(self._distance[name], []).append(window.at(name))
         for distance, begins in by_distance.items():
             _fill_ends(window, call, call_end, np.sort(np.concatenate(begins)), data_end, end_key, distance)
         flush, flush_end = window.at("bdrv_flush"), window.at("bdrv_flush_end")
-        distance = self._distance.get("bdrv_flush", 0)
-        _fill_ends(window, call, call_end, flush, flush_end, ev.aux[flush_end], distance)
+        if "bdrv_flush" in self._distance:
+            _fill_ends(window, call, call_end, flush, flush_end, ev.aux[flush_end], self._distance["bdrv_flush"])
         submit = window.at(*_SUBMITS)
         parent = _enclosing(window, call, call_end, submit)
         return Frames(call, call_end, parent[: call.size], submit, parent[call.size :])
@@ -78,7 +79,11 @@ class FrameReader:
         gap = pointer[:-1] - pointer[1:]
         for name in unknown:
             end = "bdrv_flush_end" if name == "bdrv_flush" else "bdrv_end"
-            pairs = window.is_at(index[:-1], name) & window.is_at(index[1:], end) & (gap > 0) & (gap < _FRAME_LIMIT)
+            is_begin = window.is_at(index[:-1], name) & (gap > 0) & (gap < _FRAME_LIMIT)
+            pairs = is_begin & window.is_at(index[1:], end)
+            if not pairs.any() and name == "bdrv_flush":
+                # A node flushes the one below it, and then ends, by calls out of one frame.
+                pairs = is_begin & window.is_at(index[1:], name)
             if pairs.any():
                 self._distance[name] = int(np.argmax(np.bincount(gap[pairs])))
 

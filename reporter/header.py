@@ -24,10 +24,10 @@ def loss_lines(recorded: Recorded, style: Style) -> Iterator[str]:
         yield style.warning(f"LOST: {amount}. IOs of these stretches of time may lack layers, or be absent:")
         joined = stretches(recorded.losses)
         for loss in joined[:_SHOWN_LOSSES]:
-            yield f"  {_loss_text(loss, recorded)}"
+            yield from (f"  {line}" for line in wrapped(_loss_text(loss, recorded), 96))
         if len(joined) > _SHOWN_LOSSES:
             yield f"  ... and {len(joined) - _SHOWN_LOSSES} more stretches (all of them: --json)"
-    if recorded.end_text:
+    if recorded.is_cut:
         yield style.warning(f"ENDED: {plain(recorded.end_text)}")
 
 
@@ -41,7 +41,8 @@ def _loss_text(loss: Loss, recorded: Recorded) -> str:
 def recorded_lines(report: Report) -> Iterator[str]:
     """Say what was recorded, and which points were absent."""
     recorded = report.recorded
-    yield f"recording  {plain(recorded.path)}: {recorded.started_text}, {recorded.duration_s:.3f} s"
+    ended = f", {plain(recorded.end_text)}" if recorded.end_text and not recorded.is_cut else ""
+    yield f"recording  {plain(recorded.path)}: {recorded.started_text}, {recorded.duration_s:.3f} s{ended}"
     yield f"target     {plain(recorded.target_text)}"
     yield f"host       {plain(recorded.host_text)}"
     for number, disk in enumerate(recorded.manifest.target.disks):
@@ -60,7 +61,7 @@ def _absent_lines(recorded: Recorded) -> Iterator[str]:
         by_meaning.setdefault(absent.without or absent.why, []).append(absent.name)
     for meaning, names in by_meaning.items():
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        yield f"absent     {plain(f'{shown}: {meaning}')}"
+        yield from wrapped(f"absent     {plain(f'{shown}: {meaning}')}", indent=" " * 11)
 
 
 def count_lines(report: Report, style: Style) -> Iterator[str]:
@@ -80,7 +81,7 @@ def count_lines(report: Report, style: Style) -> Iterator[str]:
     if total.whole_count < total.io_count:
         missing = total.io_count - total.whole_count
         lacks = ", ".join(f"{what} ({count:,})" for what, count in _by_count(summary.lacks))
-        yield from wrapped(f"not whole: {missing:,} IOs; they lack {lacks or 'what is not known'}")
+        yield from wrapped(f"not whole: {missing:,}, for lack of {lacks or 'what is not known'}")
     if total.unended_count:
         yield _unended_line(report, total)
 
@@ -99,17 +100,18 @@ def _add_group(grid: Grid, name: str, group: Group) -> None:
 
 
 def _unended_line(report: Report, total: Group) -> str:
-    line = f"no end seen: {total.unended_count:,} IOs (in flight at the end, or hung)"
+    line = f"no end seen: {total.unended_count:,} (in flight at the end, or hung)"
     if report.unended.num_rows:
         begin_ns = int(report.unended["begin_ns"][0].as_py())
-        line += f"; the oldest for {time_text(report.recorded.stop_ns - begin_ns)}"
+        number, age_ns = report.unended["io"][0].as_py(), report.recorded.stop_ns - begin_ns
+        line += f"; the oldest, IO {number}, for {time_text(age_ns)}"
     return line
 
 
 def wrapped(text: str, width: int = 98, indent: str = "  ") -> list[str]:
     """Break a sentence into lines."""
     lines = [""]
-    for word in text.split():
+    for word in text.split(" "):
         if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
             lines.append(indent + word)
         else:

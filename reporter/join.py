@@ -109,7 +109,7 @@ class Joiner:
             ios = _guest_ios(window, frames, requests, owner)
         else:
             owner = np.full(frames.call.size, NONE, dtype=np.int64)
-            roots = np.flatnonzero(is_root & ~self._is_inner(window, frames))
+            roots = np.flatnonzero(is_root & ~self._is_inner(window, frames) & ~_is_idle_flush(window, frames))
             owner[roots] = np.arange(roots.size)
             ios = _root_ios(window, frames, roots)
         return ios, owner[serves[top]] if owner.size else owner
@@ -119,6 +119,14 @@ class Joiner:
         space = window.events.space[frames.call]
         self._inner.update(pd.unique(space[frames.call_parent >= 0]).tolist())
         return np.isin(space, np.array(sorted(self._inner), dtype=np.uint32))
+
+
+def _is_idle_flush(window: Window, frames: Frames) -> Bools:
+    """Tell which flushes found nothing to do: QEMU leaves those early, past the point where a flush ends."""
+    has_child = np.zeros(frames.call.size + 1, dtype=np.bool_)
+    has_child[frames.call_parent] = True
+    has_child[frames.submit_parent] = True
+    return window.is_at(frames.call, "bdrv_flush") & (frames.call_end < 0) & ~has_child[:-1]
 
 
 def _guest_ios(window: Window, frames: Frames, requests: Requests, owner: Ints) -> Ios:

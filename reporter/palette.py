@@ -1,4 +1,4 @@
-"""Colours of the stages: eight hues that people with any colour vision tell apart (Okabe and Ito), phases as shades."""
+"""Colours of the stages: hues that people with any colour vision tell apart (after Okabe and Ito), phases as shades."""
 
 from vio.layer import Phase, Stage
 
@@ -8,7 +8,7 @@ _HUES = {
     Stage.QEMU_DEVICE: "#CC79A7",
     Stage.QEMU_BLOCK: "#D55E00",
     Stage.QEMU_AIO: "#E69F00",
-    Stage.VFS: "#F0E442",
+    Stage.VFS: "#C4B000",
     Stage.FS: "#009E73",
     Stage.BLOCK: "#56B4E9",
     Stage.DEVICE: "#0072B2",
@@ -19,7 +19,7 @@ _HUES = {
 UNATTRIBUTED = "#BBBBBB"
 TOTAL = "#000000"
 # Down lighter, up darker: towards white, towards black.
-_SHADES = {Phase.DOWN: 0.45, Phase.BETWEEN: 0.0, Phase.UP: -0.3}
+_SHADES = {Phase.DOWN: 0.45, Phase.BETWEEN: 0.0, Phase.UP: -0.25}
 
 
 def hue(stage: Stage) -> str:

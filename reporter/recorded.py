@@ -11,7 +11,7 @@ from vio.recording import Recording
 
 _NS = 1_000_000_000
 _ENDS = {
-    EndReason.STOPPED: "stopped by the user",
+    EndReason.STOPPED: "stopped",
     EndReason.DURATION: "its duration was over",
     EndReason.TARGET_ENDED: "the target ended",
     EndReason.COMMAND_ENDED: "the command ended",
@@ -100,15 +100,21 @@ class Recorded:
         return started.strftime("%Y-%m-%d %H:%M:%S UTC")
 
     @property
+    def is_cut(self) -> bool:
+        """Whether it ended before its time: the kernel's own counts, or its last seconds, may be missing."""
+        broke = self.manifest.end.reason in {EndReason.BPFTRACE_ENDED, EndReason.OUTPUT_FAILED}
+        return broke or self.manifest.state is not State.COMPLETE
+
+    @property
     def end_text(self) -> str:
-        """Why it ended; empty when that is what the user wanted."""
+        """Why it ended."""
         if self.manifest.state is State.RUNNING:
             return "the recorder did not close it: it was killed, or it is still running"
         end = self.manifest.end
         reason = "; ".join(part for part in (_ENDS.get(end.reason, ""), end.detail) if part)
         if self.manifest.state is State.CUT:
             return f"cut short: {reason or 'the reason is not known'}; the kernel's own counts are missing"
-        return "" if end.reason in {EndReason.STOPPED, EndReason.DURATION, EndReason.NONE} else reason
+        return reason
 
 
 def stretches(losses: Iterable[Loss], gap_ns: int = _NS) -> list[Loss]:

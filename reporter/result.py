@@ -64,8 +64,8 @@ def number_in(row: IoRow, name: str) -> int:
 
 
 def place_name(stage: Stage, phase: Phase) -> str:
-    """Name a part of the way; a device has nothing below it, so that its time is in one piece."""
-    return stage.value if stage.layer is Layer.DEVICE else f"{stage} {phase}"
+    """Name a part of the way; the time of a device with nothing below it has no parts."""
+    return stage.value if stage.layer is Layer.DEVICE and phase is Phase.BETWEEN else f"{stage} {phase}"
 
 
 def longest_part(row: IoRow) -> tuple[str, int] | None:

@@ -5,6 +5,7 @@ It is written beside its place and put there when it is whole, so that a table i
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -44,6 +45,14 @@ class _Sink(Protocol):
     def close(self) -> None: ...
 
 
+class _Nothing:
+    def write(self, ios: pa.Table) -> None:
+        raise AssertionError("a table is written inside its `with`")
+
+    def close(self) -> None:
+        pass
+
+
 class TableWriter:
     """Writes tables of schema.IOS to a file; a context manager, which drops the file when left by an error.
 
@@ -56,6 +65,7 @@ class TableWriter:
         self._part = path.with_name(f".{path.name}.part")
         self._form = form
         self._disk_names = tuple(disk_names)
+        self._sink: _Sink = _Nothing()
 
     def __enter__(self) -> Self:
         try:
@@ -74,15 +84,22 @@ class TableWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None:
+            self.discard()
+            return
         try:
             self._sink.close()
-            if kind is None:
-                self._part.replace(self.path)
+            self._part.replace(self.path)
         except (OSError, pa.ArrowException) as failure:
-            if kind is None:
-                raise self._failed(failure) from None
-        finally:
-            self._part.unlink(missing_ok=True)
+            self.discard()
+            raise self._failed(failure) from None
+
+    def discard(self) -> None:
+        """Remove what was written; the file that had the name before stays."""
+        with suppress(OSError, pa.ArrowException):
+            self._sink.close()
+        with suppress(OSError):
+            self._part.unlink()
 
     def _failed(self, error: Exception) -> OutputError:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

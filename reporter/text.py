@@ -12,6 +12,8 @@ from vio.reporter.units import TimeUnit, bytes_text, plain, share_text, time_tex
 from vio.schema import OPS
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
+# Phases with less of the time are left out: they are in --json.
+_LEAST_SHARE = 0.0005
 _HEADS = ("mean", "p50", "p90", "p99", "p99.9", "max")
 
 
@@ -68,9 +70,9 @@ def _layer_lines(report: Report, style: Style) -> Iterator[str]:
         _add_times(grid, stage.value, whole, summary.share(whole), unit)
         for phase in Phase:
             part = summary.phases.get((stage, phase))
-            if part and part.total_ns and part.total_ns != whole.total_ns:
+            if part and part.total_ns != whole.total_ns and summary.share(part) >= _LEAST_SHARE:
                 _add_times(grid, f"  {phase}", part, summary.share(part), unit, is_lesser=True)
-            elif part and part.total_ns:
+            elif part and part.total_ns and part.total_ns == whole.total_ns:
                 _relabel(grid, place_name(stage, phase))
     _add_times(grid, "unattributed", summary.unattributed, summary.share(summary.unattributed), unit)
     _add_times(grid, "all", latency, 1.0, unit)

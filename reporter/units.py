@@ -30,7 +30,7 @@ def time_text(time_ns: float) -> str:
     """Write one time with its unit."""
     for unit, ns in (("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)):
         if abs(time_ns) >= ns:
-            return f"{time_ns / ns:,.4g} {unit}" if abs(time_ns) < 1000 * ns else f"{time_ns / ns:,.0f} {unit}"
+            return f"{time_ns / ns:,.{2 if abs(time_ns) < 9.995 * ns else 1}f} {unit}"
     return f"{time_ns:.0f} ns"
 
 
@@ -41,7 +41,7 @@ def bytes_text(count: int) -> str:
         if abs(size) < 1024 or unit == _BYTE_UNITS[-1]:
             return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
-    raise AssertionError
+    return str(count)
 
 
 def share_text(share: float) -> str:

@@ -75,13 +75,13 @@ def an_io_table(
     begin_ns: int = START_NS,
 ) -> pa.Table:
     """Make random IOs whose stage times add up to their latency; the last `unended` of them have no end."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.RandomState(seed)  # its numbers are the same with every NumPy: golden files rest on them
     op = rng.choice(4, count, p=[0.55, 0.38, 0.06, 0.01])
-    deepest = np.where(rng.random(count) < 0.9, len(stages) - 1, rng.integers(0, len(stages), count))
+    deepest = np.where(rng.random_sample(count) < 0.9, len(stages) - 1, rng.randint(0, len(stages), count))
     has_end = np.arange(count) < count - unended
-    lack = np.where(has_end, np.where(rng.random(count) < 0.004, rng.choice(list(LACKS)[1:], count), 0), 1)
-    begin = begin_ns + np.cumsum(rng.integers(1, 40_000, count))
-    unattributed = np.where(lack > 1, rng.integers(1_000, 20_000, count), 0)
+    lack = np.where(has_end, np.where(rng.random_sample(count) < 0.004, rng.choice(list(LACKS)[1:], count), 0), 1)
+    begin = begin_ns + np.cumsum(rng.randint(1, 40_000, count))
+    unattributed = np.where(lack > 1, rng.randint(1_000, 20_000, count), 0)
     times = _own_times(rng, stages, deepest)
     columns = _heads(rng, op, begin, disks, first_io, lack)
     columns["reached"] = _all(np.array([list(Stage).index(stage) for stage in stages])[deepest])
@@ -98,27 +98,29 @@ def _all(values: npt.ArrayLike) -> Masked:
     return array, np.ones(array.size, dtype=np.bool_)
 
 
-def _heads(rng: np.random.Generator, op: Ints, begin: Ints, disks: int, first_io: int, lack: Ints) -> dict[str, Masked]:
+def _heads(
+    rng: np.random.RandomState, op: Ints, begin: Ints, disks: int, first_io: int, lack: Ints
+) -> dict[str, Masked]:
     count = op.size
-    length = np.where(op == 2, 0, 4096 * rng.integers(1, 33, count))
+    length = np.where(op == 2, 0, 4096 * rng.randint(1, 33, count))
     columns = {
         "io": first_io + np.arange(count),
-        "disk": rng.integers(0, disks, count),
+        "disk": rng.randint(0, disks, count),
         "op": op,
-        "offset": np.where(op == 2, 0, 4096 * rng.integers(0, 1 << 20, count)),
+        "offset": np.where(op == 2, 0, 4096 * rng.randint(0, 1 << 20, count)),
         "bytes": length,
-        "tid": rng.integers(4000, 4003, count),
+        "tid": rng.randint(4000, 4003, count),
         "begin_ns": begin,
         "merged_into": np.full(count, -1),
         "is_whole": lack == 0,
-        "is_ambiguous": rng.random(count) < 0.001,
+        "is_ambiguous": rng.random_sample(count) < 0.001,
         "lack": lack,
-        "children": rng.integers(1, 8, count),
+        "children": rng.randint(1, 8, count),
     }
     return {name: _all(values) for name, values in columns.items()}
 
 
-def _own_times(rng: np.random.Generator, stages: Sequence[Stage], deepest: Ints) -> dict[str, Masked]:
+def _own_times(rng: np.random.RandomState, stages: Sequence[Stage], deepest: Ints) -> dict[str, Masked]:
     """Draw the own times by column; 0 and absent where an IO did not reach the stage.
 
     As in the join, all the own time of an IO's lowest stage is `between`.
@@ -135,7 +137,7 @@ def _own_times(rng: np.random.Generator, stages: Sequence[Stage], deepest: Ints)
     return times
 
 
-def _draw(rng: np.random.Generator, mean_ns: int, count: int) -> Ints:
+def _draw(rng: np.random.RandomState, mean_ns: int, count: int) -> Ints:
     if not mean_ns:
         return np.zeros(count, dtype=np.int64)
     return rng.lognormal(np.log(mean_ns) - 0.32, 0.8, count).astype(np.int64)

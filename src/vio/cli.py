@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -18,13 +18,15 @@ import typer
 
 from vio import __version__
 from vio.errors import ExitCode, OutputError, UsageError, VioError
-from vio.quantity import parse_duration_s
-from vio.terminal import close_broken, render
+from vio.layer import Op
+from vio.quantity import parse_duration_s, parse_stretch_s
+from vio.terminal import close_broken, has_colours, render
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from vio.recorder.summary import RecordSummary
+    from vio.reporter.report import Progress
 
 EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
 EXIT_PIPE = 141  # as the shell shows a program that SIGPIPE ended
@@ -163,6 +165,61 @@ def record(
     raise typer.Exit(_recorded_exit(summary))
 
 
+@app.command()
+def report(
+    recording: Annotated[Path, typer.Argument(metavar="RECORDING", help="What `vio record` wrote.")],
+    io_number: Annotated[int | None, typer.Option("--io", metavar="ID", help="Draw this IO's timeline only.")] = None,
+    slowest: Annotated[int, typer.Option(metavar="N", min=0, help="How many of the slowest IOs to list.")] = 10,
+    ops: Annotated[list[Op] | None, typer.Option("--op", help="Only this operation; repeatable.")] = None,
+    disks: Annotated[
+        list[str] | None, typer.Option("--disk", metavar="NAME", help="Only this disk; repeatable.")
+    ] = None,
+    between: Annotated[str, typer.Option(metavar="A:B", help="Only IOs begun then, from the recording's begin.")] = "",
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Save a picture (.png, .svg, .pdf).")] = None,
+    as_json: JsonOption = False,
+    table_format: Annotated[
+        str, typer.Option("--format", metavar="parquet|csv|json", help="Of the table.")
+    ] = "parquet",
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table of the chosen IOs here.")] = None,
+) -> None:
+    """Say where the time of a recording's IOs went: by layer, the slowest, each of them. Needs no root.
+
+    The table has one row for every IO, with its time stamp at every point.
+
+    \b
+    Examples:
+      vio report web1.vio
+      vio report web1.vio --op write --between 10s:12s --slowest 3
+      vio report web1.vio --io 1234
+      vio report web1.vio --format csv --output ios.csv
+    """
+    from vio.reporter.choice import Filter
+    from vio.reporter.machine import render_json
+    from vio.reporter.report import ReportOptions, timeline
+    from vio.reporter.report import report as report_on
+    from vio.reporter.table import TableFormat
+    from vio.reporter.text import render_text
+
+    if io_number is not None:
+        if as_json:
+            raise UsageError(
+                "--io draws a tree, which has no JSON", "the table has one row for every IO: --format json"
+            )
+        _show(timeline(recording, io_number, is_terminal=has_colours(sys.stdout)).rstrip("\n"))
+        return
+    if table_format not in set(TableFormat):
+        raise UsageError(f"{table_format} is no format of the table", f"one of {', '.join(TableFormat)}")
+    options = ReportOptions(
+        choice=Filter(tuple(ops or ()), tuple(disks or ()), parse_stretch_s(between) if between else None),
+        slowest=slowest,
+        plot_path=plot,
+        table_format=TableFormat(table_format),
+        table_path=output,
+    )
+    found = report_on(recording, options, _report_progress())
+    _show((render_json(found) if as_json else render_text(found, is_terminal=has_colours(sys.stdout))).rstrip("\n"))
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code (docs/exit-codes.md); the one place that catches errors."""
     _prepare_streams()
@@ -222,6 +279,13 @@ def _recorded_exit(summary: "RecordSummary") -> ExitCode:
         _complain(f"the command ended with exit code {summary.exit_code}: what it did until then is recorded")
         return ExitCode.FAILED
     return ExitCode.OK
+
+
+def _report_progress() -> "Callable[[Progress], None] | None":
+    """Return what shows a long report's progress on a terminal; nobody wants it in a file."""
+    if not sys.stderr.isatty():
+        return None
+    return lambda now: _write(f"\rvio: {now.io_count:,} IOs, {now.share:.0%} \r", sys.stderr)
 
 
 def _usage_text(error: Exception) -> str:

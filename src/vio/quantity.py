@@ -6,6 +6,7 @@ import re
 from vio.errors import UsageError
 
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?P<unit>ms|s|m|h|)", re.ASCII)
+NO_END_S = 2.0**32  # more than a century: JSON has no infinity
 _SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -31,7 +32,7 @@ def parse_stretch_s(text: str) -> tuple[float, float]:
     if not colon:
         raise UsageError(f"{text!r} is no stretch of time", "write it as A:B, such as 1.5s:3s, 10: or :2m")
     begin_s = _seconds(begin) if begin.strip() else 0.0
-    end_s = _seconds(end) if end.strip() else math.inf
+    end_s = _seconds(end) if end.strip() else NO_END_S
     if end_s <= begin_s:
         raise UsageError(f"the stretch {text} ends before it begins", "write the earlier time first")
     return begin_s, end_s

@@ -12,18 +12,22 @@ if TYPE_CHECKING:
 _NO_LIMIT = 100_000
 
 
+def has_colours(stream: TextIO) -> bool:
+    """Tell whether control codes for colours may be written to `stream`."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def render(what: "RenderableType", stream: TextIO) -> str:
     """Return the text of something drawn by rich, as `stream` should get it."""
     from rich.console import Console
 
     is_terminal = stream.isatty()
-    has_colours = is_terminal and not os.environ.get("NO_COLOR")
     drawn = io.StringIO()
     console = Console(
         file=drawn,
         force_terminal=is_terminal,
         width=shutil.get_terminal_size().columns if is_terminal else _NO_LIMIT,
-        color_system="auto" if has_colours else None,
+        color_system="auto" if has_colours(stream) else None,
         highlight=False,
         markup=False,
         emoji=False,

@@ -1,4 +1,4 @@
-"""Run the recorder in a process of its own: `python recorder_run.py OUTPUT [--pid N] [--pages N] [--duration S] [-- COMMAND]`."""
+"""Run the recorder in a process of its own: `recorder_run.py OUTPUT [--pid N] [--pages N] [-- COMMAND]`."""
 
 import argparse
 import sys

@@ -1,7 +1,6 @@
 """`vio doctor` on this machine, against what bpftrace itself says of the same points."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -27,11 +26,9 @@ def doctor(*words: str) -> tuple[int, dict[str, object]]:
 
 @pytest.fixture(autouse=True)
 def needs() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    for program in ("bpftrace", "qemu-system-x86_64", "qemu-img"):
+    for program in ("qemu-system-x86_64", "qemu-img"):
         if not shutil.which(program):
-            pytest.skip(f"{program} is absent (apt install bpftrace qemu-system-x86 qemu-utils)")
+            pytest.skip(f"{program} is absent (apt install qemu-system-x86 qemu-utils)")
 
 
 def listed_by_bpftrace(pattern: str) -> set[str]:

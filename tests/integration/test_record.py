@@ -18,7 +18,7 @@ from vio.manifest import EndReason, State
 from vio.recording import Recording
 
 RUNNER = Path(__file__).parent / "recorder_run.py"
-ATTACH_LIMIT_S = 90.0
+BPFTRACE_END_S = 20.0
 IMAGE_BYTES = 256 << 20
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
@@ -112,7 +112,7 @@ def test_a_command_is_recorded_from_its_first_io_to_its_end(image: Path, tmp_pat
     # two levels: at the guest's address, and in the file
     assert points["bdrv_write"] >= 2 * count
     assert points["dio_end"] + missed.get("dio_end", 0) >= count
-    assert [device.kind for device in manifest.devices][0] == "loop"
+    assert manifest.devices[0].kind == "loop"
     assert len(manifest.files) == 2
     assert manifest.target.disks[0].fds
     times = np.concatenate([table["ts_ns"].to_numpy() for table in recording.tables(["ts_ns"])])
@@ -130,20 +130,22 @@ def test_a_recorder_that_is_killed_leaves_a_readable_recording(image: Path, tmp_
         time.sleep(5.5)
         tracer.signal(signal.SIGKILL)
         recording = tracer.finish()
-        bpftraces = _children_named("bpftrace", tmp_path)
+        deadline = time.monotonic() + BPFTRACE_END_S
+        while (left := _children_named("bpftrace", tmp_path)) and time.monotonic() < deadline:
+            time.sleep(0.1)
         assert target.poll() is None
+    assert left == []
     assert not recording.is_ended
     assert recording.segments()
     assert recording.read_losses() == []
     last_ns = recording.segments()[-1].last_ns
     assert (last_ns - recording.manifest.clock.start.boottime_ns) / 1e9 > 1.5
     assert rows_of(recording) >= recording.rows > 1000
-    assert bpftraces == []
 
 
 def test_what_a_stalled_reader_loses_is_counted_to_the_record(image: Path, tmp_path: Path) -> None:
     with running(bench(image, 10**8)) as target:
-        with recorder(tmp_path / "r", "--pid", str(target.pid), "--pages", "8") as tracer:
+        with recorder(tmp_path / "r", "--pid", str(target.pid), "--pages", "256") as tracer:
             tracer.wait_recording()
             time.sleep(1.0)
             stalled_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -170,7 +172,7 @@ def test_ctrl_c_and_the_end_of_the_target_close_the_recording(image: Path, tmp_p
             time.sleep(1.0)
             tracer.signal(signal.SIGINT)
             stopped = tracer.finish()
-        assert (tracer.process.returncode, target.poll()) == (0, None)
+        assert (tracer.process.returncode, target.poll()) == (0, None), tracer.said
         with recorder(tmp_path / "b", "--pid", str(target.pid)) as tracer:
             tracer.wait_recording()
             time.sleep(1.0)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from lab.targets import TARGETS, takes_direct_io
+from lab.targets import takes_direct_io, xfs_on_loop_on_tmpfs
 from tests.integration import disks
 
 from vio.recorder.generate import Chosen, Scope
@@ -22,7 +22,7 @@ from vio.recorder.procfs import HostRoots
 from vio.recorder.rows import Rows, decode, scaling_of
 from vio.recorder.scope import kernel_dev
 from vio.recorder.tracebuffer import TraceBuffer
-from vio.recorder.tracefields import TraceRule, translate_all
+from vio.recorder.tracefields import Fields, TraceRule, translate_all
 from vio.recorder.tracefs import find_tracefs, tracepoint_fields
 from vio.recorder.traceinstance import remove_stale
 
@@ -32,7 +32,9 @@ ROOTS = HostRoots()
 PROBES = Path(__file__).parents[2] / "probes"
 MIB = 1 << 20
 LINE = re.compile(r"^.*-(\d+)\s+\[\d+\] \S+\s+(\d+)\.(\d{6}): (\w+): (.*)$")
-FIELD = re.compile(r"(\w+)=(0x[0-9a-f]+|[^ ]*)")
+WORDED = re.compile(r"^.*-\d+\s+\[\d+\] \S+\s+\d+\.\d{6}: (.*)$")
+FIELD = re.compile(r"(\w+)=\(?(0x[0-9a-f]+|[^ ]*)")
+POINTER = re.compile(r"(buf): (?:0x)?([0-9a-f]+)")
 OPS = {"R": 1, "W": 2, "F": 3, "D": 4}
 BENCH = ("qemu-img", "bench", "-q", "-f", "raw", "-t", "none")
 Line = dict[str, int | str]
@@ -54,7 +56,7 @@ class Place:
     def rules(self, *layers: str) -> list[TraceRule]:
         return translate_all(self.chosen(layers), self.scope, self._fields)[0]
 
-    def _fields(self, system: str, event: str) -> dict[str, object]:
+    def _fields(self, system: str, event: str) -> Fields:
         return tracepoint_fields(self.tracefs, system, event)
 
     def statistics(self) -> list[int]:
@@ -67,7 +69,7 @@ def place() -> Iterator[Place]:
     tracefs = find_tracefs(ROOTS)
     if tracefs is None or not (tracefs / "instances").is_dir():
         pytest.skip("needs tracefs with instances")
-    with TARGETS["xfs-loop-tmpfs"](size_bytes=400 * MIB) as target:
+    with xfs_on_loop_on_tmpfs(size_bytes=400 * MIB) as target:
         image = target.directory / "disk.img"
         image.write_bytes(b"x" * (16 * MIB))
         os.sync()
@@ -115,17 +117,23 @@ def table_of(parts: list[Rows], chosen: Sequence[Chosen]) -> list[dict[str, int]
     return list(table.to_pylist())
 
 
+def lines_of(instance: Path, form: re.Pattern[str], is_by_field: str) -> list[re.Match[str]]:
+    (instance / "options" / "fields").write_text(is_by_field)
+    return list(filter(None, map(form.match, (instance / "trace").read_text().splitlines())))
+
+
 def text_of(place: Place) -> list[Line]:
     """Read what the kernel says of our own instances, which keep their events; they record no more."""
     found: list[Line] = []
     for instance in instances(place, os.getpid()):
         (instance / "tracing_on").write_text("0")
-        (instance / "options" / "fields").write_text("1")
-        for match in filter(None, map(LINE.match, (instance / "trace").read_text().splitlines())):
+        # The one has all fields, but the address of a pointer instead of its value; the other has the value.
+        lines = lines_of(instance, LINE, "1")
+        for match, other in zip(lines, lines_of(instance, WORDED, "0"), strict=True):
             fields = {name: int(value, 16) if value[:2] == "0x" else value for name, value in FIELD.findall(match[5])}
-            found.append(
-                {**fields, "tid": int(match[1]), "time_us": int(match[2]) * 1000000 + int(match[3]), "event": match[4]}
-            )
+            pointers = {name: int(value, 16) for name, value in POINTER.findall(other[1])}
+            time_us = int(match[2]) * 1000000 + int(match[3])
+            found.append({**fields, **pointers, "tid": int(match[1]), "time_us": time_us, "event": match[4]})
     return found
 
 
@@ -144,7 +152,10 @@ def expected(line: Line) -> dict[str, object]:
         row["key"] = number("error") if event == "block_rq_complete" else 0
     elif event.startswith("iomap_"):
         row |= {"space": number("dev"), "offset": number("pos"), "key": number("ino")}
-        row["bytes"] = number("count" if event.endswith("begin") else "ret", 32)
+        is_begin = event.endswith("begin")
+        row["bytes"] = number("count" if is_begin else "ret", 32)
+        # some of qemu-img's first reads are refused: it tries which alignment is right
+        row["flags"] = 0 if is_begin else number("error", 32) >> 31
     elif event == "xfs_file_fsync":
         row |= {"space": number("dev"), "key": number("ino")}
     elif event in {"sys_enter_pwrite64", "sys_enter_pread64"}:
@@ -172,16 +183,19 @@ def test_rows_are_what_the_kernel_prints(place: Place) -> None:
     layers = ("vfs", "fs", "block", "device")
     chosen = place.chosen(layers)
     before = place.statistics()
-    with held(bench(place, "-w", "-i", "threads", "-c", "300", "-d", "8", "--flush-interval=50")) as process:
-        with TraceBuffer(place.tracefs, place.rules(*layers), process.pid) as buffer:
-            run_on(process)
-            lines = [line for line in text_of(place) if line["event"] != "task_newtask"]
-            rows = table_of(buffer.stop(), chosen)
-            tally = buffer.tally()
+    with (
+        held(bench(place, "-w", "-i", "threads", "-c", "300", "-d", "8", "--flush-interval=50")) as process,
+        TraceBuffer(place.tracefs, place.rules(*layers), process.pid) as buffer,
+    ):
+        run_on(process)
+        lines = [line for line in text_of(place) if line["event"] != "task_newtask"]
+        rows = table_of(buffer.stop(), chosen)
+        tally = buffer.tally()
     ours = in_order([as_expected(row, chosen) for row in rows])
     assert ours == in_order([expected(line) for line in lines])
     counts = {name: sum(row["event"] == name for row in ours) for name in {str(row["event"]) for row in ours}}
-    assert counts["sys_enter_pwrite64"] == counts["sys_exit_pwrite64"] == counts["iomap_dio_complete"] == 300
+    assert counts["sys_enter_pwrite64"] == counts["sys_exit_pwrite64"] == 300
+    assert counts["iomap_dio_complete"] == counts["iomap_dio_rw_begin"] >= 300
     assert len({row["tid"] for row in ours if row["event"] == "sys_enter_pwrite64"}) > 1
     assert counts["sys_enter_fdatasync"] == 6
     after = place.statistics()
@@ -192,21 +206,23 @@ def test_rows_are_what_the_kernel_prints(place: Place) -> None:
 
 def test_reading_while_it_records(place: Place) -> None:
     chosen = place.chosen(["fs"])
-    with held(bench(place, "-w", "-n", "-c", "5000", "-d", "8")) as process:
-        with TraceBuffer(place.tracefs, place.rules("fs"), process.pid) as buffer:
-            assert process.stdin is not None
-            process.stdin.write(b"\n")
-            process.stdin.flush()
-            parts: list[Rows] = []
-            while process.poll() is None:
-                parts += buffer.read()
-                time.sleep(0.001)
-            parts += buffer.stop()
-            tally = buffer.tally()
+    with (
+        held(bench(place, "-w", "-n", "-c", "5000", "-d", "8")) as process,
+        TraceBuffer(place.tracefs, place.rules("fs"), process.pid) as buffer,
+    ):
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        parts: list[Rows] = []
+        while process.poll() is None:
+            parts += buffer.read()
+            time.sleep(0.001)
+        parts += buffer.stop()
+        tally = buffer.tally()
     rows = table_of(parts, chosen)
-    for name in ("iomap_dio_rw_begin", "iomap_dio_complete"):
-        number = next(one.number for one in chosen if one.way.symbol == name)
-        assert sum(row["point"] == number for row in rows) == 5000
+    events = [chosen[row["point"] - 1].way.symbol for row in rows]
+    # qemu-img reads some itself
+    assert events.count("iomap_dio_complete") == events.count("iomap_dio_rw_begin") >= 5000
     assert tally.in_kernel == tally.rows == len(rows)
     assert buffer.losses() == []
 
@@ -214,11 +230,13 @@ def test_reading_while_it_records(place: Place) -> None:
 def test_requests_of_other_rings_are_left_out(place: Place) -> None:
     rules = [rule for rule in place.rules("vfs") if rule.system == "io_uring"]
     chosen = place.chosen(["vfs"])
-    with held(bench(place, "-i", "io_uring", "-c", "200", "-d", "4")) as process:
-        with TraceBuffer(place.tracefs, rules, process.pid) as buffer:
-            subprocess.run([*BENCH, "-i", "io_uring", "-c", "100", place.image], check=True, timeout=60)
-            run_on(process)
-            rows = table_of(buffer.stop(), chosen)
+    with (
+        held(bench(place, "-i", "io_uring", "-c", "200", "-d", "4")) as process,
+        TraceBuffer(place.tracefs, rules, process.pid) as buffer,
+    ):
+        subprocess.run([*BENCH, "-i", "io_uring", "-c", "100", place.image], check=True, timeout=60)
+        run_on(process)
+        rows = table_of(buffer.stop(), chosen)
     events = [chosen[row["point"] - 1].way.symbol for row in rows]
     assert events.count("io_uring_complete") == len(rows) / 2 >= 200
     submitted = sorted(row["key"] for row in rows if "submit" in chosen[row["point"] - 1].way.symbol)
@@ -227,11 +245,13 @@ def test_requests_of_other_rings_are_left_out(place: Place) -> None:
 
 def test_child_processes_are_not_the_target(place: Place) -> None:
     command = bench(place, "-w", "-i", "threads", "-c", "100").removeprefix("exec ")
-    with held(f"{command}; true") as process:
-        with TraceBuffer(place.tracefs, place.rules("vfs"), process.pid) as buffer:
-            run_on(process)
-            rows = table_of(buffer.stop(), place.chosen(["vfs"]))
-            tally = buffer.tally()
+    with (
+        held(f"{command}; true") as process,
+        TraceBuffer(place.tracefs, place.rules("vfs"), process.pid) as buffer,
+    ):
+        run_on(process)
+        rows = table_of(buffer.stop(), place.chosen(["vfs"]))
+        tally = buffer.tally()
     assert {row["tid"] for row in rows} <= {process.pid}
     assert tally.foreign > 200
     assert tally.in_kernel == tally.rows + tally.foreign
@@ -240,17 +260,17 @@ def test_child_processes_are_not_the_target(place: Place) -> None:
 def test_what_is_lost_is_counted(place: Place) -> None:
     chosen = place.chosen(["vfs", "fs"])
     rules = place.rules("vfs", "fs")
-    with held(bench(place, "-w", "-i", "threads", "-c", "2000", "-d", "8")) as process:
-        with (
-            TraceBuffer(place.tracefs, rules, process.pid) as witness,
-            TraceBuffer(place.tracefs, rules, process.pid, buffer_kb=4) as buffer,
-        ):
-            before_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-            run_on(process)
-            rows = table_of(buffer.stop(), chosen)
-            tally, losses = buffer.tally(), buffer.losses()
-            witness.stop()
-            after_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    with (
+        held(bench(place, "-w", "-i", "threads", "-c", "2000", "-d", "8")) as process,
+        TraceBuffer(place.tracefs, rules, process.pid) as witness,
+        TraceBuffer(place.tracefs, rules, process.pid, buffer_kb=4) as buffer,
+    ):
+        before_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        run_on(process)
+        rows = table_of(buffer.stop(), chosen)
+        tally, losses = buffer.tally(), buffer.losses()
+        witness.stop()
+        after_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     assert witness.losses() == []
     assert tally.lost > 1000
     assert tally.rows == len(rows) > 0
@@ -262,18 +282,18 @@ def test_what_is_lost_is_counted(place: Place) -> None:
 
 def test_the_kernels_count_does_not_depend_on_the_buffer(place: Place) -> None:
     rules = place.rules("fs")
-    with held(bench(place, "-w", "-n", "-c", "2000", "-d", "8")) as process:
-        with (
-            TraceBuffer(place.tracefs, rules, process.pid) as witness,
-            TraceBuffer(place.tracefs, rules, process.pid, buffer_kb=4) as buffer,
-        ):
-            run_on(process)
-            buffer.stop()
-            witness.stop()
-            counts, small = witness.tally(), buffer.tally()
+    with (
+        held(bench(place, "-w", "-n", "-c", "2000", "-d", "8")) as process,
+        TraceBuffer(place.tracefs, rules, process.pid) as witness,
+        TraceBuffer(place.tracefs, rules, process.pid, buffer_kb=4) as buffer,
+    ):
+        run_on(process)
+        buffer.stop()
+        witness.stop()
+        counts, small = witness.tally(), buffer.tally()
     assert counts.lost == 0
     assert small.lost > 1000
-    assert small.in_kernel == counts.in_kernel == 4000 + counts.rows - 4000
+    assert small.in_kernel == counts.in_kernel >= 4000
 
 
 def test_an_instance_of_a_killed_process_is_removed(place: Place) -> None:
@@ -297,6 +317,24 @@ def test_an_instance_of_a_killed_process_is_removed(place: Place) -> None:
 def test_a_filter_that_is_refused_leaves_nothing_behind(place: Place) -> None:
     wrong = [replace(rule, filter="nonsense == 1") for rule in place.rules("fs")]
     with pytest.raises(Exception, match="filter does not take 'nonsense == 1'"):
+        TraceBuffer(place.tracefs, wrong, os.getpid()).__enter__()
+
+
+def test_an_instance_that_somebody_holds_is_switched_off(place: Place) -> None:
+    with TraceBuffer(place.tracefs, place.rules("fs"), os.getpid()):
+        (instance,) = instances(place, os.getpid())
+        holder = (instance / "trace_pipe").open("rb")
+    try:
+        assert (instance / "tracing_on").read_text() == "0\n"
+        assert (instance / "events" / "enable").read_text() == "0\n"
+    finally:
+        holder.close()
+        instance.rmdir()
+
+
+def test_an_event_that_is_not_there_leaves_nothing_behind(place: Place) -> None:
+    wrong = [replace(rule, event="nonsense") for rule in place.rules("fs")]
+    with pytest.raises(Exception, match="no tracepoint .*:nonsense"):
         TraceBuffer(place.tracefs, wrong, os.getpid()).__enter__()
 
 

@@ -1,11 +1,9 @@
 """Durations and stretches of time as users type them."""
 
-import math
-
 import pytest
 
 from vio.errors import UsageError
-from vio.quantity import parse_duration_s, parse_stretch_s
+from vio.quantity import NO_END_S, parse_duration_s, parse_stretch_s
 
 
 @pytest.mark.parametrize(
@@ -26,7 +24,7 @@ def test_no_durations(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "stretch"),
-    [("1:2", (1, 2)), ("1.5s:3s", (1.5, 3)), ("10:", (10, math.inf)), (":2m", (0, 120)), (":", (0, math.inf))],
+    [("1:2", (1, 2)), ("1.5s:3s", (1.5, 3)), ("10:", (10, NO_END_S)), (":2m", (0, 120)), (":", (0, NO_END_S))],
 )
 def test_stretches(text: str, stretch: tuple[float, float]) -> None:
     assert parse_stretch_s(text) == pytest.approx(stretch)

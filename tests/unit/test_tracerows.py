@@ -84,5 +84,7 @@ def test_marks_are_remembered() -> None:
     maker = RowMaker({1: rule(1, notes="ring", mark=mark), 2: rule(2, tests="ring", mark=mark)})
     ended = events_of(*(struct.pack("<HHiQ", 2, 0, 5, ring) for ring in (10, 11, 10)))
     assert len(maker.rows(ended)) == 0
-    maker.note(events_of(struct.pack("<HHiQ", 1, 0, 5, 10)))
-    assert maker.rows(ended).time_ns.tolist() == [1000, 1008]
+    before = events_of(struct.pack("<HHiQ", 1, 0, 5, 10))
+    maker.note(Events(before.words, before.at, before.time_ns + 1))
+    # the first, at 1000, was of another that had the address before
+    assert maker.rows(ended).time_ns.tolist() == [1008]

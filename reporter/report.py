@@ -1,0 +1,173 @@
+"""Drive a report: open the recording, stream the join's windows into the figures and the per-IO table."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from vio.errors import OutputError, UsageError
+from vio.recording import Recording
+from vio.reporter.choice import Chooser, Filter
+from vio.reporter.quality import JoinQuality
+from vio.reporter.recorded import Recorded
+from vio.reporter.result import Report, rows_of
+from vio.reporter.slowest import Notable
+from vio.reporter.spans import hulls, spans_of
+from vio.reporter.stream import Join, find_io
+from vio.reporter.summary import Summary
+from vio.reporter.table import TableFormat, TableWriter
+from vio.reporter.timeline import render_timeline
+from vio.schema import IOS, arrow_schema
+
+_QUIET_S = 1.0
+_STEP_S = 0.25
+_NO_ROWS = arrow_schema(IOS).empty_table()
+
+
+class JoinStream(Protocol):
+    """What a report reads: tables of schema.IOS, once; `quality` is complete after that."""
+
+    quality: JoinQuality
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the IOs, window by window."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """What to report on. A table at `table_path` has the chosen IOs; without a path, RECORDING/ios.* has every IO."""
+
+    choice: Filter = field(default_factory=Filter)
+    slowest: int = 10
+    plot_path: Path | None = None
+    table_format: TableFormat = TableFormat.PARQUET
+    table_path: Path | None = None
+    is_table_written: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a report has come; `share` of the recording's time, from 0 to 1."""
+
+    io_count: int
+    share: float
+
+
+def report(path: Path, options: ReportOptions, on_progress: Callable[[Progress], None] | None = None) -> Report:
+    """Join a recording and report on it; calls `on_progress` a few times a second when it takes longer than one.
+
+    Raises:
+        RecordingError: the recording cannot be read.
+        UsageError: the options do not fit the recording.
+        OutputError: the picture, or a table at a path that was named, cannot be written.
+    """
+    recording = Recording.open(path)
+    return report_on(Recorded.of(recording), Join(recording), options, on_progress)
+
+
+def report_on(
+    recorded: Recorded,
+    stream: JoinStream,
+    options: ReportOptions,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Report:
+    """Report on a join."""
+    if options.slowest < 0:
+        raise UsageError("--slowest needs a number that is not negative")
+    chooser = Chooser(options.choice, recorded)
+    result = Report(recorded, Summary(), stream.quality, options.choice, _NO_ROWS, _NO_ROWS)
+    notable = Notable(options.slowest)
+    ticker = _Ticker(recorded, on_progress)
+    with _TableOutput(recorded, options, result) as output:
+        for every in stream.tables():
+            chosen = chooser.choose(every)
+            output.write(every, chosen)
+            if chosen.num_rows:
+                result.summary.add(chosen)
+                notable.add(chosen)
+            ticker.passed(every)
+    result.slowest, result.unended = notable.slowest, notable.unended
+    if options.plot_path and result.summary.groups:
+        _plot(result, options.plot_path)
+    return result
+
+
+def timeline(path: Path, number: int, *, is_terminal: bool = False) -> str:
+    """Write the timeline of one IO of a recording.
+
+    Raises:
+        UsageError: there is no such IO.
+    """
+    recording = Recording.open(path)
+    recorded = Recorded.of(recording)
+    found = find_io(recording, number)
+    if found is None:
+        raise UsageError(f"{path} has no IO {number}", f"`vio report {path}` shows the numbers of the slowest")
+    table, joined, position = found
+    row = rows_of(table)[0]
+    spans = spans_of(joined, position, recorded) or hulls(row, recorded)
+    return render_timeline(row, spans, recorded, is_terminal=is_terminal)
+
+
+def _plot(result: Report, path: Path) -> None:
+    # Only here: matplotlib takes longer to import than a small report to make.
+    from vio.reporter.figure import figure, save
+
+    save(figure(result), path)
+    result.plot_path = path
+
+
+class _Ticker:
+    """Tells the progress, not before a second has passed."""
+
+    def __init__(self, recorded: Recorded, tell: Callable[[Progress], None] | None) -> None:
+        self._recorded = recorded
+        self._tell = tell
+        self._count = 0
+        self._next_s = time.monotonic() + _QUIET_S
+
+    def passed(self, ios: pa.Table) -> None:
+        self._count += ios.num_rows
+        if self._tell and ios.num_rows and time.monotonic() >= self._next_s:
+            at_s = self._recorded.second(ios["begin_ns"][-1].as_py())
+            share = at_s / self._recorded.duration_s if self._recorded.duration_s > 0 else 1.0
+            self._tell(Progress(self._count, min(max(share, 0.0), 1.0)))
+            self._next_s = time.monotonic() + _STEP_S
+
+
+class _TableOutput:
+    """The per-IO table while it is written; one that nobody named and that cannot be written becomes a note."""
+
+    def __init__(self, recorded: Recorded, options: ReportOptions, result: Report) -> None:
+        self._result = result
+        self._is_named = options.table_path is not None
+        path = options.table_path or Path(recorded.path) / f"ios.{options.table_format}"
+        is_wanted = options.is_table_written
+        self._writer = TableWriter(path, options.table_format, recorded.disk_names) if is_wanted else None
+
+    def __enter__(self) -> "_TableOutput":
+        self._try(lambda writer: writer.__enter__())
+        return self
+
+    def write(self, every: pa.Table, chosen: pa.Table) -> None:
+        self._try(lambda writer: writer.write(chosen if self._is_named else every))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._try(lambda writer: writer.__exit__(kind, error, None))
+        if self._writer and kind is None:
+            self._result.table_path = self._writer.path
+
+    def _try(self, step: Callable[[TableWriter], object]) -> None:
+        if self._writer is None:
+            return
+        try:
+            step(self._writer)
+        except OutputError as error:
+            writer, self._writer = self._writer, None
+            writer.discard()
+            if self._is_named:
+                raise
+            self._result.notes.append(f"not written: {error}")

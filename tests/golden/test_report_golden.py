@@ -1,0 +1,66 @@
+"""What reports look like. VIO_REGENERATE=1 rewrites the expected files: read the difference before keeping it."""
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.builders import START_NS, a_quality, a_recorded, an_io_table
+
+from vio.layer import Layer, Stage
+from vio.losses import Loss
+from vio.manifest import AbsentPoint
+from vio.reporter.choice import Filter
+from vio.reporter.machine import render_json
+from vio.reporter.result import Report, rows_of
+from vio.reporter.slowest import Notable
+from vio.reporter.spans import hulls
+from vio.reporter.summary import Summary
+from vio.reporter.text import render_text
+from vio.reporter.timeline import render_timeline
+
+HERE = Path(__file__).parent
+SECOND = 1_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TZ", "UTC")
+
+
+def a_report(*, is_faulty: bool) -> Report:
+    table = an_io_table(2_000, seed=11, disks=2 if is_faulty else 1, unended=3 if is_faulty else 0)
+    summary, notable = Summary(), Notable(5)
+    summary.add(table)
+    notable.add(table)
+    losses = [Loss("buffer", "batches of cpu 1", 1_200, START_NS + SECOND, START_NS + 2 * SECOND)]
+    absent = [
+        AbsentPoint("fsync_xfs", Layer.FS, "no tracepoint", "the file system's own time in a flush, on xfs"),
+        AbsentPoint("jbd2_end", Layer.FS, "no tracepoint", "which journal commit a flush waited for"),
+    ]
+    recorded = a_recorded(2, losses, absent) if is_faulty else a_recorded()
+    return Report(recorded, summary, a_quality(), Filter(), notable.slowest, notable.unended)
+
+
+def check(name: str, text: str) -> None:
+    file = HERE / name
+    if os.environ.get("VIO_REGENERATE"):
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8"), f"{name} differs: VIO_REGENERATE=1 pytest tests/golden rewrites it"
+
+
+@pytest.mark.parametrize("name", ["clean", "faulty"])
+def test_text(name: str) -> None:
+    check(f"report-{name}.txt", render_text(a_report(is_faulty=name == "faulty")))
+
+
+@pytest.mark.parametrize("name", ["clean", "faulty"])
+def test_json(name: str) -> None:
+    check(f"report-{name}.json", render_json(a_report(is_faulty=name == "faulty")))
+
+
+def test_timeline() -> None:
+    recorded = a_recorded(stages=tuple(Stage))
+    table = an_io_table(40, seed=12, stages=tuple(Stage))
+    row = next(row for row in rows_of(table) if row["reached"] == len(Stage) - 1)
+    check("timeline.txt", render_timeline(row, hulls(row, recorded), recorded))
