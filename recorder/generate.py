@@ -65,9 +65,9 @@ _BATCH_MAPS = {"u", "t", *_COUNTERS}
 
 
 def _applies(way: Way, scope: Scope) -> bool:
-    if "ON_DEVICE(" in way.predicate or "ON_FS(" in way.predicate:
+    if "ON_DEVICE(" in way.predicate:
         return bool(scope.devices)
-    return "ON_FILE(" not in way.predicate or bool(scope.files)
+    return not re.search(r"ON_(FILE|FS)\(", way.predicate) or bool(scope.files)
 
 
 def _begin(maps: Iterable[str], batch: int) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Set
 
 # Offsets in VirtIOBlockReq and arguments, in bytes and bpftrace's argN; x86-64.
-_REQUEST_5_2 = {"REQ_ACCT": "216", "REQ_SECTOR": "56", "REQ_MR_NEXT": "208"}
-_REQUEST_4_2 = {"REQ_ACCT": "168", "REQ_SECTOR": "56", "REQ_MR_NEXT": "160"}
-_REQUEST_2_12 = {"REQ_ACCT": "144", "REQ_SECTOR": "48", "REQ_MR_NEXT": "136"}
+_REQUEST_5_2 = {"REQ_ACCT": "216", "REQ_SECTOR": "56", "REQ_VQ": "72", "REQ_MR_NEXT": "208"}
+_REQUEST_4_2 = {"REQ_ACCT": "168", "REQ_SECTOR": "56", "REQ_VQ": "72", "REQ_MR_NEXT": "160"}
+_REQUEST_2_12 = {"REQ_ACCT": "144", "REQ_SECTOR": "48", "REQ_VQ": "64", "REQ_MR_NEXT": "136"}
 
 _SUBMIT_4_2 = {
     "LAIO_FD": "arg2", "LAIO_OFFSET": "arg3", "LAIO_QIOV": "arg4", "LAIO_TYPE": "arg5",

@@ -64,8 +64,7 @@ def place_key(device: Ints, offset: Ints) -> Keys:
 def _place(window: Window, at: Ints) -> Keys:
     ev = window.events
     keys = place_key(ev.space[at].astype(np.int64), ev.offset[at])
-    is_flush = (ev.flags[at] == OP_FLUSH) & (ev.bytes[at] == 0)
-    return np.where(is_flush, keys | _FLUSH_PLACE, keys)
+    return np.where(_is_flush(window, at), keys | _FLUSH_PLACE, keys)
 
 
 def _remapped(window: Window, bio: Ints, device: Ints, offset: Ints) -> tuple[Ints, Ints]:
@@ -118,7 +117,7 @@ def _completions(window: Window, issue: Ints, place: Keys) -> Ints:
 
 def _requests_of(window: Window, bio: Ints, device: Ints, offset: Ints, issue: Ints, place: Keys) -> tuple[Ints, Bools]:
     ev = window.events
-    is_flush = (ev.flags[bio] == OP_FLUSH) & (ev.bytes[bio] == 0) & (ev.key[bio] == 0)
+    is_flush = _is_flush(window, bio) & (ev.key[bio] == 0)
     key = place_key(device, offset)
     request = np.full(bio.size, NONE, dtype=np.int64)
     data = np.flatnonzero(~is_flush)
@@ -135,27 +134,31 @@ def _requests_of(window: Window, bio: Ints, device: Ints, offset: Ints, issue: I
 
 
 def _follow_merges(window: Window, bio: Ints, device: Ints, offset: Ints, request: Ints, issue: Ints) -> None:
-    """Give a merged bio the request of the bio that ends where it begins, or that begins where it ends."""
+    """Give a merged bio the request of the bio that ends where it begins.
+
+    That one was queued before it (a back merge), or after it and took the place in front (a front merge).
+    """
     ev = window.events
-    merged = np.flatnonzero(request < 0)
-    if not merged.size:
+    merged = np.flatnonzero((request < 0) & ~_is_flush(window, bio))
+    if not merged.size or not issue.size:
         return
     begin, end = place_key(device, offset), place_key(device, offset + ev.bytes[bio])
-    neighbour = latest_before(bio[merged], begin[merged], bio, end)
-    # A front merge: a later bio takes the place in front, and the request begins with that one.
-    alone = np.flatnonzero(neighbour < 0)
-    neighbour[alone] = first_after(bio[merged[alone]], end[merged[alone]], bio, begin)
+    neighbours = (
+        latest_before(bio[merged], begin[merged], bio, end),
+        first_after(bio[merged], begin[merged], bio, end),
+    )
     for _ in range(_MERGES):
-        inherit = np.where(neighbour >= 0, request[neighbour], NONE)
-        if not (inherit != request[merged]).any():
+        waiting = request[merged] < 0
+        for neighbour in neighbours:
+            inherit = np.where(neighbour >= 0, request[neighbour], NONE)
+            at = issue[inherit]
+            covers = (ev.offset[at] <= offset[merged]) & (offset[merged] < ev.offset[at] + ev.bytes[at])
+            usable = (request[merged] < 0) & (inherit >= 0) & covers & (at > bio[merged])
+            request[merged[usable]] = inherit[usable]
+        if np.array_equal(waiting, request[merged] < 0):
             break
-        request[merged] = inherit
-    _drop_uncovered(window, bio, offset, request, issue)
 
 
-def _drop_uncovered(window: Window, bio: Ints, offset: Ints, request: Ints, issue: Ints) -> None:
-    """Take back what merging gave where the request is earlier than the bio, or does not cover its address."""
+def _is_flush(window: Window, at: Ints) -> Bools:
     ev = window.events
-    at = issue[request]
-    covers = (ev.offset[at] <= offset) & (offset < ev.offset[at] + np.maximum(ev.bytes[at], 1)) & (at > bio)
-    request[(request >= 0) & ~covers & ~((ev.flags[bio] == OP_FLUSH) & (ev.bytes[bio] == 0))] = NONE
+    return (ev.flags[at] == OP_FLUSH) & (ev.bytes[at] == 0)

@@ -195,17 +195,22 @@ def _extreme(count: int, owner: Ints, at: Ints, is_last: bool) -> Ints:
 
 
 def _own_times(joined: Joined, lack: Ints) -> dict[str, pa.Array]:
-    """What nobody saw the kernel do is not QEMU's time: it goes to no layer."""
-    own = joined.times.own_ns
-    ended = joined.ios.end >= 0
-    unseen = (lack & _NO_KERNEL) != 0
-    aio = _STAGE[Stage.QEMU_AIO]
-    lost = np.where(unseen, own[aio, 1], 0)
-    columns: dict[str, pa.Array] = {"unattributed_ns": _nullable(lost, ended)}
+    """Return the times; those of a stage whose end was not seen, or of what nobody saw the kernel do, go to no layer."""
+    own, ended = joined.times.own_ns, joined.ios.end >= 0
+    is_unseen = np.zeros((len(Stage), ended.size), dtype=np.bool_)
+    endless = np.flatnonzero(joined.spans.end < 0)
+    is_unseen[joined.spans.stage[endless], joined.spans.owner[endless]] = True
+    is_unseen[_STAGE[Stage.QEMU_AIO]] |= (lack & _NO_KERNEL) != 0
+    lost = np.zeros(ended.size, dtype=np.int64)
+    columns: dict[str, pa.Array] = {}
     for number, stage in enumerate(Stage):
+        reached = ended & (joined.times.spans[number] > 0)
+        unseen = is_unseen[number] if is_unseen[number].any() else None
         for place, phase in enumerate(Phase):
             time = own[number, place]
-            if (number, place) == (aio, 1):
-                time = time - lost
-            columns[time_column(stage, phase)] = _nullable(time, ended & (joined.times.spans[number] > 0))
+            if unseen is not None:
+                lost += np.where(unseen, time, 0)
+                time = np.where(unseen, 0, time)
+            columns[time_column(stage, phase)] = _nullable(time, reached)
+    columns["unattributed_ns"] = _nullable(lost, ended)
     return columns

@@ -48,7 +48,7 @@ EVENTS = (
 )
 
 LOSS_KINDS = {
-    "buffer": "batches of records that never arrived",
+    "buffer": "records for which a buffer had no room",
     "overflow": "records for which no map entry was free",
     "missed": "probe hits that the kernel did not run, because another BPF program was active on that CPU",
     "unparsable": "output lines that made no sense",

@@ -334,7 +334,7 @@ def test_an_instance_that_somebody_holds_is_switched_off(place: Place) -> None:
 
 def test_an_event_that_is_not_there_leaves_nothing_behind(place: Place) -> None:
     wrong = [replace(rule, event="nonsense") for rule in place.rules("fs")]
-    with pytest.raises(Exception, match="no tracepoint .*:nonsense"):
+    with pytest.raises(Exception, match=r"no tracepoint .*:nonsense"):
         TraceBuffer(place.tracefs, wrong, os.getpid()).__enter__()
 
 
