@@ -1,8 +1,8 @@
 """What recording costs the recorded: microseconds added to each IO, in paired runs of one load.
 
 `qemu-img bench` on a qcow2 image with cache=none and aio=native, on XFS over a loop device over memory: the device is
-so fast that the cost of tracing is nearly all that is left. Each round runs the load untraced, traced, and traced in the
-plain style (one printf for each probe hit), so that a drift of the machine's speed meets all three alike.
+so fast that the cost of tracing is nearly all that is left. Each round runs the load untraced, traced, and traced
+in the plain style (one printf for each probe hit), so that a drift of the machine's speed meets all three alike.
 """
 
 import re
@@ -43,7 +43,7 @@ class Round:
 def run(rounds: int = 5) -> str:
     """Measure; return a table in Markdown."""
     with TARGETS["xfs-loop-tmpfs"]() as target, tempfile.TemporaryDirectory() as scratch:
-        image = _filled_image(target.directory / "bench.qcow2")
+        image = filled_image(target.directory / "bench.qcow2")
         results = [_round(image, Path(scratch)) for _ in range(rounds)]
     lines = [
         "| round | untraced IOPS | recorded, us added | plain style, us added | ratio |",
@@ -61,7 +61,7 @@ def run(rounds: int = 5) -> str:
     return "\n".join(lines)
 
 
-def _filled_image(path: Path) -> Path:
+def filled_image(path: Path) -> Path:
     """Make an image whose clusters are all allocated, so that the load itself writes no tables."""
     make_image(path, _GIB)
     fill = ["qemu-img", "bench", "-w", "-c", str(_GIB >> 16), "-s", "65536", "-S", "65536", "-d", "8", "-t", "none"]

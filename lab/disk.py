@@ -61,9 +61,7 @@ class Disk:
     def __post_init__(self) -> None:
         """Refuse what QEMU refuses."""
         if self.aio is Aio.NATIVE and not self.cache.is_direct:
-            raise UsageError(
-                f"aio=native does not go with cache={self.cache}", "use cache=none or directsync"
-            )
+            raise UsageError(f"aio=native does not go with cache={self.cache}", "use cache=none or directsync")
 
     def qemu_arguments(self, index: int) -> list[str]:
         """Give the options that make this QEMU's disk number `index`; its node is `disk<index>`."""

@@ -111,9 +111,7 @@ class Guest:
     def steps(self) -> list[Step]:
         """The commands of the load that have ended."""
         fields = [line.split() for line in self._marks("STEP")]
-        return [
-            Step(self.load.commands[int(i)], int(status), float(b), float(e)) for i, status, b, e in fields
-        ]
+        return [Step(self.load.commands[int(i)], int(status), float(b), float(e)) for i, status, b, e in fields]
 
     def __enter__(self) -> Self:
         try:
@@ -137,6 +135,14 @@ class Guest:
             channel.connect(str(self.directory / "go"))
             channel.sendall(b"GO\n")
             self._wait_for_mark("BEGIN")
+
+    def wait_for_load(self) -> dict[str, DiskStats]:
+        """Wait for the load to end, before the guest powers off, and give its `stats`; one that failed is an error."""
+        try:
+            self._wait_for_mark("END")
+        finally:
+            self._check_load()
+        return self.stats
 
     def wait(self, timeout_s: float | None = None) -> dict[str, DiskStats]:
         """Wait for the guest to power off, and give its `stats`; a load that failed is an error."""

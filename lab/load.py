@@ -41,9 +41,7 @@ class FioJob:
 
     def arguments(self, name: str) -> list[str]:
         """Give fio's arguments for this job, called `name`."""
-        span_bytes = (
-            min(self.span_bytes, self.io_count * self.io_bytes) if self._is_sequential else self.span_bytes
-        )
+        span_bytes = min(self.span_bytes, self.io_count * self.io_bytes) if self._is_sequential else self.span_bytes
         options = {
             "name": name,
             "filename": f"/dev/{self.disk}",

@@ -59,9 +59,7 @@ def _section(elf: ELFFile, name: str, kind: type[_SectionT]) -> _SectionT:
 def _dynamic_tags(elf: ELFFile, program: bytes) -> Iterator[_Tag]:
     section = _section(elf, ".dynamic", DynamicSection)
     for index, tag in enumerate(section.iter_tags()):
-        number, value = _DYNAMIC_ENTRY.unpack_from(
-            program, section["sh_offset"] + index * _DYNAMIC_ENTRY.size
-        )
+        number, value = _DYNAMIC_ENTRY.unpack_from(program, section["sh_offset"] + index * _DYNAMIC_ENTRY.size)
         yield _Tag(str(tag.entry.d_tag), number, value, getattr(tag, "needed", None))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vio.recorder.writer import PARQUET, ROW_GROUP
 from vio.recording import EVENTS_DIRECTORY, MANIFEST, Recording
 
 _SEGMENT_ROWS = 2_000_000
@@ -23,7 +24,7 @@ def repeat_recording(source: Path, target: Path, copies: int) -> int:
     recording = Recording.open(source)
     events = pa.concat_tables(list(recording.tables()))
     times = events["ts_ns"].to_numpy()
-    period_ns = int(times[-1] - times[0]) + _PAUSE_NS
+    period_ns: int = int(times[-1] - times[0]) + _PAUSE_NS
     at_once = max(1, _SEGMENT_ROWS // events.num_rows)
     (target / EVENTS_DIRECTORY).mkdir(parents=True)
     segments = []
@@ -34,25 +35,11 @@ def repeat_recording(source: Path, target: Path, copies: int) -> int:
         ]
         name = f"{EVENTS_DIRECTORY}/segment-{number:05}.parquet"
         table = pa.concat_tables(shifted)
-        _write(table, target / name)
+        pq.write_table(table, target / name, row_group_size=ROW_GROUP, **PARQUET)
         ends = (int(times[0]) + first * period_ns, int(times[-1]) + (last - 1) * period_ns)
         segments.append({"file": name, "rows": table.num_rows, "first_ns": ends[0], "last_ns": ends[1]})
     _write_manifest(source, target, segments, copies * events.num_rows, (copies - 1) * period_ns)
-    return copies * events.num_rows
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    dictionary = ["point", "flags", "tid"]
-    delta = {name: "DELTA_BINARY_PACKED" for name in table.column_names if name not in dictionary}
-    pq.write_table(
-        table,
-        path,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=dictionary,
-        column_encoding=delta,
-        row_group_size=1 << 18,
-    )
+    return copies * int(events.num_rows)
 
 
 def _write_manifest(source: Path, target: Path, segments: list[dict[str, object]], rows: int, longer_ns: int) -> None:

@@ -88,9 +88,7 @@ def _xfs_over(file: Path, size_bytes: int, *, is_direct: bool) -> Iterator[tuple
 
 @contextlib.contextmanager
 def _loop(file: Path, *, is_direct: bool) -> Iterator[str]:
-    device = _run(
-        "losetup", f"--direct-io={'on' if is_direct else 'off'}", "--find", "--show", str(file)
-    ).strip()
+    device = _run("losetup", f"--direct-io={'on' if is_direct else 'off'}", "--find", "--show", str(file)).strip()
     try:
         yield device
     finally:

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vio.errors import TargetError
+from vio.printable import printable
 from vio.recorder.candidates import parse_command, program_kind
 from vio.recorder.cmdline import CommandLine
 from vio.recorder.diskplan import DiskPlan, plan_disks
 from vio.recorder.disks import Disk, find_disks
 from vio.recorder.elf import ElfError, read_binary
 from vio.recorder.imagefile import ProcessFiles
-from vio.recorder.printable import printable
 from vio.recorder.procfs import HostRoots, read_mounts, read_open_files
 from vio.recorder.subject import Subject
 from vio.recorder.target import Target, find_target, select_disks

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from vio.errors import TargetError
+from vio.printable import printable
 from vio.recorder.cmdline import CommandLine, TargetKind, parse_storage_daemon, parse_system
-from vio.recorder.printable import printable
 from vio.recorder.procfs import HostRoots, is_zombie, process_ids, read_argv, read_comm, read_executable
 from vio.recorder.toolargs import parse_tool
 

@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from vio.layer import Layer
+from vio.printable import printable
 from vio.recorder.doctor import Diagnosis, PointCheck, dotted, lack_sentence
 from vio.recorder.host import HostFeatures, Trial
-from vio.recorder.printable import printable
 from vio.recorder.subject import Subject
 
 _GOOD, _POOR, _BAD = "green", "yellow", "red"

@@ -17,9 +17,8 @@ from vio.recorder.describe import describe_creator, describe_host, describe_targ
 from vio.recorder.files import append_log, write_manifest, write_table
 from vio.recorder.host import HostFeatures
 from vio.recorder.maptaker import MapTaker
-from vio.recorder.plan import Plan
+from vio.recorder.preparation import Prepared
 from vio.recorder.progress import Status
-from vio.recorder.scope import Ground
 from vio.recorder.session import Ended, Session
 from vio.recorder.summary import added_us_per_io
 from vio.recorder.target import Target, find_target
@@ -33,12 +32,11 @@ _COUNTED = {LossKind.BUFFER, LossKind.OVERFLOW, LossKind.OUTPUT}
 class Keeper:
     """The manifest of one recording."""
 
-    def __init__(
-        self, directory: Path, host: HostFeatures, aim: Aim, ground: Ground, plan: Plan, maps: MapTaker
-    ) -> None:
+    def __init__(self, directory: Path, host: HostFeatures, aim: Aim, prepared: Prepared, maps: MapTaker) -> None:
         self._directory = directory
         self._aim = aim
         self._target = aim.target
+        plan, ground = prepared.plan, prepared.ground
         self._plan = plan
         self._maps = maps
         self._layers = plan.layers()
@@ -56,7 +54,7 @@ class Keeper:
             absent=plan.absent,
             devices=tuple(ground.devices),
             files=tuple(ground.files),
-            notes=tuple(ground.notes),
+            notes=(*ground.notes, *prepared.notes),
         )
 
     def begin(self) -> None:
@@ -151,7 +149,8 @@ class Keeper:
 
     def _refresh(self) -> None:
         """Take what the target shows of itself now, if it still runs: threads come and go."""
-        with contextlib.suppress(VioError, OSError):
+        # a process that ends while it is looked at may show anything
+        with contextlib.suppress(VioError, OSError, ValueError, IndexError):
             now = find_target(pid=self._aim.target.pid, with_qmp=False)
             if now.exe == self._aim.target.exe:
                 self._target = _renewed(self._target, now)

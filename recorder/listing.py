@@ -5,8 +5,8 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from vio.printable import printable
 from vio.recorder.disks import Disk
-from vio.recorder.printable import printable
 from vio.recorder.storage import HostDevice
 from vio.recorder.target import Target
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from vio.errors import MapError
 from vio.mappers.chain import take_maps
 from vio.mappers.timed import MapSet
 from vio.recorder.disks import Disk
@@ -31,8 +30,8 @@ class MapTaker:
             try:
                 taken = take_maps(fd, disk.format, at_ns, disk=disk.name)
                 self.maps = self.maps.renew(taken.maps)
-            except (MapError, OSError) as error:
-                self._note(f"{disk.name}: {error}")
+            except Exception as error:  # whatever it is, a map is not worth the recording
+                self._note(f"{disk.name}: not mapped: {type(error).__name__}: {error}")
                 continue
             for note in taken.notes:
                 self._note(f"{disk.name}: {note}")

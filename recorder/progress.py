@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from vio.layer import Layer
-from vio.recorder.printable import printable
+from vio.printable import printable
 
 _PLAIN_EVERY_S = 10.0
 
@@ -27,6 +27,9 @@ class Status:
 
 class Progress(Protocol):
     """Listens to a recording."""
+
+    def note(self, text: str) -> None:
+        """Hear that something is not as it should be."""
 
     def attaching(self, what: str, points: int) -> None:
         """Hear that bpftrace was started; it takes some seconds."""
@@ -46,6 +49,9 @@ class Progress(Protocol):
 
 class NullProgress:
     """Says nothing."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
 
     def attaching(self, what: str, points: int) -> None:
         """Say nothing."""
@@ -69,6 +75,10 @@ class PlainProgress:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._before = Status(0.0, 0, 0)
+
+    def note(self, text: str) -> None:
+        """Say so."""
+        self._say(f"note: {text}")
 
     def attaching(self, what: str, points: int) -> None:
         """Say so."""
@@ -107,6 +117,10 @@ class TerminalProgress:
         self._live = Live(console=Console(file=stream), auto_refresh=False, transient=True)
         self._before = Status(0.0, 0, 0)
         self._began_s = 0.0
+
+    def note(self, text: str) -> None:
+        """Say so."""
+        self._plain.note(text)
 
     def attaching(self, what: str, points: int) -> None:
         """Say so."""

@@ -15,24 +15,18 @@ from vio.recorder.bpftrace import Bpftrace, BpftraceOptions, takes_no_warnings
 from vio.recorder.checkup import PROBES
 from vio.recorder.clock import boottime_ns
 from vio.recorder.files import check_directory, make_directory, remove_directory, writing
-from vio.recorder.generate import BATCH, Scope, generate
 from vio.recorder.host import HostFeatures, read_host
 from vio.recorder.ingest import Ingest
 from vio.recorder.keeper import Keeper
 from vio.recorder.lacks import missing
 from vio.recorder.maptaker import held_images
 from vio.recorder.missed import AttachKey, MissedHits
-from vio.recorder.plan import Plan, constants_of, make_plan
-from vio.recorder.probe import load_probes
+from vio.recorder.preparation import Prepared, prepare, prepare_plain
 from vio.recorder.progress import NullProgress, Progress
 from vio.recorder.rows import scaling_of
-from vio.recorder.scope import Ground, find_ground
 from vio.recorder.session import Ended, Session, Watched
 from vio.recorder.stop import StopSignals, open_process
 from vio.recorder.summary import RecordSummary, summary_of
-from vio.recorder.tracebuffer import BUFFER_KB, TraceBuffer
-from vio.recorder.tracefields import TraceRule, translate_all
-from vio.recorder.tracefs import tracepoint_fields
 from vio.recorder.writer import SegmentWriter
 from vio.recording import LOG_FILE, PROGRAM_FILE
 
@@ -44,7 +38,8 @@ class RecordOptions:
     """What to record and where to put it.
 
     Exactly one of `vm`, `pid` and `command`, or none of them for the only QEMU that runs. `disks` names some of its
-    disks, empty for all. `buffer_pages` is of bpftrace's buffer, a power of two; `trace_kb` of the kernel's trace buffer. `is_plain` prints every record by
+    disks, empty for all. `buffer_pages` is of bpftrace's buffer, a power of two; `trace_kb` of each
+    CPU's part of a trace buffer, None for what fits the machine. `is_plain` prints every record by
     itself: for comparing costs.
     """
 
@@ -56,7 +51,7 @@ class RecordOptions:
     duration_s: float | None = None
     force: bool = False
     buffer_pages: int = 4096
-    trace_kb: int = BUFFER_KB
+    trace_kb: int | None = None
     map_entries: int = 65_536
     is_plain: bool = False
     probes: Path = PROBES
@@ -79,18 +74,11 @@ def record(options: RecordOptions, progress: Progress | None = None) -> RecordSu
         shown = progress or NullProgress()
         stack.callback(shown.close)
         found = stack.enter_context(aim(options.vm, options.pid, options.command, options.disks))
-        prepared = _prepare(options, host, found)
+        prepared = _prepare(options, host, found, stack)
+        for note in prepared.notes:
+            shown.note(note)
         stop = stack.enter_context(StopSignals())
         return _Run(options, host, found, prepared, shown, stop).record(stack)
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    ground: Ground
-    plan: Plan
-    rules: tuple[TraceRule, ...]
-    program: str
-    batch: int
 
 
 def _check(options: RecordOptions) -> None:
@@ -111,21 +99,10 @@ def _able_host() -> HostFeatures:
     return host
 
 
-def _prepare(options: RecordOptions, host: HostFeatures, found: Aim) -> _Prepared:
-    ground = find_ground(found.disks)
-    constants = constants_of(found.subject)
-    scope = Scope(found.target.pid, found.binary, ground.kernel_devs, ground.file_ids, constants)
-    plan = make_plan(load_probes(options.probes), host, found.subject, scope)
-    if not any(one.way.provider in {"uprobe", "usdt"} for one in plan.chosen):
-        raise TargetError(
-            f"{found.target.exe} lacks the functions that vio observes", "`vio doctor` shows which; try another build"
-        )
-    tracefs = host.tracefs
-    if options.is_plain or tracefs is None:
-        batch = 1 if options.is_plain else BATCH
-        return _Prepared(ground, plan, (), generate(plan.chosen, scope, batch), batch)
-    rules, rest = translate_all(plan.chosen, scope, lambda system, event: tracepoint_fields(tracefs, system, event))
-    return _Prepared(ground, plan, tuple(rules), generate(rest, scope), BATCH)
+def _prepare(options: RecordOptions, host: HostFeatures, found: Aim, stack: ExitStack) -> Prepared:
+    if options.is_plain:
+        return prepare_plain(options.probes, host, found)
+    return prepare(options.probes, host, found, stack, options.trace_kb)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +110,7 @@ class _Run:
     options: RecordOptions
     host: HostFeatures
     aim: Aim
-    prepared: _Prepared
+    prepared: Prepared
     progress: Progress
     stop: StopSignals
 
@@ -154,10 +131,10 @@ class _Run:
             self.progress.attaching(self._name(), len(plan.chosen))
             if not session.wait_ready():
                 raise KeyboardInterrupt
-            if self.prepared.rules and self.host.tracefs:
-                traces = TraceBuffer(self.host.tracefs, self.prepared.rules, self.aim.target.pid, self.options.trace_kb)
-                session.add_traces(stack.enter_context(traces))
-            keeper = Keeper(output, self.host, self.aim, self.prepared.ground, plan, maps)
+            if self.prepared.traces:
+                self.prepared.traces.start()
+                session.add_traces(self.prepared.traces)
+            keeper = Keeper(output, self.host, self.aim, self.prepared, maps)
             keeper.begin()
         except BaseException:
             remove_directory(output)
@@ -221,4 +198,4 @@ class _Run:
         return None
 
     def _name(self) -> str:
-        return f"{self.aim.target.name} (pid {self.aim.target.pid})"
+        return self.aim.target.title

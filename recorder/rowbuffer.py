@@ -1,10 +1,7 @@
 """Records in memory, in the order they came, until a segment of them is cut off."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from vio.recorder.generate import WORDS
 from vio.recorder.rows import Rows, no_rows
 from vio.recorder.wire import U64
 
@@ -26,19 +23,17 @@ class RowBuffer:
         at = self._grow(len(rows))
         self._room.put(at, rows)
 
-    def append_lines(self, words: Sequence[U64], owner: U64) -> None:
-        """Add lines of records: `words` are the lines' columns, WORDS for each record; `owner` one for each line."""
-        lines, batch = len(owner), len(words) // WORDS
+    def append_lines(self, records: U64, owner: U64) -> None:
+        """Add lines of records: `records[line, index, word]`; `owner` one for each line."""
+        lines, batch, _ = records.shape
         at = self._grow(lines * batch)
-        for index in range(batch):
-            place = slice(at + index * lines, at + (index + 1) * lines)
-            time_ns, header, extent, offset, key = words[index * WORDS : (index + 1) * WORDS]
-            self._room.time_ns[place] = time_ns.view(np.int64)
-            self._room.header[place] = header
-            self._room.extent[place] = extent
-            self._room.offset[place] = offset
-            self._room.key[place] = key
-            self._room.owner[place] = owner
+        place = slice(at, at + lines * batch)
+        self._room.time_ns[place] = records[:, :, 0].reshape(-1).view(np.int64)
+        self._room.header[place] = records[:, :, 1].reshape(-1)
+        self._room.extent[place] = records[:, :, 2].reshape(-1)
+        self._room.offset[place] = records[:, :, 3].reshape(-1)
+        self._room.key[place] = records[:, :, 4].reshape(-1)
+        self._room.owner[place] = np.repeat(owner, batch)
 
     def newest_ns(self) -> int:
         """Return the newest time among the rows; 0 without a row."""

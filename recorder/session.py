@@ -20,7 +20,9 @@ from vio.recorder.writer import SegmentWriter
 SEGMENT_S = 2.0
 SEGMENT_ROWS = 2_000_000
 TICK_S = 0.25
-TRACE_S = 0.02  # the trace buffer holds a quarter of a second at the highest rates
+TRACE_S = 0.1  # each reading of the trace buffer costs some ms, however little there is
+FAST_TRACE_S = 0.02
+_FILLING = 0.3
 SAMPLE_S = 1.0
 SLACK_NS = 500_000_000  # what one CPU's buffer may be read later than another's
 _PAUSE_S = 0.01  # the pipe is the buffer: being woken for each line would cost more than reading
@@ -130,6 +132,8 @@ class Session:
     def _tick(self, now: float) -> None:
         if self._traces and self._is_due("trace", now, TRACE_S):
             self._take(self._traces.read())
+            if self._traces.fullest > _FILLING:
+                self._next_s["trace"] = now + FAST_TRACE_S
         if self._is_due("parse", now, TICK_S):
             self.ingest.parse()
         if len(self.ingest.rows) >= SEGMENT_ROWS or self._is_due("segment", now, SEGMENT_S):

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vio.errors import TargetError, UsageError
+from vio.printable import printable
 from vio.recorder.candidates import program_kind
 from vio.recorder.cmdline import TargetKind
 from vio.recorder.disks import Disk
 from vio.recorder.elf import Binary, ElfError, read_binary
-from vio.recorder.printable import printable
 from vio.recorder.target import Target, find_target, list_targets
 from vio.recorder.version import read_version
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vio.manifest import Cost, Counts, EndReason, LossTotals, Manifest, PointInfo, State
-from vio.recorder.printable import printable
+from vio.printable import printable, shell_word
 
 # facts/speed.md 9 and 2a: one record kept in a map and printed with ten others; a tracepoint that does nothing
 RECORD_NS = 1600
@@ -37,11 +37,11 @@ class RecordSummary:
         ]
         if self.state is not State.COMPLETE:
             parts.insert(1, f"cut short ({printable(self.detail or self.reason)})")
-        return f"{self.path}: {'; '.join(parts)}"
+        return f"{printable(str(self.path))}: {'; '.join(parts)}"
 
     def next_command(self) -> str:
         """Return the command to type next."""
-        return f"vio report {self.path}"
+        return f"vio report {shell_word(str(self.path))}"
 
     def _lost(self) -> str:
         if not self.losses.by_kind and not self.counts.unaccounted:

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vio.errors import TargetError, UsageError
+from vio.printable import printable
 from vio.recorder.candidates import GONE, Candidate, candidate_by_name, candidate_by_pid, candidates
 from vio.recorder.cmdline import TargetKind
 from vio.recorder.diskplan import plan_disks
 from vio.recorder.disks import Disk, find_disks
 from vio.recorder.imagefile import ProcessFiles
 from vio.recorder.monitor import ask_process
-from vio.recorder.printable import printable
 from vio.recorder.procfs import (
     HostRoots,
     OpenFile,
@@ -25,6 +25,7 @@ from vio.recorder.qmp import QmpFacts, QmpUnavailable
 from vio.recorder.version import read_version
 
 _HOST = HostRoots()
+_NO_DISK_HINT = "`vio list` shows VMs and their disks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ class Target:
     files: tuple[OpenFile, ...] = ()
     iothreads: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Its name and pid, safe to show; a command that vio has not started yet has no pid (0)."""
+        return f"{printable(self.name)} (pid {self.pid})" if self.pid else f"the command {printable(self.name)}"
 
 
 def list_targets(roots: HostRoots = _HOST, with_qmp: bool = True) -> list[Target]:
@@ -97,7 +103,7 @@ def select_disks(target: Target, names: list[str]) -> tuple[Disk, ...]:
     if not followable:
         reasons = "; ".join(f"{printable(disk.name)}: {disk.why_not}" for disk in target.disks)
         what = "has no disk that can be followed" if target.disks else "has no disk"
-        raise TargetError(f"{printable(target.name)} (pid {target.pid}) {what}", reasons)
+        raise TargetError(f"{target.title} {what}", reasons or _NO_DISK_HINT)
     return followable
 
 
@@ -106,9 +112,7 @@ def _disk_by_name(target: Target, name: str) -> Disk:
         if name in {disk.name, *disk.names, disk.path}:
             return disk
     known = ", ".join(printable(disk.name) for disk in target.disks) or "none"
-    raise TargetError(
-        f"{printable(target.name)} (pid {target.pid}) has no disk {printable(name)}", f"its disks: {known}"
-    )
+    raise TargetError(f"{target.title} has no disk {printable(name)}", f"its disks: {known}")
 
 
 def _describe(candidate: Candidate, roots: HostRoots, with_qmp: bool) -> Target:

@@ -43,6 +43,8 @@ class Tally:
 class TraceBuffer:
     """Record by rules while the context lasts; all that was set up in tracefs is gone afterwards.
 
+    One that `is_paused` has everything ready, and records from `start` on.
+
     Raises:
         HostError: tracefs refuses a setting.
         TargetError: the process does not exist, and there are rules for its threads.
@@ -55,11 +57,14 @@ class TraceBuffer:
         pid: int,
         buffer_kb: int = BUFFER_KB,
         roots: HostRoots = _HOST,
+        *,
+        is_paused: bool = False,
     ) -> None:
         self._tracefs = tracefs
         self._rules = rules
         self._buffer_kb = buffer_kb
         self._roots = roots
+        self._is_paused = is_paused
         self._followed = Threads(pid, roots)
         self._stack = contextlib.ExitStack()
         self._devices: Channel | None = None
@@ -79,8 +84,8 @@ class TraceBuffer:
             if self._birth:
                 rules.pop(self._birth[0], None)
             self._maker = RowMaker(rules)
-            for channel in self._channels:
-                channel.switch(True)
+            if not self._is_paused:
+                self.start()
             self._stack = stack.pop_all()
         return self
 
@@ -88,6 +93,18 @@ class TraceBuffer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def start(self) -> None:
+        """Let events come.
+
+        Raises:
+            TargetError: the process has ended.
+        """
+        if self._threads:
+            # those that were born while nothing told of it
+            self._follow_new(self._threads)
+        for channel in self._channels:
+            channel.switch(True)
 
     def read(self) -> list[Rows]:
         """Return what has come since the last call, in parts that are not sorted; never waits."""
@@ -163,7 +180,10 @@ class TraceBuffer:
         channel = self._open(stack, [*rules, *([birth] if birth else [])])
         self._birth = next(((number, rule) for number, rule in channel.ids.items() if rule is birth), None)
         channel.instance.set("options/event-fork", "1")
+        self._follow_new(channel)
+        return channel
+
+    def _follow_new(self, channel: Channel) -> None:
         # until no thread has come that was born before its parent was followed
         while new := self._followed.list_new():
             channel.instance.follow(new)
-        return channel

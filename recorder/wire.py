@@ -1,86 +1,104 @@
-"""bpftrace's output text -> columns of numbers, and the lines that are something else."""
+"""bpftrace's output text -> arrays of numbers, and the lines that are something else.
 
-import re
+A line of records is the stream's digit and then fields of fixed width, `,%16llx` each: hexadecimal, with spaces in front.
+So eight characters at a time become a number by a few operations on whole arrays, at a quarter of what a CSV parser takes.
+"""
+
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.csv as csv
+
+from vio.recorder.generate import FIELD_WIDTH
 
 U64 = npt.NDArray[np.uint64]
-_LARGEST = 2**64 - 1
-_NUMBERS = re.compile(rb"\d{1,20}(?:,\d{1,20})*")
+U8 = npt.NDArray[np.uint8]
+_COMMA, _NEWLINE = ord(","), ord("\n")
+_STEP = 1 + FIELD_WIDTH
+_HEXADECIMAL = np.zeros(256, np.bool_)
+_HEXADECIMAL[list(b" 0123456789abcdef")] = True
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The regular lines as one array for each column, and the others as they came."""
+    """The regular lines as a table of their fields (`fields[line, field]`), and the others as they came."""
 
-    columns: list[U64]
+    stream: U64
+    fields: U64
     odd_lines: list[bytes]
 
     def __len__(self) -> int:
-        return len(self.columns[0])
+        return len(self.stream)
 
 
 class LineParser:
-    """Parse whole lines of exactly `width` unsigned numbers with commas between them."""
+    """Parse whole lines with exactly `width` fields behind the stream's digit."""
 
     def __init__(self, width: int) -> None:
-        names = [str(index) for index in range(width)]
         self._width = width
-        self._odd: list[bytes] = []
-        self._parse = csv.ParseOptions(
-            quote_char=False,
-            double_quote=False,
-            newlines_in_values=False,
-            ignore_empty_lines=True,
-            invalid_row_handler=self._skip,
-        )
-        self._convert = csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.uint64()), check_utf8=False, null_values=[]
-        )
-        self._names = names
+        self._length = 1 + width * _STEP + 1
 
     def parse(self, data: bytes) -> Parsed:
-        """Parse whole lines; a line of another shape, or with something that is no number, is an odd line."""
-        self._odd = []
-        if not data:
-            return self._columns_of(None)
-        if not data.isascii():
-            # pyarrow cannot hand such a line to the handler
-            return self._parse_by_line(data)
-        try:
-            return self._columns_of(self._read(data))
-        except pa.ArrowInvalid:
-            return self._parse_by_line(data)
-
-    def _parse_by_line(self, data: bytes) -> Parsed:
-        # One line among thousands has the right number of commas and is no record: find it the slow way.
-        regular: list[bytes] = []
+        """Parse whole lines; a line of another shape is an odd line, an empty one is nothing."""
         odd: list[bytes] = []
-        for line in data.split(b"\n"):
-            (regular if self._is_regular(line) else odd).append(line)
-        self._odd = []
-        table = self._read(b"\n".join([*regular, b""])) if regular else None
-        self._odd = [line for line in odd if line.strip()]
-        return self._columns_of(table)
+        lines = self._lines(data)
+        if lines is None or not self._is_regular(lines).all():
+            data, odd = self._split(data)
+            lines = np.frombuffer(data, np.uint8).reshape(-1, self._length)
+        return Parsed((lines[:, 0] - ord("0")).astype(np.uint64), self._numbers(data, len(lines)), odd)
 
-    def _is_regular(self, line: bytes) -> bool:
-        if line.count(b",") != self._width - 1 or not _NUMBERS.fullmatch(line):
+    def _lines(self, data: bytes) -> U8 | None:
+        if len(data) % self._length:
+            return None
+        return np.frombuffer(data, np.uint8).reshape(-1, self._length)
+
+    def _is_regular(self, lines: U8) -> npt.NDArray[np.bool_]:
+        commas = (lines[:, 1:-1:_STEP] == _COMMA).all(axis=1)
+        return commas & (lines[:, -1] == _NEWLINE)
+
+    def _split(self, data: bytes) -> tuple[bytes, list[bytes]]:
+        """Sort the lines out, the slow way: some are no records."""
+        ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE) + 1
+        starts = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
+        fits = ends - starts == self._length
+        kept: list[bytes] = []
+        odd: list[bytes] = []
+        for start, end, is_fit in zip(starts.tolist(), ends.tolist(), fits.tolist(), strict=True):
+            line = data[start:end]
+            if is_fit and self._is_record(line):
+                kept.append(line)
+            elif line.strip():
+                odd.append(line)
+        return b"".join(kept), odd
+
+    def _is_record(self, line: bytes) -> bool:
+        row = np.frombuffer(line, np.uint8)
+        if not self._is_regular(row.reshape(1, -1))[0] or line[:1] not in b"123":
             return False
-        return all(int(word) <= _LARGEST for word in line.split(b","))
+        return bool(_HEXADECIMAL[row[1:-1].reshape(self._width, _STEP)[:, 1:]].all())
 
-    def _read(self, data: bytes) -> pa.Table:
-        options = csv.ReadOptions(use_threads=False, column_names=self._names, block_size=len(data) + 1)
-        return csv.read_csv(pa.py_buffer(data), options, self._parse, self._convert)
+    def _numbers(self, data: bytes, count: int) -> U64:
+        shape, strides = (count, self._width, 2), (self._length, _STEP, 8)
+        if not count:
+            return np.empty((0, self._width), np.uint64)
+        halves = np.ndarray(shape, ">u8", data, 2, strides).astype(np.uint64)
+        _eight_digits(halves)
+        numbers = halves[:, :, 0] << np.uint64(32)
+        numbers |= halves[:, :, 1]
+        return numbers
 
-    def _skip(self, row: csv.InvalidRow) -> str:
-        self._odd.append(row.text.encode())
-        return "skip"
 
-    def _columns_of(self, table: pa.Table | None) -> Parsed:
-        if table is None or table.num_rows == 0:
-            return Parsed([np.empty(0, np.uint64) for _ in self._names], self._odd)
-        return Parsed([column.to_numpy() for column in table.columns], self._odd)
+def _eight_digits(text: U64) -> None:
+    """Turn eight hexadecimal characters, the first in the highest byte, into their number, in place.
+
+    A digit's value is its low four bits, a letter's nine more (bit 6 tells letters); a space is 0.
+    """
+    letters = text >> np.uint64(6)
+    letters &= np.uint64(0x0101010101010101)
+    letters *= np.uint64(9)
+    text &= np.uint64(0x0F0F0F0F0F0F0F0F)
+    text += letters
+    for shift, mask in ((4, 0x00FF00FF00FF00FF), (8, 0x0000FFFF0000FFFF), (16, 0x00000000FFFFFFFF)):
+        np.right_shift(text, np.uint64(shift), out=letters)
+        text |= letters
+        text &= np.uint64(mask)

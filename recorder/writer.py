@@ -19,7 +19,7 @@ _WAITING = 4  # segments handed over and not written: more would only fill the m
 # Measured on a real recording (CPU to write, bytes a row): delta for the two columns that grow steadily, plain with
 # lz4 for those that repeat: 55 ns, 7.5 bytes. All delta: 97 ns, 24 bytes; zstd level 1 on top: three times the CPU.
 _DELTA = ("ts_ns", "offset")
-_OPTIONS = {
+PARQUET = {
     "compression": {name: "none" if name in _DELTA else "lz4" for name in EVENT_SCHEMA.names},
     "use_dictionary": False,
     "column_encoding": dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED"),
@@ -93,7 +93,7 @@ class SegmentWriter:
         path = self._directory / EVENTS_DIRECTORY / name
         with (
             replacing(path, is_durable=True) as temporary,
-            pq.ParquetWriter(temporary, EVENT_SCHEMA, **_OPTIONS) as file,
+            pq.ParquetWriter(temporary, EVENT_SCHEMA, **PARQUET) as file,
         ):
             counts = np.zeros(POINTS, np.int64)
             for at in range(0, len(rows), ROW_GROUP):

@@ -161,4 +161,4 @@ def _follow_merges(window: Window, bio: Ints, device: Ints, offset: Ints, reques
 
 def _is_flush(window: Window, at: Ints) -> Bools:
     ev = window.events
-    return (ev.flags[at] == OP_FLUSH) & (ev.bytes[at] == 0)
+    return np.asarray((ev.flags[at] == OP_FLUSH) & (ev.bytes[at] == 0))

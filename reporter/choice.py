@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from vio.errors import UsageError
 from vio.layer import Op
+from vio.quantity import NO_END_S
 from vio.reporter.recorded import Recorded
 from vio.schema import OPS
 
@@ -32,7 +33,9 @@ class Filter:
         parts = [f"operation {', '.join(self.ops)}"] if self.ops else []
         parts += [f"disk {', '.join(self.disks)}"] if self.disks else []
         if self.between_s:
-            parts.append(f"begun between {self.between_s[0]:g} s and {self.between_s[1]:g} s")
+            begin_s, end_s = self.between_s
+            has_end = end_s < NO_END_S
+            parts.append(f"begun between {begin_s:g} s and {end_s:g} s" if has_end else f"begun after {begin_s:g} s")
         return "; ".join(parts) or "all"
 
 
@@ -78,6 +81,6 @@ def _bounds_ns(choice: Filter, recorded: Recorded) -> tuple[int, int] | None:
         return None
     first_s, last_s = choice.between_s
     if not 0 <= first_s < last_s:
-        raise UsageError(f"--between {first_s:g} {last_s:g}: the first must be less than the second, and not negative")
-    last_ns = min(recorded.start_ns + round(last_s * _NS), 2**62) if last_s < 2**32 else 2**62
+        raise UsageError(f"--between {first_s:g}:{last_s:g}: the first must be less than the second, and not negative")
+    last_ns = min(recorded.start_ns + round(last_s * _NS), 2**62) if last_s < NO_END_S else 2**62
     return recorded.start_ns + round(first_s * _NS), last_ns

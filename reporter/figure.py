@@ -12,11 +12,12 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from vio.errors import OutputError
 from vio.layer import Phase, Stage
+from vio.printable import printable
 from vio.reporter.group import Group
 from vio.reporter.histogram import Distribution, Floats
 from vio.reporter.palette import TOTAL, UNATTRIBUTED, hue, shade
 from vio.reporter.result import Report
-from vio.reporter.units import TimeUnit, plain, time_text, unit_for
+from vio.reporter.units import TimeUnit, time_text, unit_for
 
 # The curves' axis: one step for each factor of ten in the share that is slower.
 _TICKS = (0.5, 0.9, 0.99, 0.999, 0.9999)
@@ -64,7 +65,7 @@ def _title(report: Report) -> str:
     recorded, total = report.recorded, report.summary.total()
     words = f"{total.io_count:,} IOs of {recorded.target_text} on {recorded.manifest.host.name}"
     what = "" if report.choice.is_all else f"\nonly: {report.choice.words}"
-    return plain(f"{words}, {recorded.duration_s:.1f} s from {recorded.started_text}") + plain(what).replace(
+    return printable(f"{words}, {recorded.duration_s:.1f} s from {recorded.started_text}") + printable(what).replace(
         "\\n", "\n"
     )
 
@@ -80,7 +81,7 @@ def _bars(report: Report) -> list[Bar]:
         for disk in summary.by_disk():
             group = summary.groups.get((op, disk))
             if group:
-                bars.append(Bar(f"{op} {plain(report.recorded.disk_name(disk))}", group))
+                bars.append(Bar(f"{op} {printable(report.recorded.disk_name(disk))}", group))
     bars = [bar for bar in bars if bar.group.latency.count]
     busiest = sorted(bars, key=lambda bar: -bar.group.latency.count)[:_MANY_BARS]
     return [bar for bar in bars if bar in busiest]

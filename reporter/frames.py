@@ -116,7 +116,8 @@ def _enclosing(window: Window, call: Ints, call_end: Ints, submit: Ints) -> Ints
     item = np.concatenate([np.arange(call.size + submit.size), np.arange(call.size)])
     stack = _stacks(ev.aux[np.concatenate([call, submit])])
     stack = np.concatenate([stack, stack[: call.size]])
-    in_time = np.lexsort((kind, index))  # an assumed end is the next begin, and comes before it
+    # An assumed end is the next begin, and comes before it.
+    in_time = np.argsort(index * 2 + (kind >= 0), kind="stable")
     order = in_time[stable_order(stack[in_time])]
     kind, item, stack = kind[order], item[order], stack[order]
     level = np.cumsum(kind, dtype=np.int64) - (kind == 1)

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 from vio.layer import Op
 from vio.losses import Loss
+from vio.printable import printable
 from vio.reporter.grid import Grid, Style
 from vio.reporter.group import Group
 from vio.reporter.recorded import Recorded, stretches
 from vio.reporter.result import Report
-from vio.reporter.units import bytes_text, plain, share_text, time_text
+from vio.reporter.units import bytes_text, share_text, time_text
 from vio.schema import LOSS_KINDS
 
 _SHOWN_LOSSES = 8
@@ -28,30 +29,32 @@ def loss_lines(recorded: Recorded, style: Style) -> Iterator[str]:
         if len(joined) > _SHOWN_LOSSES:
             yield f"  ... and {len(joined) - _SHOWN_LOSSES} more stretches (all of them: --json)"
     if recorded.is_cut:
-        yield style.warning(f"ENDED: {plain(recorded.end_text)}")
+        yield style.warning(f"ENDED: {printable(recorded.end_text)}")
 
 
 def _loss_text(loss: Loss, recorded: Recorded) -> str:
     count = f"{loss.records:,}" if loss.records >= 0 else "unknown number"
     span = f"{recorded.second(loss.from_ns):.3f} s to {recorded.second(loss.to_ns):.3f} s"
     meaning = _KINDS.get(loss.kind, loss.kind)
-    return f"{span}: {count} at {plain(loss.where)} ({meaning})"
+    return f"{span}: {count} at {printable(loss.where)} ({meaning})"
 
 
 def recorded_lines(report: Report) -> Iterator[str]:
     """Say what was recorded, and which points were absent."""
     recorded = report.recorded
-    ended = f", {plain(recorded.end_text)}" if recorded.end_text and not recorded.is_cut else ""
-    yield f"recording  {plain(recorded.path)}: {recorded.started_text}, {recorded.duration_s:.3f} s{ended}"
-    yield f"target     {plain(recorded.target_text)}"
-    yield f"host       {plain(recorded.host_text)}"
+    ended = f", {printable(recorded.end_text)}" if recorded.end_text and not recorded.is_cut else ""
+    yield f"recording  {printable(recorded.path)}: {recorded.started_text}, {recorded.duration_s:.3f} s{ended}"
+    yield f"target     {printable(recorded.target_text)}"
+    yield f"host       {printable(recorded.host_text)}"
     for number, disk in enumerate(recorded.manifest.target.disks):
         words = ", ".join(word for word in (disk.format, f"cache={disk.cache}", f"aio={disk.aio}") if word)
         why = "" if disk.is_recorded else f"; not recorded: {disk.why_not}"
-        yield f"{'disks' if not number else '':9}  {plain(f'{disk.name}: {disk.path} ({words}){why}')}"
+        yield f"{'disks' if not number else '':9}  {printable(f'{disk.name}: {disk.path} ({words}){why}')}"
     if not report.choice.is_all:
-        yield f"chosen     {plain(report.choice.words)}"
+        yield f"chosen     {printable(report.choice.words)}"
     yield from _absent_lines(recorded)
+    for note in recorded.manifest.notes:
+        yield from wrapped(f"note       {printable(note)}", indent=" " * 11)
 
 
 def _absent_lines(recorded: Recorded) -> Iterator[str]:
@@ -61,7 +64,7 @@ def _absent_lines(recorded: Recorded) -> Iterator[str]:
         by_meaning.setdefault(absent.without or absent.why, []).append(absent.name)
     for meaning, names in by_meaning.items():
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        yield from wrapped(f"absent     {plain(f'{shown}: {meaning}')}", indent=" " * 11)
+        yield from wrapped(f"absent     {printable(f'{shown}: {meaning}')}", indent=" " * 11)
 
 
 def count_lines(report: Report, style: Style) -> Iterator[str]:
@@ -74,7 +77,7 @@ def count_lines(report: Report, style: Style) -> Iterator[str]:
     disks = summary.by_disk()
     if len(disks) > 1:
         for disk, group in disks.items():
-            _add_group(grid, f"on {plain(report.recorded.disk_name(disk))}", group)
+            _add_group(grid, f"on {printable(report.recorded.disk_name(disk))}", group)
     if len(summary.by_op()) > 1:
         _add_group(grid, "all", total)
     yield from grid.lines(style)

@@ -195,7 +195,7 @@ def _extreme(count: int, owner: Ints, at: Ints, is_last: bool) -> Ints:
 
 
 def _own_times(joined: Joined, lack: Ints) -> dict[str, pa.Array]:
-    """Return the times; those of a stage whose end was not seen, or of what nobody saw the kernel do, go to no layer."""
+    """Return the times; a stage whose end was not seen, or what nobody saw the kernel do, has none."""
     own, ended = joined.times.own_ns, joined.ios.end >= 0
     is_unseen = np.zeros((len(Stage), ended.size), dtype=np.bool_)
     endless = np.flatnonzero(joined.spans.end < 0)

@@ -3,6 +3,7 @@
 import json
 
 from vio.layer import Phase, Stage
+from vio.quantity import NO_END_S
 from vio.reporter.choice import Filter
 from vio.reporter.group import Group
 from vio.reporter.histogram import Distribution
@@ -73,13 +74,15 @@ def _recording(recorded: Recorded) -> Json:
         "target": {"name": manifest.target.name, "pid": manifest.target.pid, "kind": manifest.target.kind},
         "host": {"name": manifest.host.name, "kernel": manifest.host.kernel},
         "absent": [{"point": one.name, "layer": one.layer.value, "without": one.without} for one in manifest.absent],
+        "notes": list(manifest.notes),
     }
 
 
 def _choice(choice: Filter) -> Json:
     between: Json = {}
     if choice.between_s:
-        between = {"from_s": choice.between_s[0], "to_s": choice.between_s[1]}
+        begin_s, end_s = choice.between_s
+        between = {"from_s": begin_s, "to_s": end_s if end_s < NO_END_S else None}
     return {"ops": [op.value for op in choice.ops], "disks": list(choice.disks), "between": between or None}
 
 

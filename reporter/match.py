@@ -26,7 +26,11 @@ class Pairs:
 
 
 def codes_of(keys: Keys) -> Ints:
-    """Number equal keys alike; small numbers, in the order of first appearance."""
+    """Number equal keys alike, by small numbers."""
+    if keys.size:
+        least = keys.min()
+        if int(keys.max() - least) < 1 << 16:
+            return (keys - least).astype(np.int64)
     codes, _ = pd.factorize(keys)
     return np.asarray(codes, dtype=np.int64)
 

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 from vio.layer import Phase, Stage
+from vio.printable import printable, shell_word
 from vio.reporter.grid import Grid, Style
 from vio.reporter.header import count_lines, loss_lines, recorded_lines, wrapped
 from vio.reporter.histogram import Distribution
 from vio.reporter.quality import JoinRow
 from vio.reporter.result import IoRow, Report, Unreached, longest_part, number_in, place_name, rows_of
-from vio.reporter.units import TimeUnit, bytes_text, plain, share_text, time_text, unit_for
+from vio.reporter.units import TimeUnit, bytes_text, share_text, time_text, unit_for
 from vio.schema import OPS
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
@@ -31,7 +32,7 @@ def render_text(report: Report, *, is_terminal: bool = False) -> str:
 def _body(report: Report, style: Style) -> Iterator[str]:
     if not report.summary.groups:
         yield "no IO was recorded" if report.choice.is_all else "no IO is of those chosen"
-        yield from report.notes
+        yield from (printable(note) for note in report.notes)
         return
     if report.summary.total_ns:
         yield from (style.heading(line) for line in wrapped(_answer(report)))
@@ -121,7 +122,7 @@ def _slow_cells(row: IoRow, report: Report) -> tuple[str, ...]:
     return (
         str(row["io"]),
         OPS[number_in(row, "op")].value,
-        plain(report.recorded.disk_name(number_in(row, "disk"))),
+        printable(report.recorded.disk_name(number_in(row, "disk"))),
         f"{number_in(row, 'offset'):#x}",
         bytes_text(number_in(row, "bytes")),
         f"{report.recorded.second(number_in(row, 'begin_ns')):.6f} s",
@@ -139,7 +140,7 @@ def _join_lines(report: Report, style: Style) -> Iterator[str]:
     yield f"ambiguous: {report.quality.ambiguous:,} links, {report.summary.ambiguous_count:,} IOs"
     for name, count in report.quality.orphans.items():
         if count:
-            yield f"of no IO: {count:,} {plain(name)}"
+            yield f"of no IO: {count:,} {printable(name)}"
 
 
 def _join_cells(row: JoinRow) -> tuple[str, ...]:
@@ -155,10 +156,10 @@ def _join_cells(row: JoinRow) -> tuple[str, ...]:
 
 
 def _closing_lines(report: Report) -> Iterator[str]:
-    yield from (plain(note) for note in report.notes)
+    yield from (printable(note) for note in report.notes)
     if report.table_path:
-        yield f"every IO, with its time stamp at every point: {plain(str(report.table_path))}"
+        yield f"every IO, with its time stamp at every point: {printable(str(report.table_path))}"
     if report.plot_path:
-        yield f"picture: {plain(str(report.plot_path))}"
+        yield f"picture: {printable(str(report.plot_path))}"
     if report.slowest.num_rows:
-        yield f"look at one: vio report {plain(report.recorded.path)} --io {report.slowest['io'][0].as_py()}"
+        yield f"look at one: vio report {shell_word(report.recorded.path)} --io {report.slowest['io'][0].as_py()}"

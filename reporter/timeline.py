@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from vio.layer import Phase, Stage
+from vio.printable import printable
 from vio.reporter.grid import Grid, Style
 from vio.reporter.header import wrapped
 from vio.reporter.recorded import Recorded
 from vio.reporter.result import IoRow, number_in
 from vio.reporter.spans import Span
-from vio.reporter.units import MICROSECOND, bytes_text, plain, time_text
+from vio.reporter.units import MICROSECOND, bytes_text, time_text
 from vio.schema import LACKS, OPS, STAMPS, time_column
 
 _DEPTHS = {stage: number for number, stage in enumerate(Stage)}
@@ -71,7 +72,7 @@ def render_timeline(row: IoRow, spans: Sequence[Span], recorded: Recorded, *, is
 
 def _head_lines(row: IoRow, recorded: Recorded, style: Style) -> Iterator[str]:
     latency = "no end seen" if row["latency_ns"] is None else f"latency {time_text(number_in(row, 'latency_ns'))}"
-    disk = plain(recorded.disk_name(number_in(row, "disk")))
+    disk = printable(recorded.disk_name(number_in(row, "disk")))
     where = f"{bytes_text(number_in(row, 'bytes'))} at {number_in(row, 'offset'):#x} of {disk}"
     op = OPS[number_in(row, "op")]
     yield style.heading(f"IO {row['io']}: {op} {where}, {latency}")
@@ -132,7 +133,7 @@ def _where(span: Span) -> str:
     if span.offset is None:
         return ""
     length = f" + {bytes_text(span.bytes)}" if span.bytes else ""
-    return f"{plain(span.space)} {span.offset:#x}{length}"
+    return f"{printable(span.space)} {span.offset:#x}{length}"
 
 
 def _stamp_lines(row: IoRow, style: Style) -> list[str]:

@@ -51,11 +51,3 @@ def share_text(share: float) -> str:
     if 0.9995 <= share < 1:
         return ">99.9%"
     return f"{share:.1%}"
-
-
-def plain(text: str) -> str:
-    """Return text from outside with everything that a terminal could obey written as an escape."""
-    if text.isprintable():
-        return text
-    shown = (char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text)
-    return "".join(shown)

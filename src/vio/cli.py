@@ -19,6 +19,7 @@ import typer
 from vio import __version__
 from vio.errors import ExitCode, OutputError, UsageError, VioError
 from vio.layer import Op
+from vio.printable import printable
 from vio.quantity import parse_duration_s, parse_stretch_s
 from vio.terminal import close_broken, has_colours, render
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from vio.recorder.summary import RecordSummary
     from vio.reporter.report import Progress
 
-EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
-EXIT_PIPE = 141  # as the shell shows a program that SIGPIPE ended
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 # Newer typers carry click inside, older ones use the package; this is its base class of wrong usage in both.
 _WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
@@ -161,7 +160,7 @@ def record(
         is_plain=plain,
     )
     summary = record_target(options, progress_for(sys.stderr))
-    _show_safe(f"{summary.sentence()}; next: {summary.next_command()}")
+    _show(f"{summary.sentence()}; next: {summary.next_command()}")
     raise typer.Exit(_recorded_exit(summary))
 
 
@@ -234,7 +233,7 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return int(ExitCode.INTERRUPTED)
     except SystemExit:  # typer's own answer to a broken pipe, for its help texts
-        return EXIT_PIPE
+        return int(ExitCode.PIPE)
     except Exception as error:  # whatever it is, the user gets one line
         if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
             close_broken(sys.stdout)
@@ -245,7 +244,7 @@ def run(arguments: Sequence[str]) -> int:
         _complain(
             f"this is a bug in vio ({type(error).__name__}: {error}): run it again with VIO_DEBUG=1 and report it"
         )
-        return EXIT_BUG
+        return int(ExitCode.BUG)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -300,13 +299,6 @@ def _show_drawn(what: "RenderableType") -> None:
     _show(render(what, sys.stdout))
 
 
-def _show_safe(text: str) -> None:
-    """Show text that may hold names from outside."""
-    from vio.recorder.printable import printable
-
-    _show(printable(text))
-
-
 def _show_json(what: object) -> None:
     _show(json.dumps(what, indent=2))
 
@@ -317,7 +309,7 @@ def _show(text: str) -> None:
         _write(f"{text}\n", sys.stdout)
     except BrokenPipeError:
         close_broken(sys.stdout)
-        raise typer.Exit(EXIT_PIPE) from None
+        raise typer.Exit(ExitCode.PIPE) from None
     except OSError as error:
         close_broken(sys.stdout)
         raise _unwritable(error) from None
@@ -333,8 +325,6 @@ def _say(text: str) -> None:
 
 
 def _complain(text: str) -> None:
-    from vio.recorder.printable import printable
-
     _say(printable(text))
 
 

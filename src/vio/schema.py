@@ -59,7 +59,9 @@ LOSS_KINDS = {
 LOSSES = (
     Column("kind", pa.string(), "", "; ".join(f"{kind}: {meaning}" for kind, meaning in LOSS_KINDS.items())),
     Column("where", pa.string(), "", "which batch stream or point lost them"),
-    Column("records", pa.int64(), "records", "how many; output lines for unparsable, probe hits for missed; -1: not known"),
+    Column(
+        "records", pa.int64(), "records", "how many; output lines for unparsable, probe hits for missed; -1: not known"
+    ),
     Column("from_ns", pa.int64(), "ns", "the loss is after this time (CLOCK_BOOTTIME)"),
     Column("to_ns", pa.int64(), "ns", "and before this time"),
 )

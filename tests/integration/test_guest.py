@@ -46,8 +46,7 @@ def test_guest_counts_the_requests_of_its_load(target: Target, aio: Aio, cache: 
 @pytest.mark.live
 def test_guest_has_the_disks_it_was_given(tmp_path: Path) -> None:
     disks = [
-        Disk(make_image(tmp_path / name, 256 * MIB), aio=Aio.THREADS, cache=Cache.WRITEBACK)
-        for name in ("a", "b")
+        Disk(make_image(tmp_path / name, 256 * MIB), aio=Aio.THREADS, cache=Cache.WRITEBACK) for name in ("a", "b")
     ]
     jobs = [FioJob("randwrite", 40, disk="vda"), FioJob("randread", 60, disk="vdb")]
     with Guest(disks, Load("two", (fio(*jobs),))) as guest:

@@ -67,7 +67,8 @@ class Recorder:
     def finish(self, timeout_s: float = 60) -> Recording:
         assert self.process.stderr is not None
         self.said.append(self.process.stderr.read())
-        self.process.wait(timeout_s)
+        status = self.process.wait(timeout_s)
+        assert status != 1, "".join(self.said)
         return Recording.open(self.output)
 
     def signal(self, number: signal.Signals) -> None:

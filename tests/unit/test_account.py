@@ -23,7 +23,7 @@ def spans_of(ios: list[list[tuple[int, int, int]]]) -> Spans:
     return Spans(*columns)
 
 
-def swept(spans: list[tuple[int, int, int]]) -> np.ndarray:  # type: ignore[type-arg]
+def swept(spans: list[tuple[int, int, int]]) -> np.ndarray:
     """Give each nanosecond to the deepest stage, and to the phase that the stages below it say."""
     own = np.zeros((STAGE_COUNT, PHASE_COUNT), dtype=np.int64)
     for moment in range(LENGTH):
@@ -46,9 +46,7 @@ def swept(spans: list[tuple[int, int, int]]) -> np.ndarray:  # type: ignore[type
 def test_time_goes_to_the_deepest_stage_and_adds_up(ios: list[list[tuple[int, int, int]]]) -> None:
     closed = [[(s, b, max(b, e)) for s, b, e in io if e >= 0] for io in ios]
     count = len(closed)
-    times = account(
-        np.arange(LENGTH + 1), np.zeros(count, dtype=np.int64), np.full(count, LENGTH), spans_of(closed)
-    )
+    times = account(np.arange(LENGTH + 1), np.zeros(count, dtype=np.int64), np.full(count, LENGTH), spans_of(closed))
     assert (times.own_ns >= 0).all()
     assert (times.own_ns.sum(axis=(0, 1)) == LENGTH).all()
     for number, io in enumerate(closed):
@@ -65,7 +63,8 @@ def test_spans_without_an_end_never_break_the_sum(ios: list[list[tuple[int, int,
 
 def test_a_lost_end_is_taken_to_be_the_end_of_the_stage_above() -> None:
     vfs, device = list(Stage).index(Stage.VFS), list(Stage).index(Stage.DEVICE)
-    times = account(np.arange(LENGTH + 1), np.array([0]), np.array([LENGTH]), spans_of([[(vfs, 2, 8), (device, 4, -1)]]))
+    spans = spans_of([[(vfs, 2, 8), (device, 4, -1)]])
+    times = account(np.arange(LENGTH + 1), np.array([0]), np.array([LENGTH]), spans)
     assert times.own_ns[device, 1, 0] == 4
     assert times.own_ns[0, 2, 0] == 4
 

@@ -138,7 +138,7 @@ def test_how_a_recording_ends(
     ended, out, err = vio("record", "--vm", "web")
     assert ended == code
     assert out.startswith("a\\x1b.vio: 1,234 events in 1.5 s; ")
-    assert out.endswith("; next: vio report a\\x1b.vio\n")
+    assert out.endswith("; next: vio report $'a\\x1b.vio'\n")
     assert out.count("\n") == 1
     assert said in err
 

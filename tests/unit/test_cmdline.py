@@ -6,12 +6,12 @@ from random import Random
 
 import pytest
 
+from vio.printable import printable
 from vio.recorder.candidates import parse_command
 from vio.recorder.cmdline import CommandLine, TargetKind, parse_storage_daemon, parse_system
 from vio.recorder.diskplan import DiskPlan, plan_disks
 from vio.recorder.nodes import split_protocol
 from vio.recorder.optstring import nest, parse_json, parse_options, split_pairs
-from vio.recorder.printable import printable
 from vio.recorder.toolargs import parse_tool
 
 # libvirt 9 on Debian 12, shortened where nothing is about disks or monitors

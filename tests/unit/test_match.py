@@ -10,7 +10,7 @@ Story = list[tuple[bool, int]]
 STORIES = st.lists(st.tuples(st.booleans(), st.integers(0, 4)), max_size=60)
 
 
-def split(story: Story) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def split(story: Story) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     first = [(at, key) for at, (is_first, key) in enumerate(story) if is_first]
     second = [(at, key) for at, (is_first, key) in enumerate(story) if not is_first]
     columns = []

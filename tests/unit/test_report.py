@@ -11,6 +11,7 @@ from tests.builders import START_NS, a_quality, a_recorded, an_io_table
 from vio.errors import OutputError, UsageError
 from vio.layer import Layer, Op, Stage
 from vio.losses import Loss
+from vio.printable import printable
 from vio.reporter.choice import Filter
 from vio.reporter.machine import to_json
 from vio.reporter.quality import JoinQuality
@@ -18,7 +19,7 @@ from vio.reporter.recorded import Recorded, stretches
 from vio.reporter.report import Progress, ReportOptions, report_on
 from vio.reporter.table import TableFormat
 from vio.reporter.text import render_text
-from vio.reporter.units import bytes_text, plain, share_text, time_text
+from vio.reporter.units import bytes_text, share_text, time_text
 
 
 @dataclass
@@ -161,4 +162,4 @@ def test_units() -> None:
     ]
     assert [bytes_text(size) for size in (0, 1023, 4096, 3 << 30)] == ["0 B", "1023 B", "4.0 KiB", "3.0 GiB"]
     assert [share_text(s) for s in (0.0, 0.0001, 0.5, 0.99996, 1.0)] == ["0.0%", "<0.1%", "50.0%", ">99.9%", "100.0%"]
-    assert plain("a\x1b[31m") == "a\\x1b[31m"
+    assert printable("a\x1b[31m") == "a\\x1b[31m"

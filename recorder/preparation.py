@@ -1,0 +1,81 @@
+"""What a recording needs before anything of it is written: the points, the bpftrace program, the trace buffer."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from vio.errors import HostError, TargetError
+from vio.recorder.aim import Aim
+from vio.recorder.generate import BATCH, Scope, generate
+from vio.recorder.host import HostFeatures
+from vio.recorder.plan import Plan, constants_of, make_plan
+from vio.recorder.probe import load_probes
+from vio.recorder.scope import Ground, find_ground
+from vio.recorder.tracebuffer import TraceBuffer
+from vio.recorder.tracefields import translate_all
+from vio.recorder.tracefs import tracepoint_fields
+
+_TRACE_MEMORY_KB = 512 << 10
+_LEAST_TRACE_KB, _MOST_TRACE_KB = 1 << 10, 16 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """`traces` takes the tracepoints that `program` has not, and records nothing before its `start`.
+
+    `notes` say what could not be set up as it should be.
+    """
+
+    ground: Ground
+    plan: Plan
+    program: str
+    batch: int
+    traces: TraceBuffer | None = None
+    notes: tuple[str, ...] = ()
+
+
+def prepare(probes: Path, host: HostFeatures, found: Aim, stack: ExitStack, trace_kb: int | None) -> Prepared:
+    """Choose the points and set up the trace buffer, which `stack` takes down.
+
+    Where the kernel refuses a trace buffer, bpftrace takes the tracepoints, and a note says so.
+
+    Raises:
+        TargetError: it lacks the functions that vio observes.
+    """
+    ground, scope, plan = _plan(probes, host, found)
+    tracefs = host.tracefs
+    if tracefs is None:
+        return Prepared(ground, plan, generate(plan.chosen, scope), BATCH)
+    rules, rest = translate_all(plan.chosen, scope, lambda system, event: tracepoint_fields(tracefs, system, event))
+    if not rules:
+        return Prepared(ground, plan, generate(plan.chosen, scope), BATCH)
+    buffer_kb = trace_kb or _share_kb(host.cpu_count)
+    try:
+        traces = stack.enter_context(TraceBuffer(tracefs, rules, found.target.pid, buffer_kb, is_paused=True))
+    except HostError as error:
+        note = f"no trace buffer ({error.message}): bpftrace took the tracepoints, and misses those within interrupts"
+        return Prepared(ground, plan, generate(plan.chosen, scope), BATCH, notes=(note,))
+    return Prepared(ground, plan, generate(rest, scope), BATCH, traces)
+
+
+def prepare_plain(probes: Path, host: HostFeatures, found: Aim) -> Prepared:
+    """Choose the points for the plain style, which costs are compared with: bpftrace alone, one printf a record."""
+    ground, scope, plan = _plan(probes, host, found)
+    return Prepared(ground, plan, generate(plan.chosen, scope, 1), 1)
+
+
+def _plan(probes: Path, host: HostFeatures, found: Aim) -> tuple[Ground, Scope, Plan]:
+    ground = find_ground(found.disks)
+    constants = constants_of(found.subject)
+    scope = Scope(found.target.pid, found.binary, ground.kernel_devs, ground.file_ids, constants)
+    plan = make_plan(load_probes(probes), host, found.subject, scope)
+    if not any(one.way.provider in {"uprobe", "usdt"} for one in plan.chosen):
+        raise TargetError(
+            f"{found.target.exe} lacks the functions that vio observes", "`vio doctor` shows which; try another build"
+        )
+    return ground, scope, plan
+
+
+def _share_kb(cpu_count: int) -> int:
+    """Share out the memory for trace buffers: two instances, each with a part for every CPU."""
+    return min(max(_TRACE_MEMORY_KB // (2 * cpu_count), _LEAST_TRACE_KB), _MOST_TRACE_KB)

@@ -1,0 +1,56 @@
+"""The program that is generated for a fixed choice of points: VIO_REGENERATE=1 pytest tests/golden rewrites it."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from vio.recorder.checkup import PROBES
+from vio.recorder.generate import BATCH, Chosen, Scope, generate
+from vio.recorder.layout import qemu_layout
+from vio.recorder.probe import Point, load_probes
+
+GOLDEN = Path(__file__).parent
+SYMBOLS = {"laio_io_plug", "luring_io_plug", "qcow2_get_host_offset", "qemu_iovec_init_slice"}
+SCOPE = Scope(
+    pid=4711,
+    binary="/usr/bin/qemu-system-x86_64",
+    devices=(7 << 20, 254 << 20 | 1),
+    files=((7 << 20, 131), (254 << 20 | 1, 4242)),
+    constants=qemu_layout(SYMBOLS),
+)
+MAY_BE_RETURN_PROBED: set[str] = set()
+
+
+def chosen() -> list[Chosen]:
+    return [Chosen(number, point, point.ways[0]) for number, point in enumerate(load_probes(PROBES), start=1)]
+
+
+@pytest.mark.parametrize("batch", [BATCH, 1])
+def test_the_program_is_the_same_for_the_same_inputs(batch: int) -> None:
+    text = generate(chosen(), SCOPE, batch)
+    golden = GOLDEN / f"program-batch-{batch}.bt"
+    if os.environ.get("VIO_REGENERATE") == "1":
+        golden.write_text(text)
+    assert text == golden.read_text(), (
+        "the program has changed: VIO_REGENERATE=1 pytest tests/golden, and read the difference"
+    )
+
+
+@pytest.mark.parametrize("point", load_probes(PROBES), ids=lambda point: point.name)
+def test_no_way_is_a_return_probe(point: Point) -> None:
+    providers = {way.provider for way in point.ways if way.symbol not in MAY_BE_RETURN_PROBED}
+    assert providers <= {"uprobe", "tracepoint", "usdt"}
+
+
+@pytest.mark.live
+def test_bpftrace_understands_the_program(tmp_path: Path) -> None:
+    program = tmp_path / "program.bt"
+    has = Path("/sys/kernel/tracing/events")
+    there = [one for one in chosen() if one.way.provider == "uprobe" or (has / one.way.attach.split(":")[1]).exists()]
+    program.write_text(generate(there, SCOPE))
+    command = ["bpftrace", "-d", str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    complaints = [line for line in done.stderr.splitlines() if "ERROR" in line and "RLIMIT" not in line]
+    assert (done.returncode, complaints) == (0, [])

@@ -1,0 +1,134 @@
+"""Write docs/recording-format.md from the declarations in vio.schema, vio.manifest and vio.mappers.store."""
+
+import dataclasses
+import sys
+import typing
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+
+from vio import manifest, recording, schema
+from vio.mappers import store
+
+PAGE = Path(__file__).parent.parent / "docs" / "recording-format.md"
+_HEAD = """\
+# The recording's format
+
+<!-- Generated from src/vio/schema.py, src/vio/manifest.py and mappers/store.py by tools/docs.py: `make docs`. -->
+
+Schema {major}.{minor}. A reader takes every minor of its own major (a minor adds columns or keys, which older readers
+leave alone) and refuses another major, naming both versions.
+
+A recording is a directory. Every file in it is written under another name and renamed when it is whole, so a recorder
+that is killed at any moment leaves a recording: its `state` is then `running`, and it has no end.
+
+{files}
+"""
+_TABLES = (
+    (
+        "events/*.parquet",
+        "One row for each event. Rows of a file are sorted by `ts_ns`; segments do not overlap.",
+        schema.EVENTS,
+    ),
+    (
+        "losses.parquet",
+        "What is known to be missing. `missed` counts hits of a probe by anybody, others exact records.",
+        schema.LOSSES,
+    ),
+    (
+        "maps.parquet",
+        "Address maps: ranges of one space to ranges of the next, with the time they hold for.",
+        store.COLUMNS,
+    ),
+)
+
+
+class _Column(typing.Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> object: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def meaning(self) -> str: ...
+
+
+def page() -> str:
+    """Return the page's text."""
+    lines = [_HEAD.format(major=schema.MAJOR, minor=schema.MINOR, files=_files())]
+    for name, what, columns in _TABLES:
+        lines += [f"## {name}", "", what, "", *_table(columns), ""]
+    lines += [
+        "## manifest.json",
+        "",
+        "Times in the recording are CLOCK_BOOTTIME; `clock` ties it to the wall clock.",
+        "",
+    ]
+    for kind in _objects(manifest.Manifest):
+        lines += [f"### {kind.__name__}", "", _prose(kind), "", *_fields(kind), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _files() -> str:
+    text = recording.__doc__ or ""
+    return "\n".join(line for line in text.splitlines() if line.startswith("    "))
+
+
+def _table(columns: Iterable[_Column]) -> Iterator[str]:
+    yield "| column | type | unit | meaning |"
+    yield "|---|---|---|---|"
+    for column in columns:
+        yield f"| `{column.name}` | {column.type} | {column.unit} | {_cell(column.meaning)} |"
+
+
+def _objects(kind: type) -> list[type]:
+    """Return a dataclass and all that its fields hold, each once."""
+    found = [kind]
+    for hint in typing.get_type_hints(kind).values():
+        for inner in (hint, *typing.get_args(hint)):
+            if isinstance(inner, type) and dataclasses.is_dataclass(inner):
+                found += [one for one in _objects(inner) if one not in found]
+    return found
+
+
+def _fields(kind: type) -> Iterator[str]:
+    yield "| key | type |"
+    yield "|---|---|"
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        yield f"| `{field.name}` | {_cell(_type_text(hints[field.name]))} |"
+
+
+def _type_text(hint: object) -> str:
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return f"one of {', '.join(f'`{value}`' for value in hint)}"
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        return f"list of {_type_text(arguments[0])}"
+    if origin is dict:
+        return f"object of {_type_text(arguments[1])}"
+    if arguments:
+        return f"{_type_text(arguments[0])} or null"
+    return getattr(hint, "__name__", str(hint))
+
+
+def _prose(kind: type) -> str:
+    paragraphs = (kind.__doc__ or "").strip().split("\n\n")
+    return "\n\n".join(" ".join(part.split()) for part in paragraphs)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def main() -> int:
+    """Write the page, or with `--check` say whether it is stale."""
+    if "--check" in sys.argv[1:]:
+        return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page())
+    PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
