@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vio.recorder.files import make_directory
-from vio.recorder.generate import BATCH
+from vio.recorder.generate import BATCH, WORDS
 from vio.recorder.ingest import Ingest
 from vio.recorder.rows import POINTS, Scaling
 from vio.recorder.writer import SegmentWriter
@@ -95,12 +95,10 @@ def _write_lines(path: Path, lines: int, repeats: int) -> Iterator[int]:
                 line[:, None] * np.uint64(BATCH) + np.arange(BATCH, dtype=np.uint64)
             ) * np.uint64(1700)
             records = np.stack([time_ns, header, extent, offset, key], axis=2).reshape(lines, -1)
-            head = np.stack(
-                [np.ones(lines, np.uint64), line % np.uint64(_THREADS), line // np.uint64(_THREADS) + np.uint64(1)],
-                axis=1,
-            )
+            head = np.stack([line % np.uint64(_THREADS), line // np.uint64(_THREADS) + np.uint64(1)], axis=1)
+            form = "1" + ",%16x" * (2 + BATCH * WORDS) + "\n"
             table = np.concatenate([head, records], axis=1)
-            data = "".join(",".join(map(str, row)) + "\n" for row in table.tolist()).encode()
+            data = "".join(form % tuple(row) for row in table.tolist()).encode()
             file.write(data)
             yield len(data)
 

@@ -12,7 +12,7 @@ from vio.recorder.rows import Rows, rows_of
 from vio.recorder.sequence import Gap, SequenceBook
 from vio.recorder.wire import U64, LineParser, Parsed
 
-_HEAD = 3  # stream, batch key, sequence number
+_HEAD = 2  # batch key, sequence number
 _THREADS, _RARE = STREAMS["u"], STREAMS["r"]
 _ENOUGH_BYTES = 1 << 20
 _NO_TIME = 2**63 - 1
@@ -121,37 +121,34 @@ class Ingest:
     def _take(self, parsed: Parsed) -> None:
         for line in parsed.odd_lines:
             self.printed.take(line)
-        if not len(parsed):
-            return
-        stream, key, number, *words = parsed.columns
-        is_rare = stream == _RARE
+        key, number = parsed.fields[:, 0], parsed.fields[:, 1]
+        records = parsed.fields[:, _HEAD:].reshape(len(parsed), self._batch, WORDS)
+        is_rare = parsed.stream == _RARE
         if not is_rare.any():
-            self._take_batches(stream, key, number, words)
+            self._take_batches(parsed.stream, key, number, records)
             return
-        batched = np.flatnonzero(~is_rare)
-        self._take_batches(stream[batched], key[batched], number[batched], [word[batched] for word in words])
-        rare = np.flatnonzero(is_rare)
-        single = [word[rare] for word in words[:WORDS]]
-        self.book.take(stream[rare], key[rare], number[rare], single[0], single[0])
-        self.rows.append_lines(single, np.zeros(len(rare), np.uint64))
-        self.received += len(rare)
+        self._take_batches(parsed.stream[~is_rare], key[~is_rare], number[~is_rare], records[~is_rare])
+        single = records[is_rare, :1]
+        times = single[:, 0, 0]
+        self.book.take(parsed.stream[is_rare], key[is_rare], number[is_rare], times, times)
+        self.rows.append_lines(single, np.zeros(len(single), np.uint64))
+        self.received += len(single)
 
-    def _take_batches(self, stream: U64, key: U64, number: U64, words: list[U64]) -> None:
+    def _take_batches(self, stream: U64, key: U64, number: U64, records: U64) -> None:
         if not len(stream):
             return
-        times = words[::WORDS]
-        self.book.take(stream, key, number, times[0], times[-1])
-        self.rows.append_lines(words, np.where(stream == _THREADS, key, np.uint64(0)))
+        times = records[:, :, 0]
+        self.book.take(stream, key, number, times[:, 0], times[:, -1])
+        self.rows.append_lines(records, np.where(stream == _THREADS, key, np.uint64(0)))
         self.received += len(stream) * self._batch
-        if any(not time.all() for time in times):
+        if not times.all():
             self._note_overflow(stream, key, times)
 
-    def _note_overflow(self, stream: U64, key: U64, times: list[U64]) -> None:
-        table = np.array(times)
-        for line in np.flatnonzero((table == 0).any(axis=0)).tolist():
-            known = table[:, line][table[:, line] != 0]
+    def _note_overflow(self, stream: U64, key: U64, times: U64) -> None:
+        for line in np.flatnonzero((times == 0).any(axis=1)).tolist():
+            known = times[line][times[line] != 0]
             gap = Gap(0, 0, int(known.min(initial=_NO_TIME)), int(known.max(initial=0)))
-            lost = len(table) - len(known)
+            lost = times.shape[1] - len(known)
             self.received -= lost
             self._overflows.append(self._loss(LossKind.OVERFLOW, int(stream[line]), int(key[line]), lost, gap))
 

@@ -28,6 +28,7 @@ SLACK_NS = 500_000_000  # what one CPU's buffer may be read later than another's
 _PAUSE_S = 0.01  # the pipe is the buffer: being woken for each line would cost more than reading
 _ATTACH_S = 180.0
 _QUIET_S = 0.2
+_BACKLOG_S = 3.0  # more than all buffers hold; while the target is busy there is never quiet
 _END_S = 15.0
 
 
@@ -165,7 +166,7 @@ class Session:
     def _stop_tracer(self) -> None:
         """Take the backlog in first: what END prints goes through the same buffers."""
         tracer = self._watched.tracer
-        self._drain(_QUIET_S, time.monotonic() + _END_S)
+        self._drain(_QUIET_S, time.monotonic() + _BACKLOG_S)
         for ask in (tracer.interrupt, tracer.terminate, tracer.kill):
             if tracer.is_eof:
                 break

@@ -6,8 +6,6 @@ import threading
 from types import FrameType, TracebackType
 from typing import Self
 
-import pyarrow as pa
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -23,8 +21,6 @@ class StopSignals:
     def __enter__(self) -> Self:
         # only the main thread may set handlers; elsewhere somebody else decides what a signal does
         if threading.current_thread() is threading.main_thread():
-            # pyarrow would cancel what it reads or writes when SIGINT comes, and lose it
-            pa.enable_signal_handlers(False)
             self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
 
@@ -33,8 +29,6 @@ class StopSignals:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
-        if self._before:
-            pa.enable_signal_handlers(True)
         os.close(self._wake)
         os.close(self._waker)
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vio.recorder.generate import FIELD_WIDTH
+from vio.recorder.generate import FIELD_WIDTH, STREAMS
 
 U64 = npt.NDArray[np.uint64]
 U8 = npt.NDArray[np.uint8]
 _COMMA, _NEWLINE = ord(","), ord("\n")
 _STEP = 1 + FIELD_WIDTH
+_STREAMS = np.uint8(len(STREAMS))
 _HEXADECIMAL = np.zeros(256, np.bool_)
 _HEXADECIMAL[list(b" 0123456789abcdef")] = True
 
@@ -54,7 +55,8 @@ class LineParser:
 
     def _is_regular(self, lines: U8) -> npt.NDArray[np.bool_]:
         commas = (lines[:, 1:-1:_STEP] == _COMMA).all(axis=1)
-        return commas & (lines[:, -1] == _NEWLINE)
+        streams = lines[:, 0] - np.uint8(ord("1")) < _STREAMS  # anything below "1" wraps round to something large
+        return streams & commas & (lines[:, -1] == _NEWLINE)
 
     def _split(self, data: bytes) -> tuple[bytes, list[bytes]]:
         """Sort the lines out, the slow way: some are no records."""
@@ -73,7 +75,7 @@ class LineParser:
 
     def _is_record(self, line: bytes) -> bool:
         row = np.frombuffer(line, np.uint8)
-        if not self._is_regular(row.reshape(1, -1))[0] or line[:1] not in b"123":
+        if not self._is_regular(row.reshape(1, -1))[0]:
             return False
         return bool(_HEXADECIMAL[row[1:-1].reshape(self._width, _STEP)[:, 1:]].all())
 

@@ -143,20 +143,32 @@ def _follow_merges(window: Window, bio: Ints, device: Ints, offset: Ints, reques
     if not merged.size or not issue.size:
         return
     begin, end = place_key(device, offset), place_key(device, offset + ev.bytes[bio])
-    neighbours = (
+    neighbour = _nearer(
+        window,
+        bio,
+        merged,
         latest_before(bio[merged], begin[merged], bio, end),
         first_after(bio[merged], begin[merged], bio, end),
     )
     for _ in range(_MERGES):
-        waiting = request[merged] < 0
-        for neighbour in neighbours:
-            inherit = np.where(neighbour >= 0, request[neighbour], NONE)
-            at = issue[inherit]
-            covers = (ev.offset[at] <= offset[merged]) & (offset[merged] < ev.offset[at] + ev.bytes[at])
-            usable = (request[merged] < 0) & (inherit >= 0) & covers & (at > bio[merged])
-            request[merged[usable]] = inherit[usable]
-        if np.array_equal(waiting, request[merged] < 0):
+        waiting = np.flatnonzero(request[merged] < 0)
+        inherit = np.where(neighbour[waiting] >= 0, request[neighbour[waiting]], NONE)
+        place, at = offset[merged[waiting]], issue[inherit]
+        covers = (ev.offset[at] <= place) & (place < ev.offset[at] + ev.bytes[at])
+        usable = (inherit >= 0) & covers & (at > bio[merged[waiting]])
+        if not usable.any():
             break
+        request[merged[waiting[usable]]] = inherit[usable]
+
+
+def _nearer(window: Window, bio: Ints, merged: Ints, before: Ints, after: Ints) -> Ints:
+    """Choose for each merged bio the neighbour that was queued nearer in time: the other is of another round."""
+    ts_ns = window.events.ts_ns
+    far = np.iinfo(np.int64).max
+    own = ts_ns[bio[merged]]
+    since = np.where(before >= 0, own - ts_ns[bio[before]], far)
+    until = np.where(after >= 0, ts_ns[bio[after]] - own, far)
+    return np.where(since <= until, before, after)
 
 
 def _is_flush(window: Window, at: Ints) -> Bools:

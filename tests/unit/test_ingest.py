@@ -24,9 +24,9 @@ def a_batch(first_ns: int) -> list[tuple[int, ...]]:
 
 
 def a_line(stream: int, key: int, number: int, records: list[tuple[int, ...]]) -> bytes:
-    words = [stream, key, number, *(word for record in records for word in record)]
-    words += [0] * (3 + BATCH * WORDS - len(words))
-    return ",".join(map(str, words)).encode() + b"\n"
+    words = [key, number, *(word for record in records for word in record)]
+    words += [0] * (2 + BATCH * WORDS - len(words))
+    return f"{stream}{''.join(f',{word:16x}' for word in words)}\n".encode()
 
 
 def the_end(
@@ -131,7 +131,7 @@ def test_leftovers_are_the_slots_newer_than_what_came() -> None:
 def test_nonsense_is_counted_and_the_first_of_it_kept() -> None:
     ingest = Ingest()
     nonsense = b"WARNING: what, is, this\n\xff\xfe,1\n1,2,3\n"
-    ingest.feed(nonsense + a_line(1, 9, 1, a_batch(100)).replace(b"1,9,", b"1,9x,", 1) + b"Lost 12 events\n\n")
+    ingest.feed(nonsense + a_line(1, 9, 1, a_batch(100)).replace(b" 9,", b"9x,", 1) + b"Lost 12 events\n\n")
     ending = ingest.end(STOP_NS)
     assert ingest.printed.unparsable == 4
     assert ingest.printed.first_odd[0] == "WARNING: what, is, this"
