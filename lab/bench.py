@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lab import bench_cost, bench_ingest, bench_loss, bench_matrix, bench_report
-from lab.disk import Disk
+from lab.disk import Disk, make_image
 from lab.load import bench_load
 from lab.session import record_guest
 from lab.targets import TARGETS
@@ -14,7 +14,7 @@ from lab.targets import TARGETS
 
 def _report() -> str:
     with TARGETS["xfs-loop-tmpfs"]() as target, TemporaryDirectory() as scratch:
-        image = bench_matrix.make_image(target.directory / "report.qcow2", 1 << 30)
+        image = make_image(target.directory / "report.qcow2", 1 << 30)
         outcome = record_guest([Disk(image, has_iothread=True)], bench_load(), Path(scratch) / "source.vio")
         return bench_report.run(outcome.recording)
 

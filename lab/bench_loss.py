@@ -28,7 +28,7 @@ def run(seconds: int = _SECONDS) -> str:
         manifest = json.loads((output / MANIFEST).read_text(encoding="utf-8"))
     counts, losses = manifest["counts"], manifest["losses"]
     return (
-        f"{seconds} s: {counts['rows']:,} rows stored ({counts['rows'] / seconds:,.0f}/s), {counts['in_kernel']:,} counted "
-        f"in the kernel, {losses['records']:,} known to be lost, {counts['unaccounted']:,} unaccounted for; "
+        f"{seconds} s: {counts['rows']:,} rows stored ({counts['rows'] / seconds:,.0f}/s), {counts['in_kernel']:,} "
+        f"counted in the kernel, {losses['records']:,} known to be lost, {counts['unaccounted']:,} unaccounted for; "
         f"{manifest['cost']['io_count'] / seconds:,.0f} IOs a second"
     )

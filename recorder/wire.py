@@ -1,7 +1,8 @@
 """bpftrace's output text -> arrays of numbers, and the lines that are something else.
 
-A line of records is the stream's digit and then fields of fixed width, `,%16llx` each: hexadecimal, with spaces in front.
-So eight characters at a time become a number by a few operations on whole arrays, at a quarter of what a CSV parser takes.
+A line of records is the stream's digit and then fields of fixed width, `,%16llx` each: hexadecimal, with spaces in
+front. So eight characters at a time become a number by a few operations on whole arrays, at a third of what a CSV
+parser takes.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ U8 = npt.NDArray[np.uint8]
 _COMMA, _NEWLINE = ord(","), ord("\n")
 _STEP = 1 + FIELD_WIDTH
 _STREAMS = np.uint8(len(STREAMS))
+_BLOCK_LINES = 512  # what the passes over a block touch stays in the processor's second cache
 _HEXADECIMAL = np.zeros(256, np.bool_)
 _HEXADECIMAL[list(b" 0123456789abcdef")] = True
 
@@ -54,9 +56,10 @@ class LineParser:
         return np.frombuffer(data, np.uint8).reshape(-1, self._length)
 
     def _is_regular(self, lines: U8) -> npt.NDArray[np.bool_]:
-        commas = (lines[:, 1:-1:_STEP] == _COMMA).all(axis=1)
+        commas: npt.NDArray[np.bool_] = (lines[:, 1:-1:_STEP] == _COMMA).all(axis=1)
         streams = lines[:, 0] - np.uint8(ord("1")) < _STREAMS  # anything below "1" wraps round to something large
-        return streams & commas & (lines[:, -1] == _NEWLINE)
+        commas &= streams & (lines[:, -1] == _NEWLINE)
+        return commas
 
     def _split(self, data: bytes) -> tuple[bytes, list[bytes]]:
         """Sort the lines out, the slow way: some are no records."""
@@ -80,13 +83,14 @@ class LineParser:
         return bool(_HEXADECIMAL[row[1:-1].reshape(self._width, _STEP)[:, 1:]].all())
 
     def _numbers(self, data: bytes, count: int) -> U64:
-        shape, strides = (count, self._width, 2), (self._length, _STEP, 8)
-        if not count:
-            return np.empty((0, self._width), np.uint64)
-        halves = np.ndarray(shape, ">u8", data, 2, strides).astype(np.uint64)
-        _eight_digits(halves)
-        numbers = halves[:, :, 0] << np.uint64(32)
-        numbers |= halves[:, :, 1]
+        numbers = np.empty((count, self._width), np.uint64)
+        for first in range(0, count, _BLOCK_LINES):
+            lines = min(_BLOCK_LINES, count - first)
+            shape, strides = (lines, self._width, 2), (self._length, _STEP, 8)
+            halves = np.ndarray(shape, ">u8", data, first * self._length + 2, strides).astype(np.uint64)
+            _eight_digits(halves)
+            np.left_shift(halves[:, :, 0], np.uint64(32), out=numbers[first : first + lines])
+            numbers[first : first + lines] |= halves[:, :, 1]
         return numbers
 
 

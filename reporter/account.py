@@ -18,13 +18,15 @@ _FAR = np.iinfo(np.int64).max
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Own times in ns, an array of (stages, phases, IOs), and the number of spans, (stages, IOs).
+    """Own times in ns, (stages, phases, IOs); of each stage and IO the number of spans, the first begin and last end.
 
-    An IO that has not ended has no times.
+    Begins and ends are event indices, -1 for none. An IO that has not ended has no times.
     """
 
     own_ns: Ints
     spans: Ints
+    first: Ints
+    last: Ints
 
 
 def account(ts_ns: Ints, begin: Ints, end: Ints, spans: Spans) -> Times:
@@ -32,68 +34,73 @@ def account(ts_ns: Ints, begin: Ints, end: Ints, spans: Spans) -> Times:
     count = begin.size
     slot = spans.stage * count + spans.owner
     number = np.bincount(slot, minlength=STAGE_COUNT * count).reshape(STAGE_COUNT, count)
+    first, last = _hulls(number, slot, spans)
     own = np.zeros((STAGE_COUNT, PHASE_COUNT, count), dtype=np.int64)
     if not count or not spans.owner.size:
-        return Times(own, number)
+        return Times(own, number, first, last)
     io_begin = ts_ns[begin]
     life = np.where(end >= 0, ts_ns[end] - io_begin, 0)
-    start = np.clip(ts_ns[spans.begin] - io_begin[spans.owner], 0, life[spans.owner])
-    stop = np.where(spans.end >= 0, ts_ns[spans.end] - io_begin[spans.owner], NONE)
-    _end_with_parent(spans, start, stop, life)
-    stop = np.clip(stop, start, life[spans.owner])
-    simple = _divide_chains(own, number, spans, start, stop)
+    simple = _divide_chains(own, number, first, last, ts_ns, io_begin, life)
     rest = np.flatnonzero(~simple[spans.owner])
     if rest.size:
-        rest = rest[np.lexsort((start[rest], spans.owner[rest]))]
         owners, owner = np.unique(spans.owner[rest], return_inverse=True)
+        stage = spans.stage[rest]
+        start = np.clip(ts_ns[spans.begin[rest]] - io_begin[owners[owner]], 0, life[owners[owner]])
+        stop = np.where(spans.end[rest] >= 0, ts_ns[spans.end[rest]] - io_begin[owners[owner]], NONE)
+        _end_with_parent(owner, stage, start, stop, life[owners])
+        stop = np.clip(stop, start, life[owners[owner]])
         part = np.zeros((STAGE_COUNT, PHASE_COUNT, owners.size), dtype=np.int64)
-        _divide(part, owner, spans.stage[rest], start[rest], stop[rest])
+        _divide(part, owner, stage, start, stop)
         own[:, :, owners] = part
-    return Times(own, number)
+    return Times(own, number, first, last)
 
 
-def _end_with_parent(spans: Spans, start: Ints, stop: Ints, life: Ints) -> None:
+def _hulls(number: Ints, slot: Ints, spans: Spans) -> tuple[Ints, Ints]:
+    first, last = np.full(number.size, NONE), np.full(number.size, NONE)
+    # In reverse, so that of several spans (in order of begin, mostly) an early one is written last.
+    first[slot[::-1]] = spans.begin[::-1]
+    last[slot] = spans.end
+    several = np.flatnonzero(number.ravel()[slot] > 1)
+    if several.size:
+        first[slot[several]] = _FAR
+        np.minimum.at(first, slot[several], spans.begin[several])
+        np.maximum.at(last, slot[several], spans.end[several])
+    return first.reshape(number.shape), last.reshape(number.shape)
+
+
+def _end_with_parent(owner: Ints, stage: Ints, start: Ints, stop: Ints, life: Ints) -> None:
     """A span whose end was not seen ends with the stage above it: it cannot have lasted longer."""
-    open_spans = np.flatnonzero(stop < 0)
-    if not open_spans.size:
+    if (stop >= 0).all():
         return
-    is_affected = np.zeros(life.size, dtype=np.bool_)
-    is_affected[spans.owner[open_spans]] = True
-    affected = np.flatnonzero(is_affected[spans.owner])
     limit = life.copy()
-    for stage in range(STAGE_COUNT):
-        here = affected[spans.stage[affected] == stage]
-        owner = spans.owner[here]
-        stop[here] = np.where(stop[here] < 0, np.maximum(limit[owner], start[here]), stop[here])
+    for number in range(STAGE_COUNT):
+        here = np.flatnonzero(stage == number)
+        of = owner[here]
+        stop[here] = np.where(stop[here] < 0, np.maximum(limit[of], start[here]), stop[here])
         latest = np.full(life.size, NONE)
-        np.maximum.at(latest, owner, stop[here])
+        np.maximum.at(latest, of, stop[here])
         limit = np.where(latest >= 0, latest, limit)
 
 
-def _divide_chains(own: Ints, number: Ints, spans: Spans, start: Ints, stop: Ints) -> Bools:
+def _divide_chains(own: Ints, number: Ints, first: Ints, last: Ints, ts_ns: Ints, io_begin: Ints, life: Ints) -> Bools:
     """Do the IOs with at most one span a stage, each within the one above, by subtraction; return which they were."""
-    count = number.shape[1]
-    simple: Bools = np.asarray((number <= 1).all(axis=0))
-    if not simple.any():
-        return simple
-    starts = np.full((STAGE_COUNT, count), _FAR)
-    stops = np.full((STAGE_COUNT, count), NONE)
-    mine = simple[spans.owner]
-    starts[spans.stage[mine], spans.owner[mine]] = start[mine]
-    stops[spans.stage[mine], spans.owner[mine]] = stop[mine]
-    child_start, child_stop = np.full(count, _FAR), np.full(count, NONE)
+    simple: Bools = np.ones(life.size, dtype=np.bool_)
+    child_start, child_stop = np.full(life.size, _FAR), np.full(life.size, NONE)
     for stage in reversed(range(STAGE_COUNT)):
-        if not number[stage].any():
+        has = number[stage] > 0
+        if not has.any():
             continue
-        has = stops[stage] >= 0
-        is_leaf = has & (child_stop < 0)
-        is_parent = has & (child_stop >= 0)
-        simple &= ~is_parent | ((starts[stage] <= child_start) & (stops[stage] >= child_stop))
-        own[stage, 1] = np.where(is_leaf, stops[stage] - starts[stage], 0)
-        own[stage, 0] = np.where(is_parent, child_start - starts[stage], 0)
-        own[stage, 2] = np.where(is_parent, stops[stage] - child_stop, 0)
-        child_start = np.where(has, starts[stage], child_start)
-        child_stop = np.where(has, stops[stage], child_stop)
+        simple &= (number[stage] <= 1) & (~has | (last[stage] >= 0))
+        start = np.clip(ts_ns[first[stage]] - io_begin, 0, life)
+        stop = np.clip(ts_ns[last[stage]] - io_begin, start, life)
+        is_leaf = child_stop < 0
+        simple &= ~has | is_leaf | ((start <= child_start) & (stop >= child_stop))
+        is_parent = has & ~is_leaf
+        own[stage, 1] = np.where(has & is_leaf, stop - start, 0)
+        own[stage, 0] = np.where(is_parent, child_start - start, 0)
+        own[stage, 2] = np.where(is_parent, stop - child_stop, 0)
+        child_start = np.where(has, start, child_start)
+        child_stop = np.where(has, stop, child_stop)
     return simple
 
 

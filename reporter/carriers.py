@@ -10,13 +10,25 @@ import numpy.typing as npt
 
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
-from vio.reporter.match import NONE, Bools, Ints, Keys, latest_before, pair, usual_gap
+from vio.reporter.match import (
+    NONE,
+    Bools,
+    Ints,
+    Keys,
+    codes_of,
+    latest_before,
+    pair,
+    stable_order,
+    usual_gap,
+)
 
 _READS = ("pread64", "preadv", "preadv2")
 _WRITES = ("pwrite64", "pwritev", "pwritev2")
 _SYNCS = ("fdatasync", "fsync")
 _CALLS = (*_READS, *_WRITES, *_SYNCS, "fallocate", "io_submit")
 _FSYNCS = ("fsync_ext4", "fsync_xfs")
+_FAILED = 1  # flags of dio_end
+_RETRIES = 8
 
 # RawPosixAIOData.aio_type (QEMU include/block/raw-aio.h): which system calls a worker makes for it.
 _TYPE_READ, _TYPE_WRITE, _TYPE_FLUSH, _TYPE_DISCARD, _TYPE_ZEROES = 1, 2, 8, 0x10, 0x20
@@ -55,7 +67,6 @@ class CarrierReader:
 
     def read(self, window: Window, frames: Frames) -> tuple[Carriers, SystemCalls]:
         """Return the carriers of a window's submits, and all its system calls."""
-        ev = window.events
         calls = read_calls(window)
         count = frames.submit.size
         carrier = np.full(count, NONE, dtype=np.int64)
@@ -65,9 +76,10 @@ class CarrierReader:
         self._carry_pool(window, frames, calls, carrier, carrier_end, ambiguous)
         self._carry_uring(window, frames, carrier, carrier_end)
         is_image = self._is_image(window, work)
-        work_submit = self._own_work(window, frames, calls, carrier, ambiguous, work, is_image)
+        work_submit = self._own_work(
+            window, frames, calls, carrier, ambiguous, work, is_image, find_retried(window, work, work_end)
+        )
         self._end_native(window, frames, carrier, carrier_end, work, work_end, work_submit)
-        del ev
         return Carriers(carrier, carrier_end, ambiguous, work, work_end, work_submit), calls
 
     def _is_image(self, window: Window, work: Ints) -> Bools:
@@ -133,6 +145,7 @@ class CarrierReader:
         ambiguous: Bools,
         work: Ints,
         is_image: Bools,
+        earlier: Ints,
     ) -> Ints:
         """Return the submit of each piece of file-system work on an image."""
         ev = window.events
@@ -150,7 +163,7 @@ class CarrierReader:
         inside = found >= 0
         owner[rest[inside]] = submit_of[around[found[inside]]]
         self._own_punted(window, frames, work, image, owner)
-        return owner
+        return pass_on_to_retries(owner, earlier)
 
     @staticmethod
     def _own_native(
@@ -221,7 +234,7 @@ def read_work(window: Window) -> tuple[Ints, Ints]:
     """Return the file systems' begins (direct IO, fsync) in order, and the end of each or -1."""
     ev = window.events
     dio, dio_end = window.at("dio"), window.at("dio_end")
-    start = ev.offset[dio_end] - ev.bytes[dio_end]
+    start = np.where(ev.flags[dio_end] == _FAILED, ev.offset[dio_end], ev.offset[dio_end] - ev.bytes[dio_end])
     pairs = pair(
         dio,
         _inode_key(ev.space[dio], ev.key[dio], ev.offset[dio]),
@@ -234,6 +247,35 @@ def read_work(window: Window) -> tuple[Ints, Ints]:
     end = np.concatenate([_events_of(dio_end, pairs.end), _events_of(sync_end, sync_pairs.end)])
     order = np.argsort(work, kind="stable")
     return work[order], end[order]
+
+
+def find_retried(window: Window, work: Ints, work_end: Ints) -> Ints:
+    """Return for each piece of direct IO the one that it repeats (position), or -1.
+
+    io_uring and the loop device first try without waiting; where that fails a kernel thread does the same once more.
+    """
+    ev = window.events
+    retried = np.full(work.size, NONE, dtype=np.int64)
+    has_failed = (work_end >= 0) & (ev.flags[work_end] == _FAILED) & window.is_at(work, "dio")
+    if not has_failed.any():
+        return retried
+    codes = codes_of(_inode_key(ev.space[work], ev.key[work], ev.offset[work]))
+    order = stable_order(codes)
+    before, here = order[:-1], order[1:]
+    is_retry = (codes[before] == codes[here]) & has_failed[before] & (work_end[before] < work[here])
+    retried[here[is_retry]] = before[is_retry]
+    return retried
+
+
+def pass_on_to_retries(owner: Ints, retried: Ints) -> Ints:
+    """Give each retry without an owner that of the work that it repeats."""
+    for _ in range(_RETRIES):
+        orphans = np.flatnonzero((owner < 0) & (retried >= 0))
+        orphans = orphans[owner[retried[orphans]] >= 0]
+        if not orphans.size:
+            break
+        owner[orphans] = owner[retried[orphans]]
+    return owner
 
 
 def latest_before_unsorted(child: Ints, child_key: Keys, parent: Ints, parent_key: Keys) -> Ints:

@@ -163,7 +163,7 @@ def _bio_owner(joined: Joined) -> Ints:
 
 def _stamps(joined: Joined) -> dict[str, pa.Array]:
     count = joined.ios.begin.size
-    ev, spans = joined.window.events, joined.spans
+    ev = joined.window.events
     is_guest = bool((joined.ios.push >= 0).any())
     inner = np.flatnonzero((joined.call_io >= 0) & (joined.frames.call_parent >= 0))
     request = joined.blocks.request
@@ -175,23 +175,9 @@ def _stamps(joined: Joined) -> dict[str, pa.Array]:
         "push": joined.ios.push,
         "notify": joined.ios.notify,
     }
-    order = np.argsort(spans.stage, kind="stable")
-    bounds = np.searchsorted(spans.stage[order], np.arange(len(Stage) + 1))
     for name, (stage, side) in _SPAN_STAMPS.items():
-        at = order[bounds[_STAGE[stage]] : bounds[_STAGE[stage] + 1]]
-        events[name] = _extreme(count, spans.owner[at], (spans.begin, spans.end)[side][at], is_last=side == 1)
+        events[name] = (joined.times.first, joined.times.last)[side][_STAGE[stage]]
     return {f"t_{name}_ns": _nullable(ev.ts_ns[events[name]], events[name] >= 0) for name, _ in STAMPS}
-
-
-def _extreme(count: int, owner: Ints, at: Ints, is_last: bool) -> Ints:
-    if is_last:
-        last = np.full(count, NONE)
-        np.maximum.at(last, owner, at)
-        return last
-    far = np.iinfo(np.int64).max
-    first = np.full(count, far)
-    np.minimum.at(first, owner, at)
-    return np.where(first == far, NONE, first)
 
 
 def _own_times(joined: Joined, lack: Ints) -> dict[str, pa.Array]:

@@ -30,7 +30,7 @@ def codes_of(keys: Keys) -> Ints:
     if keys.size:
         least = keys.min()
         if int(keys.max() - least) < 1 << 16:
-            return (keys - least).astype(np.int64)
+            return np.asarray((keys - least).astype(np.int64))
     codes, _ = pd.factorize(keys)
     return np.asarray(codes, dtype=np.int64)
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from vio.layer import Stage
 from vio.reporter.block import Blocks, place_key
-from vio.reporter.carriers import Carriers, SystemCalls
+from vio.reporter.carriers import Carriers, SystemCalls, find_retried, pass_on_to_retries
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
 from vio.reporter.match import NONE, Ints, Keys, codes_of, first_after, latest_before, pair, stable_order
@@ -226,7 +226,7 @@ def _work_below_loops(window: Window, carriers: Carriers, blocks: Blocks, scope:
         after = first_after(at, np.zeros(at.size, dtype=np.uint64), begin, np.zeros(begin.size, dtype=np.uint64))
         found = after >= 0
         request[syncs[after[found]]] = flushes[found]
-    return request
+    return pass_on_to_retries(request, find_retried(window, carriers.work, carriers.work_end))
 
 
 def _request_of_bios(bio_work: Ints, work_request: Ints) -> Ints:

@@ -100,7 +100,8 @@ def test_a_bpftrace_that_refuses_the_program_is_quoted(image: Path, tmp_path: Pa
 
 def test_a_user_that_is_not_root(image: Path) -> None:
     # everything is imported before: nobody may not read the interpreter's directory everywhere
-    code = "import os, sys, vio.recorder.progress, vio.recorder.record; from vio.cli import run; "
+    code = "import contextlib, io, os, sys, vio.recorder.progress, vio.recorder.record; from vio.cli import run\n"
+    code += "with contextlib.redirect_stdout(io.StringIO()): run(['record', '--help'])\n"
     code += f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); sys.exit(run(sys.argv[1:]))"
     words = [sys.executable, "-c", code, "record", "-o", "/tmp/vio-not-root.vio", "--", *bench(image, 1)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
