@@ -25,7 +25,8 @@ docs: setup
 	$(PYTHON) tools/docs.py
 
 dist: setup
-	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@rm -rf dist
+	$(PYTHON) -m build --outdir dist
 
 bench: setup
 	$(PYTHON) -m lab.bench

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vio.recorder.bpftrace import enlarge_pipe
 from vio.recorder.files import make_directory
 from vio.recorder.generate import BATCH, WORDS
 from vio.recorder.ingest import Ingest
@@ -23,6 +24,7 @@ _SEGMENT_ROWS = 2_000_000
 _SLACK_NS = 1_000_000_000
 _READ_BYTES = 1 << 20
 _THREADS = 6
+_STEPS = 5  # records of one IO
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ def _run(text: Path, directory: Path, size: int, expected: int) -> IngestSpeed:
     make_directory(directory, force=False)
     with subprocess.Popen(["cat", str(text)], stdout=subprocess.PIPE) as cat:
         assert cat.stdout is not None
+        enlarge_pipe(cat.stdout.fileno())
         before, began_s = _cpu_s(), time.monotonic()
         rows = _ingest(cat.stdout.fileno(), directory)
         cpu_s, wall_s = _cpu_s() - before, time.monotonic() - began_s
@@ -80,23 +83,28 @@ def _cpu_s() -> float:
 
 
 def _write_lines(path: Path, lines: int, repeats: int) -> Iterator[int]:
-    """Write lines as a busy VM gives them: numbers of the sizes, and with the repetitions, of a real recording."""
+    """Write lines as a busy VM gives them: five records for each IO, on the stack of one of 64 coroutines."""
     random = np.random.default_rng(1)
-    kinds = random.integers(1, 30, (lines, BATCH), dtype=np.uint64)
-    stacks = random.integers(0x2000_0000, 0xFFFF_0000, (lines, BATCH), dtype=np.uint64)
-    header = (stacks << np.uint64(32)) | (kinds % np.uint64(3) << np.uint64(8)) | kinds
-    offset = random.integers(0, 1 << 18, (lines, BATCH), dtype=np.uint64) * np.uint64(4096)
-    key = np.uint64(0x7F58_4B7B_9000) + random.integers(0, 64, (lines, BATCH), dtype=np.uint64) * np.uint64(64)
-    extent = np.full((lines, BATCH), (7 << 52) | 4096, np.uint64)
+    count = lines * BATCH
+    io, step = (
+        np.arange(count, dtype=np.uint64) // np.uint64(_STEPS),
+        np.arange(count, dtype=np.uint64) % np.uint64(_STEPS),
+    )
+    coroutine = random.integers(0, 64, count // _STEPS + 1, dtype=np.uint64)[io]
+    stack = np.uint64(0x8F31_7000) + coroutine * np.uint64(1 << 20) - step * np.uint64(0x90)
+    header = (stack << np.uint64(32)) | (np.uint64(20) + step)
+    extent = (np.uint64(0x584B_7B90) << np.uint64(32)) | np.uint64(4096)
+    offset = random.integers(0, 1 << 18, count // _STEPS + 1, dtype=np.uint64)[io] * np.uint64(4096)
+    key = np.uint64(0x7F58_4B7B_9000) + coroutine * np.uint64(0x240)
+    form = "1" + ",%16x" * (2 + BATCH * WORDS) + "\n"
     with path.open("wb") as file:
         for repeat in range(repeats):
-            line = np.arange(repeat * lines, (repeat + 1) * lines, dtype=np.uint64)
-            time_ns = np.uint64(2_518_104_459_676) + (
-                line[:, None] * np.uint64(BATCH) + np.arange(BATCH, dtype=np.uint64)
-            ) * np.uint64(1700)
-            records = np.stack([time_ns, header, extent, offset, key], axis=2).reshape(lines, -1)
-            head = np.stack([line % np.uint64(_THREADS), line // np.uint64(_THREADS) + np.uint64(1)], axis=1)
-            form = "1" + ",%16x" * (2 + BATCH * WORDS) + "\n"
+            number = np.arange(repeat * lines, (repeat + 1) * lines, dtype=np.uint64)
+            moment = np.arange(repeat * count, (repeat + 1) * count, dtype=np.uint64)
+            time_ns = np.uint64(2_518_104_459_676) + moment * np.uint64(1700) + (moment * moment) % np.uint64(997)
+            words = [time_ns, header, np.full(count, extent), offset, key]
+            records = np.stack(words, axis=1).reshape(lines, BATCH * WORDS)
+            head = np.stack([number % np.uint64(_THREADS), number // np.uint64(_THREADS) + np.uint64(1)], axis=1)
             table = np.concatenate([head, records], axis=1)
             data = "".join(form % tuple(row) for row in table.tolist()).encode()
             file.write(data)

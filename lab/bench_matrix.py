@@ -74,7 +74,7 @@ def machine() -> str:
         "CPUs": ("nproc",),
         "Linux": ("uname", "-r"),
         "": ("bpftrace", "--version"),
-        "QEMU": ("sh", "-c", "qemu-system-x86_64 --version | sed -n 's/.*(\\(.*\\))/\\1/p'"),
+        "QEMU": ("sh", "-c", "qemu-system-x86_64 --version | head -n 1"),
     }
     said = {
         name: subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -80,8 +81,10 @@ def _described(stats: DiskStats) -> str:
 
 
 def _sample() -> Path:
-    print(f"demo: reporting on the recording that comes with vio, {SAMPLE.relative_to(REPOSITORY)}")
-    return SAMPLE
+    print("demo: reporting on the recording that comes with vio")
+    shutil.rmtree(RECORDING, ignore_errors=True)
+    shutil.copytree(SAMPLE, RECORDING)
+    return RECORDING
 
 
 def _report(recording: Path) -> int:

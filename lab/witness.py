@@ -50,9 +50,9 @@ class Traffic:
         return cls(stats.read_bytes, stats.write_bytes, stats.discard_bytes)
 
 
-def examine(path: Path) -> Findings:
-    """Report on a recording, and keep the figures that must hold, with its table of IOs."""
-    found = report(path, ReportOptions())
+def examine(path: Path, table_path: Path | None = None) -> Findings:
+    """Report on a recording, its table of IOs written into it or to `table_path`; return the figures that must hold."""
+    found = report(path, ReportOptions(table_path=table_path))
     if found.table_path is None:
         raise AssertionError(f"no table of IOs: {found.notes}")
     ios = pq.read_table(found.table_path)

@@ -57,6 +57,8 @@ def from_table(table: pa.Table) -> MapSet:
     missing = [column.name for column in COLUMNS if column.name not in table.column_names]
     if missing:
         raise RecordingError(f"stored maps lack the columns {', '.join(missing)}")
+    if any(table[name].null_count for name in ("source", "target")):
+        raise RecordingError("stored maps: a map has no name of its space")
     map_id = _numbers(table, "map_id")
     if len(map_id) == 0:
         return MapSet()
@@ -85,7 +87,7 @@ def _map_of(table: pa.Table) -> TimedMap:
     )
     rows = Rows(starts, lengths, targets, stored, _numbers(table, "kind").astype(np.uint8))
     spaces = (str(table["source"][0].as_py()), str(table["target"][0].as_py()))
-    valid = (int(table["valid_from_ns"][0].as_py()), int(table["valid_to_ns"][0].as_py()))
+    valid = (int(_numbers(table, "valid_from_ns")[0]), int(_numbers(table, "valid_to_ns")[0]))
     return TimedMap(RangeMap.from_rows(*spaces, rows), *valid)
 
 

@@ -1,5 +1,6 @@
 """Run bpftrace: its own process group, its own end, and its reasons when it does not want to."""
 
+import contextlib
 import fcntl
 import os
 import re
@@ -159,8 +160,11 @@ def _output_of(process: subprocess.Popen[bytes]) -> int:
         raise HostError("bpftrace has no output")
     descriptor = process.stdout.fileno()
     os.set_blocking(descriptor, False)
-    try:
-        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    except OSError:
-        return descriptor  # /proc/sys/fs/pipe-max-size is smaller for us: the default does, with more waking up
+    enlarge_pipe(descriptor)
     return descriptor
+
+
+def enlarge_pipe(descriptor: int) -> None:
+    """Let a pipe hold a megabyte; where we may not (/proc/sys/fs/pipe-max-size), it stays as it is."""
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

@@ -57,7 +57,7 @@ class Ingest:
         end = data.rfind(b"\n") + 1
         self._pieces = [data[end:]]
         self._bytes = len(data) - end
-        self._take(self._parser.parse(data[:end]))
+        self._take(self._parser.parse(memoryview(data)[:end]))
 
     def losses(self) -> list[Loss]:
         """Return all losses known so far."""

@@ -38,6 +38,7 @@ class Keeper:
         self._target = aim.target
         plan, ground = prepared.plan, prepared.ground
         self._plan = plan
+        self._buffered = prepared.buffered
         self._maps = maps
         self._layers = plan.layers()
         self._began_cpu_s = own_cpu_s()
@@ -101,7 +102,7 @@ class Keeper:
     ) -> Manifest:
         by_kind = count_by_kind(losses)
         counts = self._counts(session, ended.in_kernel, sum(by_kind.get(kind, 0) for kind in _COUNTED))
-        added_us, ios = added_us_per_io(self.manifest.points, counts.by_point)
+        added_us, ios = added_us_per_io(self.manifest.points, counts.by_point, self._buffered)
         is_whole = ended.in_kernel is not None and ended.error is None
         has_command_ended = self._aim.command and ended.reason is EndReason.TARGET_ENDED
         reason = EndReason.COMMAND_ENDED if has_command_ended else ended.reason

@@ -21,9 +21,9 @@ _LEAST_TRACE_KB, _MOST_TRACE_KB = 1 << 10, 16 << 10
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`traces` takes the tracepoints that `program` has not, and records nothing before its `start`.
+    """`traces` takes the points that `program` has not, and records nothing before its `start`.
 
-    `notes` say what could not be set up as it should be.
+    `buffered` are the numbers of those points; `notes` say what could not be set up as it should be.
     """
 
     ground: Ground
@@ -31,6 +31,7 @@ class Prepared:
     program: str
     batch: int
     traces: TraceBuffer | None = None
+    buffered: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
 
 
@@ -55,7 +56,7 @@ def prepare(probes: Path, host: HostFeatures, found: Aim, stack: ExitStack, trac
     except HostError as error:
         note = f"no trace buffer ({error.message}): bpftrace took the tracepoints, and misses those within interrupts"
         return Prepared(ground, plan, generate(plan.chosen, scope), BATCH, notes=(note,))
-    return Prepared(ground, plan, generate(rest, scope), BATCH, traces)
+    return Prepared(ground, plan, generate(rest, scope), BATCH, traces, frozenset(rule.number for rule in rules))
 
 
 def prepare_plain(probes: Path, host: HostFeatures, found: Aim) -> Prepared:

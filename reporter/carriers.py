@@ -3,35 +3,29 @@
 aio=native carries by io_submit (many at once), io_uring by its own requests, threads by a system call in a worker.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
-from vio.reporter.match import (
-    NONE,
-    Bools,
-    Ints,
-    Keys,
-    codes_of,
-    latest_before,
-    pair,
-    stable_order,
-    usual_gap,
-)
+from vio.reporter.match import NONE, Bools, Ints, Keys, latest_before, pair, usual_gap
+from vio.reporter.works import Works, pass_on_to_retries, read_works
 
 _READS = ("pread64", "preadv", "preadv2")
 _WRITES = ("pwrite64", "pwritev", "pwritev2")
 _SYNCS = ("fdatasync", "fsync")
 _CALLS = (*_READS, *_WRITES, *_SYNCS, "fallocate", "io_submit")
-_FSYNCS = ("fsync_ext4", "fsync_xfs")
-_FAILED = 1  # flags of dio_end
-_RETRIES = 8
 
 # RawPosixAIOData.aio_type (QEMU include/block/raw-aio.h): which system calls a worker makes for it.
 _TYPE_READ, _TYPE_WRITE, _TYPE_FLUSH, _TYPE_DISCARD, _TYPE_ZEROES = 1, 2, 8, 0x10, 0x20
+
+FileId = tuple[int, int]
+"""Device and inode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +33,8 @@ class Carriers:
     """How submits (positions in Frames.submit) go on; event indices, -1 where there is none.
 
     `carrier` is the system call or io_uring request; `carrier_end` its end (io_submit: the end of the aio).
-    `work` are the file-system begins, `work_end` their ends, `work_submit` the submit each belongs to or -1.
+    `work` are the file-system begins, `work_end` their ends, `work_submit` the submit each belongs to or -1; `works`
+    says more of them.
     """
 
     carrier: Ints
@@ -48,6 +43,7 @@ class Carriers:
     work: Ints
     work_end: Ints
     work_submit: Ints
+    works: Works
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +57,11 @@ class SystemCalls:
 class CarrierReader:
     """Find the carriers in windows; remembers where luring_co_submit keeps what it gives to io_uring."""
 
-    def __init__(self, image_files: frozenset[tuple[int, int]]) -> None:
-        self._image_files = image_files
+    def __init__(
+        self, image_files: frozenset[FileId], descriptors: Mapping[int, FileId] = MappingProxyType({})
+    ) -> None:
+        self._image_files = tuple(sorted(image_files))
+        self._descriptors = descriptors
         self._uring_distance: int | None = None
 
     def read(self, window: Window, frames: Frames) -> tuple[Carriers, SystemCalls]:
@@ -72,22 +71,27 @@ class CarrierReader:
         carrier = np.full(count, NONE, dtype=np.int64)
         carrier_end = np.full(count, NONE, dtype=np.int64)
         ambiguous = np.zeros(count, dtype=np.bool_)
-        work, work_end = read_work(window)
+        works = read_works(window)
         self._carry_pool(window, frames, calls, carrier, carrier_end, ambiguous)
         self._carry_uring(window, frames, carrier, carrier_end)
-        is_image = self._is_image(window, work)
-        work_submit = self._own_work(
-            window, frames, calls, carrier, ambiguous, work, is_image, find_retried(window, work, work_end)
-        )
-        self._end_native(window, frames, carrier, carrier_end, work, work_end, work_submit)
-        return Carriers(carrier, carrier_end, ambiguous, work, work_end, work_submit), calls
+        work_submit = self._own_work(window, frames, calls, carrier, ambiguous, works)
+        self._end_native(window, frames, carrier, carrier_end, works.begin, works.end, work_submit)
+        return Carriers(carrier, carrier_end, ambiguous, works.begin, works.end, work_submit, works), calls
 
-    def _is_image(self, window: Window, work: Ints) -> Bools:
+    def _files(self, window: Window, works: Works) -> Ints:
+        """Return for each piece of work which image file it is on, or -1."""
         ev = window.events
-        result = np.zeros(work.size, dtype=np.bool_)
-        for device, inode in self._image_files:
-            result |= (ev.space[work] == device) & (ev.key[work] == inode)
-        return result
+        files = np.full(works.begin.size, NONE, dtype=np.int64)
+        for number, (device, inode) in enumerate(self._image_files):
+            files[(ev.space[works.begin] == device) & (ev.key[works.begin] == inode)] = number
+        return files
+
+    def _files_of_submits(self, window: Window, frames: Frames, submits: Ints) -> Ints:
+        """Return for each hand-over which image file its descriptor is, or -1."""
+        descriptors, which = np.unique(window.events.space[frames.submit[submits]], return_inverse=True)
+        names = [self._descriptors.get(int(one)) for one in descriptors]
+        files = [self._image_files.index(name) if name in self._image_files else NONE for name in names]
+        return np.array(files, dtype=np.int64)[which]
 
     @staticmethod
     def _carry_pool(
@@ -137,20 +141,13 @@ class CarrierReader:
         carrier_end[mine[found]] = done[pairs.end[found]]
 
     def _own_work(
-        self,
-        window: Window,
-        frames: Frames,
-        calls: SystemCalls,
-        carrier: Ints,
-        ambiguous: Bools,
-        work: Ints,
-        is_image: Bools,
-        earlier: Ints,
+        self, window: Window, frames: Frames, calls: SystemCalls, carrier: Ints, ambiguous: Bools, works: Works
     ) -> Ints:
         """Return the submit of each piece of file-system work on an image."""
-        ev = window.events
+        ev, work = window.events, works.begin
         owner = np.full(work.size, NONE, dtype=np.int64)
-        image = np.flatnonzero(is_image)
+        files = self._files(window, works)
+        image = np.flatnonzero((files >= 0) & ~works.is_given_up)
         self._own_native(window, frames, calls, carrier, ambiguous, work, image, owner)
         submit_of = np.full(len(ev), NONE, dtype=np.int64)
         has = np.flatnonzero(carrier >= 0)
@@ -162,8 +159,9 @@ class CarrierReader:
         )
         inside = found >= 0
         owner[rest[inside]] = submit_of[around[found[inside]]]
-        self._own_punted(window, frames, work, image, owner)
-        return pass_on_to_retries(owner, earlier)
+        pass_on_to_retries(owner, works)
+        self._own_punted(window, frames, works, files, owner)
+        return pass_on_to_retries(owner, works)
 
     @staticmethod
     def _own_native(
@@ -195,19 +193,27 @@ class CarrierReader:
         )
         carrier[mine[found]] = np.where(around >= 0, io_submit[around], NONE) if io_submit.size else NONE
 
-    @staticmethod
-    def _own_punted(window: Window, frames: Frames, work: Ints, image: Ints, owner: Ints) -> None:
-        """io_uring may leave a request to a kernel thread: then the place in the file must do."""
+    def _own_punted(self, window: Window, frames: Frames, works: Works, files: Ints, owner: Ints) -> None:
+        """io_uring may leave a request to a kernel thread, and always an fsync: file and place in it must do."""
         ev = window.events
-        direct = image[(owner[image] < 0) & window.is_at(work[image], "dio")]
         uring = np.flatnonzero(window.is_at(frames.submit, "luring"))
-        if not direct.size or not uring.size:
+        free = np.flatnonzero((files >= 0) & (owner < 0) & ~works.is_given_up)
+        if not free.size or not uring.size:
             return
         uring = uring[~np.isin(uring, owner)]
-        at, begin = frames.submit[uring], work[direct]
-        pairs = pair(at, ev.offset[at].astype(np.uint64), begin, ev.offset[begin].astype(np.uint64))
-        found = pairs.end >= 0
-        owner[direct[pairs.end[found]]] = uring[found]
+        file_of = self._files_of_submits(window, frames, uring)
+        if (file_of < 0).any():  # descriptors that opened later: the place alone must do
+            file_of, files = np.zeros_like(file_of), np.zeros_like(files)
+        is_flush = ev.flags[frames.submit[uring]] == _TYPE_FLUSH
+        for mine, theirs in (
+            (uring[~is_flush], free[works.is_direct[free]]),
+            (uring[is_flush], free[~works.is_direct[free]]),
+        ):
+            at, begin = frames.submit[mine], works.begin[theirs]
+            keys = _file_key(file_of[np.isin(uring, mine)], ev.offset[at])
+            pairs = pair(at, keys, begin, _file_key(files[theirs], ev.offset[begin]))
+            found = pairs.end >= 0
+            owner[theirs[pairs.end[found]]] = mine[found]
 
     @staticmethod
     def _end_native(
@@ -230,54 +236,6 @@ def read_calls(window: Window) -> SystemCalls:
     return SystemCalls(begin, np.where(pairs.end >= 0, end[pairs.end], NONE) if end.size else pairs.end)
 
 
-def read_work(window: Window) -> tuple[Ints, Ints]:
-    """Return the file systems' begins (direct IO, fsync) in order, and the end of each or -1."""
-    ev = window.events
-    dio, dio_end = window.at("dio"), window.at("dio_end")
-    start = np.where(ev.flags[dio_end] == _FAILED, ev.offset[dio_end], ev.offset[dio_end] - ev.bytes[dio_end])
-    pairs = pair(
-        dio,
-        _inode_key(ev.space[dio], ev.key[dio], ev.offset[dio]),
-        dio_end,
-        _inode_key(ev.space[dio_end], ev.key[dio_end], start),
-    )
-    sync, sync_end = window.at(*_FSYNCS), window.at("fsync_ext4_end")
-    sync_pairs = pair(sync, ev.tid[sync].astype(np.uint64), sync_end, ev.tid[sync_end].astype(np.uint64))
-    work = np.concatenate([dio, sync])
-    end = np.concatenate([_events_of(dio_end, pairs.end), _events_of(sync_end, sync_pairs.end)])
-    order = np.argsort(work, kind="stable")
-    return work[order], end[order]
-
-
-def find_retried(window: Window, work: Ints, work_end: Ints) -> Ints:
-    """Return for each piece of direct IO the one that it repeats (position), or -1.
-
-    io_uring and the loop device first try without waiting; where that fails a kernel thread does the same once more.
-    """
-    ev = window.events
-    retried = np.full(work.size, NONE, dtype=np.int64)
-    has_failed = (work_end >= 0) & (ev.flags[work_end] == _FAILED) & window.is_at(work, "dio")
-    if not has_failed.any():
-        return retried
-    codes = codes_of(_inode_key(ev.space[work], ev.key[work], ev.offset[work]))
-    order = stable_order(codes)
-    before, here = order[:-1], order[1:]
-    is_retry = (codes[before] == codes[here]) & has_failed[before] & (work_end[before] < work[here])
-    retried[here[is_retry]] = before[is_retry]
-    return retried
-
-
-def pass_on_to_retries(owner: Ints, retried: Ints) -> Ints:
-    """Give each retry without an owner that of the work that it repeats."""
-    for _ in range(_RETRIES):
-        orphans = np.flatnonzero((owner < 0) & (retried >= 0))
-        orphans = orphans[owner[retried[orphans]] >= 0]
-        if not orphans.size:
-            break
-        owner[orphans] = owner[retried[orphans]]
-    return owner
-
-
 def latest_before_unsorted(child: Ints, child_key: Keys, parent: Ints, parent_key: Keys) -> Ints:
     """As latest_before, for children in any order."""
     order = np.argsort(child, kind="stable")
@@ -290,14 +248,9 @@ def _events_of(events: Ints, position: Ints) -> Ints:
     return np.where(position >= 0, events[position], NONE) if events.size else position
 
 
-def _file_key(descriptor: npt.NDArray[np.uint32], offset: Ints) -> Keys:
+def _file_key(descriptor: npt.NDArray[np.integer[Any]], offset: Ints) -> Keys:
     return (descriptor.astype(np.uint64) << np.uint64(48)) ^ offset.astype(np.uint64)
 
 
 def _thread_key(tid: npt.NDArray[np.int32], offset: Ints) -> Keys:
     return (tid.astype(np.uint64) << np.uint64(42)) ^ (offset.astype(np.uint64) >> np.uint64(9))
-
-
-def _inode_key(device: npt.NDArray[np.uint32], inode: Keys, offset: Ints) -> Keys:
-    mixed = (inode ^ (device.astype(np.uint64) << np.uint64(24))) * np.uint64(0x9E3779B97F4A7C15)
-    return mixed ^ offset.astype(np.uint64)

@@ -66,10 +66,15 @@ class Window:
             return np.empty(0, dtype=np.int64)
         return found[0] if len(found) == 1 else np.sort(np.concatenate(found), kind="stable")
 
+    def observes(self, *names: str) -> bool:
+        """Tell whether any of these points was recorded at all, with or without events here."""
+        return any(name in self._number for name in names)
+
     def is_at(self, event: Ints, *names: str) -> Bools:
         """Return which of the events are of these points; an index of -1 is none."""
-        wanted = np.zeros(256, dtype=np.bool_)
-        wanted[[self._number[name] for name in names if name in self._number]] = True
-        if not event.size or not len(self.events):
+        there = [self._number[name] for name in names if name in self._of and self._of[name].size]
+        if not there or not event.size:
             return np.zeros(event.size, dtype=np.bool_)
+        wanted = np.zeros(256, dtype=np.bool_)
+        wanted[there] = True
         return wanted[self.events.point[event]] & (event >= 0)

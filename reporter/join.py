@@ -29,7 +29,8 @@ _CARRY_NS = 60_000_000_000  # a begin without an end is given up after this long
 class Ios:
     """IOs of a window, in order of begin: event indices (-1: none), operations and addresses.
 
-    `begin` and `end` bound the IO. `head` is the position of the IO that carries a merged one, else its own.
+    `begin` and `end` bound the IO. `head` is the position of the IO that carries a merged one, else its own. What is
+    not `is_settled` may yet have a later end.
     """
 
     begin: Ints
@@ -43,6 +44,7 @@ class Ios:
     offset: Ints
     bytes: Ints
     space: Ints
+    is_settled: Bools
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Joiner:
     def add(self, events: Events, is_last: bool = False) -> Joined:
         """Join one more window of events, which must not be earlier than the last one's."""
         if self._carriers is None:
-            self._carriers = CarrierReader(self.scope.image_files)
+            self._carriers = CarrierReader(self.scope.image_files, self.scope.descriptors)
         window = Window(self._carried.joined(events) if len(self._carried) else events, self.points)
         frames = self._frames.read(window)
         carriers, calls = self._carriers.read(window, frames)
@@ -90,7 +92,7 @@ class Joiner:
         )
         by_submit, links = host_spans(window, frames, carriers, calls, blocks, self.scope)
         spans = _all_spans(frames, ios, by_submit, submit_io)
-        is_done = ios.end >= 0 if not is_last else np.ones(ios.begin.size, dtype=np.bool_)
+        is_done = (ios.end >= 0) & ios.is_settled if not is_last else np.ones(ios.begin.size, dtype=np.bool_)
         self._carried = (
             Events.empty()
             if is_last
@@ -162,6 +164,7 @@ def _guest_ios(window: Window, frames: Frames, requests: Requests, owner: Ints) 
         offset,
         length,
         space,
+        requests.is_settled,
     )
 
 
@@ -175,10 +178,9 @@ def _root_ios(window: Window, frames: Frames, roots: Ints) -> Ios:
         op[window.is_at(call, name)] = _OP[value]
     op[(op == _OP[Op.WRITE]) & ((ev.flags[call] & _ZERO_WRITE) != 0)] = _OP[Op.WRITE_ZEROES]
     length = np.where(op == _OP[Op.DISCARD], ev.key[call].astype(np.int64), ev.bytes[call])
-    space = ev.space[call].astype(np.int64)
-    return Ios(
-        call, frames.call_end[roots], np.arange(roots.size), call, roots, none, none, op, ev.offset[call], length, space
-    )
+    space, is_settled = ev.space[call].astype(np.int64), np.ones(roots.size, dtype=np.bool_)
+    end, head = frames.call_end[roots], np.arange(roots.size)
+    return Ios(call, end, head, call, roots, none, none, op, ev.offset[call], length, space, is_settled)
 
 
 def _all_spans(frames: Frames, ios: Ios, by_submit: Spans, submit_io: Ints) -> Spans:
@@ -219,7 +221,7 @@ def _unfinished(
     young = window.events.ts_ns >= window.events.ts_ns[-1] - _CARRY_NS if count else np.zeros(0, dtype=np.bool_)
     keep[:-1] &= young
     waiting = np.flatnonzero(~is_done)
-    for column in (ios.begin, ios.enter, ios.push):
+    for column in (ios.begin, ios.enter, ios.push, ios.notify):
         keep[column[waiting]] = True
     is_waiting = np.zeros(is_done.size + 1, dtype=np.bool_)
     is_waiting[waiting] = True

@@ -1,16 +1,18 @@
 """Put the layers of one window together: from each IO down to the devices, as spans that point at their events."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from vio.layer import Stage
 from vio.reporter.block import Blocks, place_key
-from vio.reporter.carriers import Carriers, SystemCalls, find_retried, pass_on_to_retries
+from vio.reporter.carriers import Carriers, FileId, SystemCalls
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
 from vio.reporter.match import NONE, Ints, Keys, codes_of, first_after, latest_before, pair, stable_order
+from vio.reporter.works import pass_on_to_retries
 
 STAGES = tuple(Stage)
 _DEVICE, _BLOCK, _AIO, _VFS, _FS, _BIO, _RQ, _LOOP_FS, _LOOP_BIO, _LOOP_RQ = range(len(STAGES))
@@ -21,16 +23,17 @@ class Loop:
     """A loop device: its number, and the place in its backing file (device, inode) where it begins."""
 
     device: int
-    file: tuple[int, int]
+    file: FileId
     offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What the recording says of the host: which files (device, inode) are images, and the loop devices."""
+    """What the recording says of the host: which files are images, by which descriptors, and the loop devices."""
 
-    image_files: frozenset[tuple[int, int]] = frozenset()
+    image_files: frozenset[FileId] = frozenset()
     loops: tuple[Loop, ...] = ()
+    descriptors: Mapping[int, FileId] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +216,7 @@ def _work_below_loops(window: Window, carriers: Carriers, blocks: Blocks, scope:
         issue = blocks.issue[on_loop]
         is_flush = (ev.flags[issue] == 3) & (ev.bytes[issue] == 0)
         below = (ev.space[carriers.work] == loop.file[0]) & (ev.key[carriers.work] == loop.file[1])
-        data, work = on_loop[~is_flush], np.flatnonzero(below & is_direct)
+        data, work = on_loop[~is_flush], np.flatnonzero(below & is_direct & ~carriers.works.is_given_up)
         at, begin = blocks.issue[data], carriers.work[work]
         zero = np.zeros(at.size, dtype=np.int64)
         pairs = pair(
@@ -226,7 +229,7 @@ def _work_below_loops(window: Window, carriers: Carriers, blocks: Blocks, scope:
         after = first_after(at, np.zeros(at.size, dtype=np.uint64), begin, np.zeros(begin.size, dtype=np.uint64))
         found = after >= 0
         request[syncs[after[found]]] = flushes[found]
-    return pass_on_to_retries(request, find_retried(window, carriers.work, carriers.work_end))
+    return pass_on_to_retries(request, carriers.works)
 
 
 def _request_of_bios(bio_work: Ints, work_request: Ints) -> Ints:

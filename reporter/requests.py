@@ -12,13 +12,16 @@ from vio.reporter.events import Window
 from vio.reporter.frames import Frames
 from vio.reporter.match import NONE, Bools, Ints, Keys, codes_of, first_after, latest_before, pair, stable_order
 
+_SETTLE_NS = 1_000_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Requests:
     """Guest requests, in the order of their begin; event indices, -1 where there is none.
 
     `enter` is the request's own entry into the block layer (a merged follower has none), `head` the position in this
-    table of the request that carries it (itself, unless merged).
+    table of the request that carries it (itself, unless merged). What is not `is_settled` may yet find a notification,
+    or one that was merged with it.
     """
 
     begin: Ints
@@ -27,6 +30,7 @@ class Requests:
     notify: Ints
     head: Ints
     is_head_unknown: Bools
+    is_settled: Bools
 
 
 def read_requests(window: Window) -> Requests:
@@ -38,7 +42,30 @@ def read_requests(window: Window) -> Requests:
     begin, begin_enter, begin_push = begin[order], begin_enter[order], begin_push[order]
     head = _heads(window, begin_push, push)
     is_unknown = (begin_enter < 0) & (head == np.arange(begin.size))
-    return Requests(begin, begin_enter, begin_push, _notifications(window, begin_push), head, is_unknown)
+    notify = _notifications(window, begin_push)
+    is_settled = _settled(window, begin_push, notify, head)
+    return Requests(begin, begin_enter, begin_push, notify, head, is_unknown, is_settled)
+
+
+def _settled(window: Window, push: Ints, notify: Ints, head: Ints) -> Bools:
+    """Tell which requests, with all that were merged with them, have all of their ends in this window.
+
+    Every push is followed by a notification, and one with an mr_next by the push of that; not for ever, though.
+    """
+    ev = window.events
+    is_settled = np.ones(push.size, dtype=np.bool_)
+    young = np.flatnonzero(push >= 0)
+    young = young[ev.ts_ns[push[young]] > ev.ts_ns[-1] - _SETTLE_NS] if young.size else young
+    if not young.size:
+        return is_settled
+    latest_first = young[np.argsort(push[young], kind="stable")[::-1]]
+    _, first = np.unique(ev.tid[push[latest_first]], return_index=True)
+    newest = latest_first[first]
+    is_open = np.zeros(push.size, dtype=np.bool_)
+    is_open[newest] = ev.offset[push[newest]] != 0
+    if window.observes("notify", "notify_main"):
+        is_open[young] |= notify[young] < 0
+    return ~np.isin(head, head[is_open])
 
 
 def _match_life(key: Keys, accept: Ints, enter: Ints, push: Ints) -> tuple[Ints, Ints, Ints]:

@@ -90,7 +90,9 @@ def _scope(manifest: Manifest, maps: MapSet) -> Scope:
         device = _kernel_dev(one.map.source_space)
         if file is not None and device is not None and len(one.map):
             loops.append(Loop(device, file, int(one.map.target[0] - one.map.start[0])))
-    return Scope(images, tuple(dict.fromkeys(loops)))
+    disks = [disk for disk in manifest.target.disks if disk.space in by_space]
+    descriptors = {fd: by_space[disk.space] for disk in disks for fd in disk.fds}
+    return Scope(images, tuple(dict.fromkeys(loops)), descriptors)
 
 
 def _kernel_dev(space: str) -> int | None:

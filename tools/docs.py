@@ -1,6 +1,7 @@
 """Write docs/recording-format.md from the declarations in vio.schema, vio.manifest and vio.mappers.store."""
 
 import dataclasses
+import re
 import sys
 import typing
 from collections.abc import Iterable, Iterator
@@ -8,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from vio import manifest, recording, schema
+from vio.layer import Stage
 from vio.mappers import store
 
 PAGE = Path(__file__).parent.parent / "docs" / "recording-format.md"
@@ -40,6 +42,13 @@ _TABLES = (
         "Address maps: ranges of one space to ranges of the next, with the time they hold for.",
         store.COLUMNS,
     ),
+    (
+        "ios.parquet, ios.csv, ios.json",
+        "The per-IO table that `vio report` writes: one row for each IO. A time stamp is null where the IO did not "
+        "pass the point; a time is null where it did not reach the stage, or its end was not seen. The own times and "
+        "`unattributed_ns` of an IO add up to its `latency_ns`.",
+        schema.IOS,
+    ),
 )
 
 
@@ -59,6 +68,7 @@ def page() -> str:
     lines = [_HEAD.format(major=schema.MAJOR, minor=schema.MINOR, files=_files())]
     for name, what, columns in _TABLES:
         lines += [f"## {name}", "", what, "", *_table(columns), ""]
+    lines += ["### Bits of `lack`", "", *_bits(schema.LACKS), "", "### Stages", "", *_numbered(Stage), ""]
     lines += [
         "## manifest.json",
         "",
@@ -71,8 +81,10 @@ def page() -> str:
 
 
 def _files() -> str:
-    text = recording.__doc__ or ""
-    return "\n".join(line for line in text.splitlines() if line.startswith("    "))
+    """Make a table of the list of files in the module's docstring: a name, two spaces or more, a meaning."""
+    lines = (re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in (recording.__doc__ or "").splitlines())
+    rows = [f"| `{line[0]}` | {_cell(line[1])} |" for line in lines if len(line) == 2]
+    return "\n".join(["| file | what it holds |", "|---|---|", *rows])
 
 
 def _table(columns: Iterable[_Column]) -> Iterator[str]:
@@ -80,6 +92,20 @@ def _table(columns: Iterable[_Column]) -> Iterator[str]:
     yield "|---|---|---|---|"
     for column in columns:
         yield f"| `{column.name}` | {column.type} | {column.unit} | {_cell(column.meaning)} |"
+
+
+def _bits(meanings: dict[int, str]) -> Iterator[str]:
+    yield "| bit | what is missing |"
+    yield "|---|---|"
+    for bit, meaning in meanings.items():
+        yield f"| {bit} | {_cell(meaning)} |"
+
+
+def _numbered(names: Iterable[str]) -> Iterator[str]:
+    yield "| `reached` | stage |"
+    yield "|---|---|"
+    for number, name in enumerate(names):
+        yield f"| {number} | {name} |"
 
 
 def _objects(kind: type) -> list[type]:

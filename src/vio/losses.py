@@ -55,7 +55,10 @@ def losses_of(table: pa.Table) -> list[Loss]:
     missing = [column.name for column in LOSSES if column.name not in table.column_names]
     if missing:
         raise RecordingError(f"losses.parquet lacks the column {', '.join(missing)}")
-    return [Loss(**row) for row in table.select([column.name for column in LOSSES]).to_pylist()]
+    chosen = table.select(SCHEMA.names)
+    if chosen.schema.types != SCHEMA.types or any(column.null_count for column in chosen.columns):
+        raise RecordingError("losses.parquet is damaged: values are missing, or of another type")
+    return [Loss(**row) for row in chosen.to_pylist()]
 
 
 def count_by_kind(losses: Iterable[Loss]) -> dict[str, int]:

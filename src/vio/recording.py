@@ -33,6 +33,8 @@ PROGRAM_FILE = "program.bt"
 LOG_FILE = "log.txt"
 EVENT_SCHEMA = arrow_schema(EVENTS)
 _COLUMNS = [column.name for column in EVENTS]
+LONGEST_NS = 2**52  # of a recording: 52 days
+LAST_NS = 2**61  # of any clock: sums and differences of times fit into 64 bits
 _DAMAGED = (OSError, pa.ArrowException, ValueError, KeyError)
 
 
@@ -51,7 +53,7 @@ class Segment:
         Raises:
             RecordingError: the file is damaged.
         """
-        return _read_table(self.path, columns)
+        return _checked(self.path, _read_table(self.path, columns), self.first_ns, self.last_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,9 @@ class Recording:
         path = self.path / PENDING_FILE
         if self.is_ended or not path.exists():
             return EVENT_SCHEMA.empty_table()
-        return self._without_stored(_read_table(path, _COLUMNS)).sort_by("ts_ns")
+        start_ns = self.manifest.clock.start.boottime_ns
+        events = _read_table(path, _COLUMNS).sort_by("ts_ns")
+        return self._without_stored(_checked(path, events, start_ns - LONGEST_NS, start_ns + LONGEST_NS))
 
     def _scattered(self, columns: list[str]) -> pa.Table:
         parts = [segment.read(columns) for segment in self._late]
@@ -161,9 +165,9 @@ def read_manifest(path: Path) -> Manifest:
         RecordingError: there is none, it cannot be believed, or it is of a newer version.
     """
     file = path / MANIFEST
-    if not path.exists():
-        raise RecordingError(f"there is no recording {path}", "make one with `vio record`")
     try:
+        if not path.exists():
+            raise RecordingError(f"there is no recording {path}", "make one with `vio record`")
         data = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecordingError(
@@ -179,8 +183,12 @@ def read_manifest(path: Path) -> Manifest:
         raise RecordingError(
             f"{file} is damaged: {error}", "restore it from a copy; the events beside it are whole"
         ) from None
+    except RecursionError:
+        raise RecordingError(f"{file} is damaged: it is nested too deeply", "is this a recording of vio?") from None
     _check_version(file, data)
-    return from_data(Manifest, data, str(file))
+    manifest = from_data(Manifest, data, str(file))
+    _check_values(file, manifest)
+    return manifest
 
 
 def _check_version(file: Path, data: object) -> None:
@@ -197,6 +205,22 @@ def _check_version(file: Path, data: object) -> None:
         )
 
 
+def _check_values(file: Path, manifest: Manifest) -> None:
+    """Refuse what no recorder writes and no reader could use."""
+    numbers = [point.number for point in manifest.points]
+    if len(set(numbers)) < len(numbers) or not all(0 < number < 256 for number in numbers):
+        raise RecordingError(f"{file} is damaged: points are numbered from 1 to 255, each once")
+    clock = manifest.clock
+    moments = [clock.start, *([clock.stop] if clock.stop else [])]
+    if not all(0 <= time_ns < LAST_NS for one in moments for time_ns in (one.boottime_ns, one.wall_ns)):
+        raise RecordingError(f"{file} is damaged: its clock shows a time that cannot be")
+    if clock.stop and abs(clock.stop.boottime_ns - clock.start.boottime_ns) > LONGEST_NS:
+        raise RecordingError(f"{file} is damaged: by its clock it took more than 52 days")
+    numbers = [one.kernel_dev for one in manifest.devices] + [one.kernel_dev for one in manifest.files]
+    if not all(-1 <= number < 2**32 for number in numbers):
+        raise RecordingError(f"{file} is damaged: a device's number is more than 32 bits")
+
+
 def _find(path: Path, sort: str, manifest: Manifest, damage: list[Loss]) -> list[Segment]:
     """List the readable files of one sort; what is damaged or gone becomes a loss."""
     known = {one.file: one for one in manifest.segments if one.file.startswith(f"{EVENTS_DIRECTORY}/{sort}-")}
@@ -204,7 +228,7 @@ def _find(path: Path, sort: str, manifest: Manifest, damage: list[Loss]) -> list
     found: list[Segment] = []
     for name in sorted(known.keys() | present.keys()):
         try:
-            found.append(_open_segment(path / name))
+            found.append(_open_segment(path / name, manifest.clock.start.boottime_ns))
         except _DAMAGED:
             promised = known.get(name)
             before = found[-1].last_ns if found else manifest.clock.start.boottime_ns
@@ -220,15 +244,21 @@ def _end_ns(manifest: Manifest, before_ns: int) -> int:
     return manifest.clock.stop.boottime_ns if manifest.clock.stop else before_ns
 
 
-def _open_segment(path: Path) -> Segment:
+def _open_segment(path: Path, start_ns: int) -> Segment:
     footer = pq.read_metadata(path)
-    missing = set(_COLUMNS) - set(footer.schema.to_arrow_schema().names)
-    if missing:
-        raise KeyError(missing)
+    schema = footer.schema.to_arrow_schema()
+    wrong = [field.name for field in EVENT_SCHEMA if schema.field(field.name).type != field.type]
+    if wrong:
+        raise ValueError(wrong)
     at = footer.schema.names.index("ts_ns")
     stats = [footer.row_group(group).column(at).statistics for group in range(footer.num_row_groups)]
-    first = min((int(one.min) for one in stats), default=0)
-    return Segment(path, footer.num_rows, first, max((int(one.max) for one in stats), default=0))
+    if not all(one is not None and one.has_min_max for one in stats):
+        raise ValueError("ts_ns")
+    first = min((int(one.min) for one in stats), default=start_ns)
+    last = max((int(one.max) for one in stats), default=start_ns)
+    if first < start_ns - LONGEST_NS or last > start_ns + LONGEST_NS:
+        raise ValueError("ts_ns")
+    return Segment(path, footer.num_rows, first, last)
 
 
 def _read_table(path: Path, columns: Sequence[str] | None) -> pa.Table:
@@ -240,6 +270,17 @@ def _read_table(path: Path, columns: Sequence[str] | None) -> pa.Table:
     except _DAMAGED as error:
         reason = str(error).splitlines()[0][:200]
         raise RecordingError(f"{path} is damaged: {reason}", "move it away to report on the rest") from None
+
+
+def _checked(path: Path, events: pa.Table, first_ns: int, last_ns: int) -> pa.Table:
+    """Return events that are there, in order and within these times, as every reader takes for granted."""
+    times = events["ts_ns"].to_numpy() if "ts_ns" in events.column_names else np.empty(0, np.int64)
+    why = "values are missing" if any(column.null_count for column in events.columns) else ""
+    if not why and times.size and (times[0] < first_ns or times[-1] > last_ns or bool((np.diff(times) < 0).any())):
+        why = "its events are not in order of time"
+    if why:
+        raise RecordingError(f"{path} is damaged: {why}", "move it away to report on the rest")
+    return events
 
 
 def _merge(table: pa.Table, other: pa.Table) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Make tests/data/bench.vio anew: a short real recording of `qemu-img bench` on qcow2 (root; needs what recording needs).
+"""Make tests/data/bench.vio anew: a short real recording of `qemu-img bench` on qcow2; as root.
 
 `.venv/bin/python tests/data/make_bench.py` from the checkout.
 """
@@ -20,7 +20,23 @@ def main() -> int:
         image = target.directory / "disk.qcow2"
         create = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "preallocation=metadata", str(image), "64M"]
         subprocess.run(create, check=True, timeout=60)
-        load = ["qemu-img", "bench", "-q", "-f", "qcow2", "-t", "none", "-n", "-w", "-c", "96", "-d", "4", "-S", "69632"]
+        load = [
+            "qemu-img",
+            "bench",
+            "-q",
+            "-f",
+            "qcow2",
+            "-t",
+            "none",
+            "-n",
+            "-w",
+            "-c",
+            "96",
+            "-d",
+            "4",
+            "-S",
+            "69632",
+        ]
         load += ["--flush-interval=32", str(image)]
         shutil.rmtree(BENCH, ignore_errors=True)
         record = [sys.executable, "-m", "vio", "record", "-o", str(BENCH), "--", *load]

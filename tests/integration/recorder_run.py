@@ -1,4 +1,4 @@
-"""Run the recorder in a process of its own: `recorder_run.py OUTPUT [--pid N] [--pages N] [-- COMMAND]`."""
+"""Run the recorder in a process of its own: `recorder_run.py OUTPUT [--pid N | -- COMMAND]`, and sizes of buffers."""
 
 import argparse
 import sys
@@ -14,6 +14,7 @@ def main() -> int:
     parser.add_argument("output", type=Path)
     parser.add_argument("--pid", type=int)
     parser.add_argument("--pages", type=int, default=4096)
+    parser.add_argument("--trace-kb", type=int)
     parser.add_argument("--duration", type=float)
     parser.add_argument("command", nargs="*")
     given = parser.parse_args()
@@ -23,6 +24,7 @@ def main() -> int:
         command=tuple(given.command),
         duration_s=given.duration,
         buffer_pages=given.pages,
+        trace_kb=given.trace_kb,
     )
     try:
         record(options, PlainProgress(sys.stderr))

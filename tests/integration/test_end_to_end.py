@@ -1,9 +1,7 @@
 """Real guests, recorded and reported on: every IO followed, and all that others counted is what was recorded."""
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +11,10 @@ from lab.disk import Aio, Cache, Disk, Format, make_image
 from lab.guest import Guest
 from lab.load import DEMO_DISK_BYTES, DEMO_LOAD, KIB, MIB, FioJob, Load, bench_load, fio
 from lab.session import Outcome, record_guest
-from lab.targets import TARGETS, Target
+from lab.targets import TARGETS
 from lab.witness import Findings, Traffic, device_traffic, examine, guest_differences
 
 from vio.layer import Stage
-from vio.recording import Recording
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
@@ -78,12 +75,12 @@ SCENES = {
 
 
 @pytest.fixture(scope="module", params=SCENES)
-def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Played:
     scene = SCENES[request.param]
     output = tmp_path_factory.mktemp("scene") / "scene.vio"
     with TARGETS[scene.target]() as target, _neighbour(scene):
         outcome = record_guest(scene.disks(target.directory), scene.load, output, devices=target.devices)
-    yield Played(scene, outcome, examine(output))
+    return Played(scene, outcome, examine(output))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,109 @@
+"""Recordings that are made to lose: the report says how much was lost and when, and the rest can be trusted."""
+
+import json
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from lab.disk import make_image
+from lab.session import VIO
+from lab.targets import xfs_on_loop
+from tests.integration.test_record import bench, recorder, running
+
+from vio.losses import LossKind
+from vio.recording import Recording
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
+WAYS = {"bpftrace's buffer": ("--pages", "64"), "the kernel's trace buffer": ("--trace-kb", "64")}
+WHERES = {"bpftrace's buffer": "thread", "the kernel's trace buffer": "cpu"}
+STALL_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """A recording whose reader stood still from `from_ns` to `to_ns`, and what the report says of it."""
+
+    way: str
+    recording: Recording
+    from_ns: int
+    to_ns: int
+    text: str
+    object: dict[str, list[dict[str, float]]]
+    ios: pa.Table
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def stalled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stalled:
+    output = tmp_path_factory.mktemp("losing") / "losing.vio"
+    with xfs_on_loop() as place:
+        image = make_image(place.directory / "disk.qcow2", 256 << 20, options="preallocation=metadata")
+        with (
+            running(bench(image, 10**8)) as target,
+            recorder(output, "--pid", str(target.pid), *WAYS[request.param]) as tracer,
+        ):
+            tracer.wait_recording()
+            time.sleep(2.0)
+            from_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            tracer.signal(signal.SIGSTOP)
+            time.sleep(STALL_S)
+            to_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            tracer.signal(signal.SIGCONT)
+            time.sleep(2.0)
+            tracer.signal(signal.SIGINT)
+            recording = tracer.finish()
+    text, as_json = (_report(output, *words) for words in ((), ("--json",)))
+    return Stalled(
+        request.param, recording, from_ns, to_ns, text, json.loads(as_json), pq.read_table(output / "ios.parquet")
+    )
+
+
+def _report(recording: Path, *words: str) -> str:
+    ran = subprocess.run(
+        [*VIO, "report", *words, str(recording)], check=True, capture_output=True, text=True, timeout=60
+    )
+    return ran.stdout
+
+
+def _lost(stalled: Stalled) -> int:
+    return sum(loss.records for loss in stalled.recording.read_losses() if loss.kind != LossKind.MISSED)
+
+
+def test_what_is_stored_and_what_is_lost_are_all_that_there_was(stalled: Stalled) -> None:
+    counts = stalled.recording.manifest.counts
+    assert counts.unaccounted == 0
+    assert counts.in_kernel == counts.rows + _lost(stalled)
+    assert _lost(stalled) > 1000
+    assert all(WHERES[stalled.way] in loss.where for loss in stalled.recording.read_losses())
+
+
+def test_the_report_says_how_much_was_lost(stalled: Stalled) -> None:
+    total = sum(loss.records for loss in stalled.recording.read_losses())
+    assert stalled.text.startswith(f"LOST: {total:,} records")
+    assert sum(loss["records"] for loss in stalled.object["losses"]) == total
+
+
+def test_the_report_says_when(stalled: Stalled) -> None:
+    start_ns = stalled.recording.manifest.clock.start.boottime_ns
+    stall_s = [(at - start_ns) / 1e9 for at in (stalled.from_ns, stalled.to_ns)]
+    during = [
+        loss for loss in stalled.object["losses"] if loss["to_s"] > stall_s[0] and loss["from_s"] < stall_s[1] + 1
+    ]
+    assert sum(loss["records"] for loss in during) > 0.9 * _lost(stalled)
+
+
+def test_ios_beyond_the_losses_are_whole(stalled: Stalled) -> None:
+    begin = stalled.ios["begin_ns"].to_numpy()
+    end = begin + stalled.ios["latency_ns"].to_numpy(zero_copy_only=False)
+    is_touched = np.isnan(end)
+    for loss in stalled.recording.read_losses():
+        is_touched |= (begin <= loss.to_ns) & (end >= loss.from_ns)
+    is_whole = stalled.ios["is_whole"].to_numpy(zero_copy_only=False)
+    assert (~is_touched).sum() > 1000
+    assert is_whole[~is_touched].all()
+    assert not is_whole.all()

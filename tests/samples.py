@@ -1,0 +1,61 @@
+"""The recording that ships with vio, and the same in other states: with events that came late, or killed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from lab.demo import SAMPLE
+
+from vio.manifest import State
+from vio.recording import EVENTS_DIRECTORY, LOSSES_FILE, MANIFEST, PENDING_FILE, Recording
+from vio.reporter.stream import Join
+from vio.schema import IOS
+
+_BY_WINDOW = ("io", "merged_into", "is_ambiguous")
+"""IOs are numbered as they end, window by window; and what else a link could have been is looked for in one window."""
+
+
+def ios_of(path: Path) -> pa.Table:
+    """Join a recording; return all its IOs, in the order of their begin."""
+    names = [column.name for column in IOS if column.name not in _BY_WINDOW]
+    table = pa.concat_tables(list(Join(Recording.open(path)).tables())).select(names)
+    return table.sort_by([("begin_ns", "ascending"), ("offset", "ascending")])
+
+
+def with_late_events(target: Path, every: int) -> Path:
+    """Copy the sample, with every so-maniest event in a late file."""
+    events = _copy(target)
+    is_late = np.arange(events.num_rows) % every == 0
+    pq.write_table(events.filter(pa.array(is_late)), target / EVENTS_DIRECTORY / "late-00000.parquet")
+    _write_segments(events.filter(pa.array(~is_late)), target)
+    return target
+
+
+def killed(target: Path, pending_rows: int, stored_twice: int) -> Path:
+    """Copy the sample as SIGKILL leaves it: its last events are pending, some of them stored as well."""
+    events = _copy(target)
+    rest = events.num_rows - pending_rows
+    pq.write_table(events.slice(rest - stored_twice), target / PENDING_FILE)
+    _write_segments(events.slice(0, rest), target)
+    (target / LOSSES_FILE).unlink()
+    manifest = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
+    manifest |= {"state": State.RUNNING, "end": {}, "counts": {}, "losses": {}, "segments": []}
+    manifest["clock"]["stop"] = None
+    (target / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    return target
+
+
+def _copy(target: Path) -> pa.Table:
+    """Copy all but the events, and return those."""
+    shutil.copytree(SAMPLE, target, ignore=shutil.ignore_patterns("*-?????.parquet", "ios.*"))
+    return pa.concat_tables(list(Recording.open(SAMPLE).tables()))
+
+
+def _write_segments(events: pa.Table, target: Path, count: int = 3) -> None:
+    for number in range(count):
+        first, last = (events.num_rows * place // count for place in (number, number + 1))
+        path = target / EVENTS_DIRECTORY / f"segment-{number:05}.parquet"
+        pq.write_table(events.slice(first, last - first), path)

@@ -1,0 +1,77 @@
+"""bpftrace is run so that it dies with vio, and its refusal is one line."""
+
+import os
+import select
+import time
+from pathlib import Path
+
+import pytest
+
+from vio.errors import HostError
+from vio.recorder.bpftrace import Bpftrace, BpftraceOptions, complaint_in, environment
+
+
+def a_bpftrace(tmp_path: Path, script: str) -> Bpftrace:
+    fake = tmp_path / "bpftrace"
+    fake.write_text(f"#!/bin/sh\n{script}\n")
+    fake.chmod(0o755)
+    (tmp_path / "p.bt").write_text("BEGIN {}\n")
+    return Bpftrace(tmp_path / "p.bt", tmp_path / "log.txt", BpftraceOptions(fake, buffer_pages=64))
+
+
+def read_all(tracer: Bpftrace) -> bytes:
+    found = b""
+    while not tracer.is_eof:
+        select.select([tracer.fileno()], [], [], 5)
+        found += tracer.read()
+    return found
+
+
+def test_a_setting_is_given_by_its_old_and_its_new_name() -> None:
+    settings = environment(BpftraceOptions(Path("bpftrace"), 1024, 500))
+    assert settings["BPFTRACE_MAP_KEYS_MAX"] == settings["BPFTRACE_MAX_MAP_KEYS"] == "500"
+    assert settings["BPFTRACE_PERF_RB_PAGES"] == "1024"
+
+
+def test_it_runs_in_a_process_group_of_its_own_with_its_settings(tmp_path: Path) -> None:
+    with a_bpftrace(tmp_path, 'echo "$BPFTRACE_PERF_RB_PAGES $@"; echo oops >&2; sleep 0.2') as tracer:
+        assert os.getpgid(tracer.pid) == tracer.pid
+        assert read_all(tracer).split() == [
+            b"64",
+            b"-q",
+            b"-B",
+            b"line",
+            b"--no-warnings",
+            str(tmp_path / "p.bt").encode(),
+        ]
+        assert tracer.wait(5)
+    assert (tmp_path / "log.txt").read_text() == "oops\n"
+
+
+def test_a_refusal_is_told_in_bpftraces_words(tmp_path: Path) -> None:
+    script = "echo 'ERROR: Unknown error -1: couldn'\"'\"'t set RLIMIT_MEMLOCK for bpftrace.' >&2\n"
+    script += "printf '\\033[31mp.bt:3:1-9: ERROR: tracepoint not found\\033[0m\\n' >&2; exit 1"
+    with a_bpftrace(tmp_path, script) as tracer:
+        read_all(tracer)
+        error = tracer.failure()
+    assert isinstance(error, HostError)
+    assert error.message == "bpftrace refused the program: p.bt:3:1-9: ERROR: tracepoint not found"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", ""),
+        ("ERROR: couldn't set RLIMIT_MEMLOCK\n", ""),
+        ("something\nstdin:1: ERROR: syntax error\n  code\n", "stdin:1: ERROR: syntax error"),
+        ("terminate called\n", "terminate called"),
+    ],
+)
+def test_the_line_that_names_the_error_is_found(text: str, complaint: str) -> None:
+    assert complaint_in(text) == complaint
+
+
+def test_leaving_the_context_ends_it(tmp_path: Path) -> None:
+    with a_bpftrace(tmp_path, "exec sleep 100") as tracer:
+        time.sleep(0.2)
+    assert not Path(f"/proc/{tracer.pid}").exists()
