@@ -17,7 +17,7 @@ _SAMPLE = 1 << 16  # events to learn from
 _STACK_GAP = 1 << 18  # QEMU's coroutine stacks are 1 MiB each and used near their tops
 
 _DATA_CALLS = ("bdrv_read", "bdrv_write", "bdrv_discard")
-_FEW = 4096
+_MOST_INSIDE = 256  # calls inside one call that are looked at
 _SUBMITS = ("laio", "luring", "pool")
 
 
@@ -145,19 +145,30 @@ def _stacks(pointers: npt.NDArray[np.uint32]) -> Ints:
 
 
 def _assumed_end(window: Window, call: Ints, call_end: Ints) -> Ints:
-    """Give a call without an end one: just before the next call at or above it on its stack, else after the window."""
+    """Give a call without end one: just before the next call that cannot be inside it, else after the window.
+
+    That is a call at or above it on its stack, or one of the same node.
+    """
     ev = window.events
     end = np.full(call.size, len(ev), dtype=np.int64)
     missing = np.flatnonzero(call_end < 0)
     if not missing.size:
         return end
-    if missing.size > _FEW:
-        return end  # so many lost ends that nesting says nothing; they are counted as lacking
-    stack = _stacks(ev.aux[call])
-    pointer = ev.aux[call]
-    for which in missing:
-        rest = slice(int(which) + 1, None)
-        above = np.flatnonzero((stack[rest] == stack[which]) & (pointer[rest] >= pointer[which]))
-        if above.size:
-            end[which] = call[int(which) + 1 + above[0]]
+    stack, pointer, node = _stacks(ev.aux[call]), ev.aux[call], ev.space[call]
+    order = stable_order(stack)
+    place = np.empty(call.size, dtype=np.int64)
+    place[order] = np.arange(call.size)
+    place = place[missing]
+    for _ in range(_MOST_INSIDE):
+        place = place + 1
+        is_there = place < call.size
+        missing, place = missing[is_there], place[is_there]
+        following = order[place]
+        is_here = stack[following] == stack[missing]
+        missing, place, following = missing[is_here], place[is_here], following[is_here]
+        is_next = (pointer[following] >= pointer[missing]) | (node[following] == node[missing])
+        end[missing[is_next]] = call[following[is_next]]
+        missing, place = missing[~is_next], place[~is_next]
+        if not missing.size:
+            break
     return end

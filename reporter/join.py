@@ -5,10 +5,10 @@ waits for its end, is carried into the next window. So memory follows the number
 of IOs in flight, not the recording's length.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
 from vio.layer import Op
 from vio.reporter.account import Times, account
@@ -22,6 +22,7 @@ from vio.reporter.requests import Requests, RootLinker, accounted_type, read_req
 
 _ZERO_WRITE = 2  # BDRV_REQ_ZERO_WRITE
 _OP = {op: number for number, op in enumerate(Op)}
+_SAMPLE = 1 << 16  # calls of a window to learn from
 _CARRY_NS = 60_000_000_000  # a begin without an end is given up after this long, unless an IO in flight needs it
 
 
@@ -74,7 +75,7 @@ class Joiner:
     _roots: RootLinker = field(default_factory=RootLinker)
     _carriers: CarrierReader | None = None
     _carried: Events = field(default_factory=Events.empty)
-    _inner: set[int] = field(default_factory=set)
+    _nested: Counter[tuple[int, int]] = field(default_factory=Counter)
 
     def add(self, events: Events, is_last: bool = False) -> Joined:
         """Join one more window of events, which must not be earlier than the last one's."""
@@ -103,7 +104,8 @@ class Joiner:
 
     def _ios(self, window: Window, frames: Frames) -> tuple[Ios, Ints]:
         """Return the IOs of the window, and for each block-layer call the IO it works for, or -1."""
-        top, serves = root_calls(window, frames)
+        is_inner, is_top = self._learn_levels(window, frames)
+        top, serves = root_calls(window, frames, is_top)
         is_root = (frames.call_parent < 0) & (serves == np.arange(frames.call.size))
         if "accept" in self.points:
             requests = read_requests(window)
@@ -111,16 +113,27 @@ class Joiner:
             ios = _guest_ios(window, frames, requests, owner)
         else:
             owner = np.full(frames.call.size, NONE, dtype=np.int64)
-            roots = np.flatnonzero(is_root & ~self._is_inner(window, frames) & ~_is_idle_flush(window, frames))
+            roots = np.flatnonzero(is_root & ~is_inner & ~_is_idle_flush(window, frames))
             owner[roots] = np.arange(roots.size)
             ios = _root_ios(window, frames, roots)
         return ios, owner[serves[top]] if owner.size else owner
 
-    def _is_inner(self, window: Window, frames: Frames) -> Bools:
-        """Tell which calls are of nodes below another: QEMU's own IO, such as an image's header."""
+    def _learn_levels(self, window: Window, frames: Frames) -> tuple[Bools, Bools]:
+        """Tell which calls are of nodes below another, and which of nodes at the top; of some neither is known.
+
+        Where ends were lost a call may seem to lie in one that is long over; so the majority decides who is below whom.
+        """
         space = window.events.space[frames.call]
-        self._inner.update(pd.unique(space[frames.call_parent >= 0]).tolist())
-        return np.isin(space, np.array(sorted(self._inner), dtype=np.uint32))
+        nested = np.flatnonzero(frames.call_parent >= 0)[:_SAMPLE]
+        above, below = space[frames.call_parent[nested]].astype(np.uint64), space[nested].astype(np.uint64)
+        pairs, counts = np.unique(above << np.uint64(32) | below, return_counts=True)
+        for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+            self._nested[pair >> 32, pair & 0xFFFFFFFF] += count
+        believed = [two for two, count in self._nested.items() if count > self._nested.get(two[::-1], 0)]
+        inner = {low for _, low in believed}
+        outer = {up for up, _ in believed} - inner
+        is_inner, is_top = (np.isin(space, np.array(sorted(nodes), dtype=np.uint32)) for nodes in (inner, outer))
+        return is_inner, is_top
 
 
 def _is_idle_flush(window: Window, frames: Frames) -> Bools:

@@ -11,7 +11,7 @@ from vio.reporter.block import Blocks, place_key
 from vio.reporter.carriers import Carriers, FileId, SystemCalls
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
-from vio.reporter.match import NONE, Ints, Keys, codes_of, first_after, latest_before, pair, stable_order
+from vio.reporter.match import NONE, Bools, Ints, Keys, codes_of, first_after, latest_before, pair, stable_order
 from vio.reporter.works import pass_on_to_retries
 
 STAGES = tuple(Stage)
@@ -78,10 +78,11 @@ def _ranges(first: Ints, count: Ints) -> Ints:
     return np.arange(total) + skip
 
 
-def root_calls(window: Window, frames: Frames) -> tuple[Ints, Ints]:
+def root_calls(window: Window, frames: Frames, is_top: Bools) -> tuple[Ints, Ints]:
     """Return for each call its root call (position), and for the tasks that qcow2 runs beside it the call they serve.
 
     A request over several clusters is cut into tasks with coroutines of their own; they keep its QEMUIOVector.
+    `is_top` tells the calls of nodes that are above all others.
     """
     top = np.where(frames.call_parent < 0, np.arange(frames.call.size), frames.call_parent)
     while top.size:
@@ -97,14 +98,14 @@ def root_calls(window: Window, frames: Frames) -> tuple[Ints, Ints]:
     if roots.size:
         order = stable_order(codes_of(key))
         space = window.events.space[frames.call[roots[order]]]
-        serves[roots[order]] = _served(frames, roots[order], key[order], space)
+        serves[roots[order]] = _served(frames, roots[order], key[order], space, is_top[roots[order]])
     return top, serves
 
 
-def _served(frames: Frames, roots: Ints, key: Keys, space: npt.NDArray[np.uint32]) -> Ints:
+def _served(frames: Frames, roots: Ints, key: Keys, space: npt.NDArray[np.uint32], is_top: Bools) -> Ints:
     """Among calls ordered by qiov and time: the first of each stretch in which they overlap.
 
-    A task is a call of another node; requests of one node that share a qiov (qemu-img bench) are on their own.
+    A task is a call of another node, not the top one; requests of one node that share a qiov (qemu-img bench) are on their own.
     """
     far = np.iinfo(np.int64).max
     end = np.where(frames.call_end[roots] >= 0, frames.call_end[roots], far)
@@ -117,7 +118,7 @@ def _served(frames: Frames, roots: Ints, key: Keys, space: npt.NDArray[np.uint32
     lift = group * (end.size + 1)
     highest = np.maximum.accumulate(rank + lift) - lift
     open_until = np.append(NONE, end[order][highest][:-1])
-    is_task = ~begins_group & (open_until > frames.call[roots])
+    is_task = ~begins_group & (open_until > frames.call[roots]) & ~is_top
     first = np.maximum.accumulate(np.where(is_task, NONE, np.arange(roots.size)))
     return np.where(space != space[first], roots[first], roots)
 

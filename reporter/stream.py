@@ -23,6 +23,7 @@ from vio.schema import EVENTS
 
 WINDOW = 1 << 20  # events joined at once: memory grows with it, and the overhead of a window shrinks
 _DIRECT = ("none", "directsync")
+_NEVER_NS = (1 << 63) - 2
 
 
 @dataclass(slots=True)
@@ -62,7 +63,12 @@ class Join:
 
 
 def _windows(recording: Recording) -> Iterator[Events]:
-    for table in recording.tables():
+    clock = recording.manifest.clock
+    from_ns, until_ns = clock.start.boottime_ns, clock.stop.boottime_ns if clock.stop else _NEVER_NS
+    for every in recording.tables():
+        # Before and after, some probes are there and some are not: IOs would seem to lack layers.
+        first, last = np.searchsorted(every["ts_ns"].to_numpy(), (from_ns, until_ns + 1))
+        table = every.slice(first, last - first)
         for start in range(0, table.num_rows, WINDOW):
             part = table.slice(start, WINDOW)
             yield Events(*(part[column.name].to_numpy() for column in EVENTS))

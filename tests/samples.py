@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from lab.demo import SAMPLE
 
+from vio.layer import Layer
 from vio.manifest import State
 from vio.recording import EVENTS_DIRECTORY, LOSSES_FILE, MANIFEST, PENDING_FILE, Recording
 from vio.reporter.stream import Join
@@ -45,6 +46,21 @@ def killed(target: Path, pending_rows: int, stored_twice: int) -> Path:
     manifest |= {"state": State.RUNNING, "end": {}, "counts": {}, "losses": {}, "segments": []}
     manifest["clock"]["stop"] = None
     (target / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    return target
+
+
+def without_a_guest(target: Path, lost_end: int = 0) -> Path:
+    """Copy the sample without the points of virtio-blk; of the block layer's ends lose every so-maniest."""
+    events = _copy(target)
+    manifest = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
+    device = [point["number"] for point in manifest["points"] if point["layer"] == Layer.QEMU_DEVICE]
+    ends = [point["number"] for point in manifest["points"] if point["name"] == "bdrv_end"]
+    manifest["points"] = [point for point in manifest["points"] if point["number"] not in device]
+    (target / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    is_end = np.isin(events["point"].to_numpy(), ends)
+    is_lost = is_end & (np.cumsum(is_end) % lost_end == 0) if lost_end else np.zeros_like(is_end)
+    is_left = ~is_lost & ~np.isin(events["point"].to_numpy(), device)
+    _write_segments(events.filter(pa.array(is_left)), target)
     return target
 
 

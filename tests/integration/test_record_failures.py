@@ -1,9 +1,11 @@
 """What goes wrong while recording, for real: one line that says what to do, and nothing lost that was recorded."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from vio.recording import Recording
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 NOBODY = 65534
+BENCH = Path(__file__).parents[1] / "data" / "bench.vio"
 TOO_MUCH_KB = 1 << 34
 
 
@@ -98,15 +101,42 @@ def test_a_bpftrace_that_refuses_the_program_is_quoted(image: Path, tmp_path: Pa
     assert instances_of(os.getpid()) == []
 
 
-def test_a_user_that_is_not_root(image: Path) -> None:
+def as_nobody(*words: str) -> subprocess.CompletedProcess[str]:
     # everything is imported before: nobody may not read the interpreter's directory everywhere
-    code = "import contextlib, io, os, sys, vio.recorder.progress, vio.recorder.record; from vio.cli import run\n"
+    code = "import contextlib, io, os, sys, vio.recorder.progress, vio.recorder.record, vio.reporter.report\n"
+    code += "import vio.reporter.machine, vio.reporter.text; from vio.cli import run\n"
     code += "with contextlib.redirect_stdout(io.StringIO()): run(['record', '--help'])\n"
     code += f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); sys.exit(run(sys.argv[1:]))"
-    words = [sys.executable, "-c", code, "record", "-o", "/tmp/vio-not-root.vio", "--", *bench(image, 1)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    command = [sys.executable, "-c", code, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_user_that_is_not_root(image: Path) -> None:
+    done = as_nobody("record", "-o", "/tmp/vio-not-root.vio", "--", *bench(image, 1))
     assert done.returncode == ExitCode.HOST
     assert said(done).startswith("vio: this host cannot record: root is missing: run vio as root")
+
+
+def test_a_recording_that_may_not_be_read_or_not_be_written_to(image: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(shutil.copytree(BENCH, Path(folder) / "x.vio"))
+        done = as_nobody("report", str(place))
+        assert done.returncode == ExitCode.RECORDING
+        assert said(done).endswith("manifest.json cannot be read: Permission denied: check its permissions\n")
+        Path(folder).chmod(0o755)
+        done = as_nobody("report", str(place))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "100.0% of 100 IOs" in done.stdout
+        assert "not written: " in done.stdout
+
+
+def test_a_host_without_tracefs(image: Path, tmp_path: Path) -> None:
+    hidden = 'while umount -t tracefs,debugfs -a -l && grep -q " tracefs " /proc/self/mounts; do :; done; exec "$@"'
+    words = [sys.executable, "-m", "vio", "record", "-o", str(tmp_path / "r"), "--", *bench(image, 1)]
+    command = ["unshare", "--mount", "sh", "-c", hidden, "sh", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == ExitCode.HOST
+    assert said(done).startswith("vio: this host cannot record: tracefs is missing: mount -t tracefs")
 
 
 def test_an_output_on_a_file_system_that_is_read_only(image: Path, tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from tests.hosts import a_host
 from vio.errors import ExitCode, OutputError
 from vio.manifest import Cost, Counts, EndReason, LossTotals, State
 from vio.recorder import record
-from vio.recorder.host import HostFeatures
+from vio.recorder.host import Bpftrace, HostFeatures
 from vio.recorder.procfs import HostRoots
 from vio.recorder.summary import RecordSummary
 
 __all__ = ["roots", "vio"]
+OLD = Bpftrace(Path("/usr/bin/bpftrace"), (0, 16, 0), "bpftrace v0.16.0")
 DRIVE = ("-name", "web", "-drive")
 
 
@@ -41,6 +42,7 @@ def refused(vio: Vio, output: Path, *words: str) -> tuple[int, str]:
     [
         ({"is_root": False, "capabilities": frozenset()}, "root is missing: run vio as root (sudo vio ...)"),
         ({"bpftrace": None}, "bpftrace is missing: apt install bpftrace"),
+        ({"bpftrace": OLD}, "bpftrace 0.17 or newer (found 0.16.0) is missing: install a newer bpftrace"),
         ({"tracefs": None, "tracepoints": frozenset()}, "tracefs is missing: mount -t tracefs"),
     ],
 )
@@ -66,7 +68,7 @@ def test_bpftrace_that_is_not_on_the_path(vio: Vio, roots: HostRoots, tmp_path: 
         (["--vm", "nobody"], "no VM is called nobody"),
         (["--vm", "web"], "2 VMs are called web: pids 41, 42: choose with --pid"),
         (["--pid", "9"], "there is no process 9"),
-        (["--pid", "41"], "web (pid 41) has no disk that can be followed: "),
+        (["--pid", "41"], "web (pid 41) has no disk that can be followed: vhost-user-blk-pci#0: another process"),
         (["--", "no-such-command"], "there is no command no-such-command"),
     ],
 )
@@ -87,7 +89,8 @@ def test_a_vm_with_vfio_only(vio: Vio, roots: HostRoots, tmp_path: Path) -> None
     a_process(roots, 41, "-name", "web", "-device", "vfio-pci,host=0000:01:00.0")
     code, err = refused(vio, tmp_path / "x.vio", "--vm", "web")
     assert code == ExitCode.TARGET
-    assert "web (pid 41) has no disk" in err
+    assert "web (pid 41) has no disk that can be followed: " in err
+    assert "vfio" in err
 
 
 @pytest.mark.usefixtures("host")

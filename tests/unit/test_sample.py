@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from lab.demo import SAMPLE
 from lab.witness import Findings, exact_count, examine
-from tests.samples import ios_of, killed, with_late_events
+from tests.samples import ios_of, killed, with_late_events, without_a_guest
 
 from vio.layer import Op, Stage
 from vio.recording import Recording
@@ -78,3 +78,12 @@ def test_a_killed_recording_without_its_last_events_lacks_only_the_last_ios(tmp_
     assert 0.5 * whole.num_rows < ended.num_rows < whole.num_rows
     assert exact_count(cut) == ended.num_rows
     assert ended.slice(0, 500).equals(whole.slice(0, 500))
+
+
+@pytest.mark.parametrize("lost_end", [2, 7, 50])
+def test_lost_ends_of_calls_hide_no_io(tmp_path: Path, lost_end: int) -> None:
+    every = ios_of(without_a_guest(tmp_path / "every.vio"))
+    fewer = ios_of(without_a_guest(tmp_path / "fewer.vio", lost_end))
+    assert fewer["begin_ns"].equals(every["begin_ns"])
+    whole_count = sum(fewer["is_whole"].to_pylist())
+    assert (1 - 3 / lost_end) * fewer.num_rows < whole_count < fewer.num_rows
