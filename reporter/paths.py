@@ -105,7 +105,8 @@ def root_calls(window: Window, frames: Frames, is_top: Bools) -> tuple[Ints, Int
 def _served(frames: Frames, roots: Ints, key: Keys, space: npt.NDArray[np.uint32], is_top: Bools) -> Ints:
     """Among calls ordered by qiov and time: the first of each stretch in which they overlap.
 
-    A task is a call of another node, not the top one; requests of one node that share a qiov (qemu-img bench) are on their own.
+    A task is a call of another node, never of the top one; requests of one node that share a qiov (qemu-img bench) are
+    on their own.
     """
     far = np.iinfo(np.int64).max
     end = np.where(frames.call_end[roots] >= 0, frames.call_end[roots], far)
