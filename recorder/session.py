@@ -20,7 +20,7 @@ from vio.recorder.writer import SegmentWriter
 SEGMENT_S = 2.0
 SEGMENT_ROWS = 2_000_000
 TICK_S = 0.25
-TRACE_S = 0.1  # each reading of the trace buffer costs some ms, however little there is
+TRACE_S = 0.25  # each reading of the trace buffer costs some ms, however little there is
 FAST_TRACE_S = 0.02
 _FILLING = 0.3
 SAMPLE_S = 1.0
