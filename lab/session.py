@@ -16,6 +16,7 @@ from lab.disk import Disk, DiskStats
 from lab.guest import Guest
 from lab.load import Load
 from vio.errors import ExitCode, HostError, VioError
+from vio.recording import MANIFEST
 
 VIO = (sys.executable, "-m", "vio")
 _ATTACH_LIMIT_S = 60.0
@@ -156,3 +157,12 @@ def record_guest(
 def _counted(devices: Sequence[str]) -> tuple[int, dict[str, DiskStats]]:
     stats = {name: DiskStats.of_device(name) for name in devices}
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME), stats
+
+
+def rename_images(recording: Path, directory: Path) -> None:
+    """Show the images of a recording to be shipped at /srv/vm: the place that they had was a temporary directory."""
+    manifest = recording / MANIFEST
+    text = manifest.read_text(encoding="utf-8")
+    for name, shown in ((str(directory), "/srv/vm"), (str(directory).removesuffix("-xfs"), "/srv")):
+        text = text.replace(name, shown)
+    manifest.write_text(text, encoding="utf-8")

@@ -12,16 +12,14 @@ from pathlib import Path
 from lab.disk import Disk, make_image
 from lab.initramfs import REPOSITORY
 from lab.load import DEMO_DISK_BYTES, KIB, MIB, FioJob, Load, fio, write_zeroes
-from lab.session import record_guest
+from lab.session import record_guest, rename_images
 from lab.targets import xfs_on_loop
 from lab.witness import examine
 
 from vio.errors import VioError
-from vio.recording import MANIFEST
 
 SAMPLE = REPOSITORY / "reporter" / "sample" / "demo.vio"
 LIMIT_BYTES = 600_000
-_SHOWN_DIRECTORY = "/srv/vm"
 _LOAD = Load(
     "sample",
     (
@@ -46,20 +44,11 @@ def main() -> int:
         with xfs_on_loop() as target:
             disk = Disk(make_image(target.directory / "disk.qcow2", DEMO_DISK_BYTES))
             record_guest([disk], _LOAD, made, name="demo")
-            _rename(made, {str(target.directory): _SHOWN_DIRECTORY, str(target.directory).removesuffix("-xfs"): "/srv"})
+            rename_images(made, target.directory)
         _check(made)
         shutil.rmtree(SAMPLE, ignore_errors=True)
         shutil.copytree(made, SAMPLE)
     return 0
-
-
-def _rename(made: Path, names: dict[str, str]) -> None:
-    """Show the images at another place: the one that they had was a temporary directory."""
-    manifest = made / MANIFEST
-    text = manifest.read_text(encoding="utf-8")
-    for name, shown in names.items():
-        text = text.replace(name, shown)
-    manifest.write_text(text, encoding="utf-8")
 
 
 def _check(made: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lab.session import rename_images
 from lab.targets import xfs_on_loop
 
 BENCH = Path(__file__).parent / "bench.vio"
@@ -41,6 +42,7 @@ def main() -> int:
         shutil.rmtree(BENCH, ignore_errors=True)
         record = [sys.executable, "-m", "vio", "record", "-o", str(BENCH), "--", *load]
         subprocess.run(record, check=True, timeout=120)
+        rename_images(BENCH, target.directory)
     for path in BENCH.iterdir():
         if path.name not in KEPT:
             path.unlink()
