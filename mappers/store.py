@@ -1,7 +1,5 @@
 """The maps of a recording as one Arrow table."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -9,17 +7,7 @@ import pyarrow as pa
 from vio.errors import RecordingError
 from vio.mappers.extent import RangeMap, Rows
 from vio.mappers.timed import MapSet, TimedMap
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of the stored maps: its Arrow type, its unit and its meaning in one line."""
-
-    name: str
-    type: pa.DataType
-    unit: str
-    meaning: str
-
+from vio.schema import Column
 
 COLUMNS = (
     Column("map_id", pa.int32(), "", "Which map the range belongs to; counts from 0."),
