@@ -71,10 +71,6 @@ def _host_rows(diagnosis: Diagnosis) -> Iterator[tuple[str, str, str]]:
     yield "lockdown", host.lockdown, _POOR if host.lockdown in {"integrity", "confidentiality"} else ""
 
 
-def _no_root(host: HostFeatures) -> str:
-    return f"no, but {', '.join(sorted(host.capabilities))}" if host.capabilities else "no"
-
-
 def _functions(host: HostFeatures, fentry: Trial | None) -> tuple[str, str]:
     has_fentry = fentry is not None and fentry.is_ok
     ways = ["fentry"] * has_fentry + ["kprobes"] * host.has_kprobes

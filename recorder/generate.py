@@ -52,21 +52,17 @@ class Scope:
 
 def generate(chosen: Sequence[Chosen], scope: Scope, batch: int = BATCH) -> str:
     """Return the program's text; the same for the same inputs. `batch=1` is the plain style, one printf a record."""
-    probes = [_probe(one, scope, batch) for one in chosen if _applies(one.way, scope)]
+    probes = [_probe(one, scope, batch) for one in chosen if applies(one.way, scope)]
     maps = sorted({name for probe in probes for name in re.findall(r"@(\w+)\[\(uint64\)", probe)} - _BATCH_MAPS)
     return "\n".join([_begin(maps, batch), *probes, _end(maps), ""])
-
-
-def applies(way: Way, scope: Scope) -> bool:
-    """Tell whether a way has anything to observe in this scope (a block point without a device has not)."""
-    return _applies(way, scope)
 
 
 _COUNTERS = ("un", "us", "tn", "ts", "rs")
 _BATCH_MAPS = {"u", "t", *_COUNTERS}
 
 
-def _applies(way: Way, scope: Scope) -> bool:
+def applies(way: Way, scope: Scope) -> bool:
+    """Tell whether a way has anything to observe in this scope (a block point without a device has not)."""
     if "ON_DEVICE(" in way.predicate:
         return bool(scope.devices)
     return not re.search(r"ON_(FILE|FS)\(", way.predicate) or bool(scope.files)
@@ -74,8 +70,7 @@ def _applies(way: Way, scope: Scope) -> bool:
 
 def _begin(maps: Iterable[str], batch: int) -> str:
     zero = "(uint64)0"
-    lines = []
-    lines += [f"    @{name}[{zero}, {zero}] = ({', '.join([zero] * WORDS)});" for name in "ut"]
+    lines = [f"    @{name}[{zero}, {zero}] = ({', '.join([zero] * WORDS)});" for name in "ut"]
     lines += [f"    @{name}[{zero}] = {zero};" for name in (*_COUNTERS, *maps)]
     return "\n".join(
         [

@@ -1,7 +1,7 @@
 """Choose for each point the way that this host and this QEMU offer, and say what is absent. Pure but for tracefs."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vio.layer import Layer
@@ -42,11 +42,6 @@ class Plan:
             )
             for one in self.chosen
         )
-
-    def numbers_of(self, names: Iterable[str]) -> tuple[int, ...]:
-        """Return the numbers of the points with these names, those that were chosen."""
-        wanted = set(names)
-        return tuple(one.number for one in self.chosen if one.point.name in wanted)
 
     def layers(self) -> dict[int, Layer]:
         """Return each point's layer by its number."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vio.reporter.events import Window
-from vio.reporter.match import NONE, Bools, Ints, Keys, first_after, latest_before, pair
+from vio.reporter.match import NONE, Bools, Ints, Keys, first_after, latest_before, pair, picked
 
 OP_FLUSH = 3
 _MERGES = 1024  # more bios than one request can take
@@ -47,7 +47,7 @@ def read_blocks(window: Window) -> Blocks:
     complete = _completions(window, issue, place)
     insert_at = window.at("rq_insert")
     inserted = latest_before(issue, place, insert_at, _place(window, insert_at))
-    insert = np.where(inserted >= 0, insert_at[inserted], NONE) if insert_at.size else np.full(issue.size, NONE)
+    insert = picked(insert_at, inserted)
     request, ambiguous = _requests_of(window, bio, device, offset, issue, place)
     return Blocks(bio, device, offset, request, ambiguous, issue, insert, complete)
 
@@ -98,7 +98,7 @@ def _completions(window: Window, issue: Ints, place: Keys) -> Ints:
     complete = window.at("rq_complete")
     done_place = _place(window, complete)
     pairs = pair(issue, place, complete, done_place)
-    found = np.where(pairs.end >= 0, complete[pairs.end], NONE) if complete.size else np.full(issue.size, NONE)
+    found = picked(complete, pairs.end)
     for _ in range(64):
         rest = np.flatnonzero(found >= 0)
         done = ev.offset[found[rest]] + ev.bytes[found[rest]]

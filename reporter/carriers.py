@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
-from vio.reporter.match import NONE, Bools, Ints, Keys, latest_before, pair, usual_gap
+from vio.reporter.match import NONE, Bools, Ints, Keys, latest_before, pair, picked, usual_gap
 from vio.reporter.works import Works, pass_on_to_retries, read_works
 
 _READS = ("pread64", "preadv", "preadv2")
@@ -137,8 +137,7 @@ class CarrierReader:
         found = pairs.end >= 0
         carrier[mine[found]] = submit[pairs.end[found]]
         done = pair(submit, ev.key[submit], complete, ev.key[complete]).end
-        done = np.where(done >= 0, complete[done], NONE) if complete.size else np.full(submit.size, NONE)
-        carrier_end[mine[found]] = done[pairs.end[found]]
+        carrier_end[mine[found]] = picked(complete, done)[pairs.end[found]]
 
     def _own_work(
         self, window: Window, frames: Frames, calls: SystemCalls, carrier: Ints, ambiguous: Bools, works: Works
@@ -191,7 +190,7 @@ class CarrierReader:
         around = latest_before_unsorted(
             first, ev.tid[first].astype(np.uint64), io_submit, ev.tid[io_submit].astype(np.uint64)
         )
-        carrier[mine[found]] = np.where(around >= 0, io_submit[around], NONE) if io_submit.size else NONE
+        carrier[mine[found]] = picked(io_submit, around)
 
     def _own_punted(self, window: Window, frames: Frames, works: Works, files: Ints, owner: Ints) -> None:
         """io_uring may leave a request to a kernel thread, and always an fsync: file and place in it must do."""
@@ -233,7 +232,7 @@ def read_calls(window: Window) -> SystemCalls:
     begin = window.at(*_CALLS)
     end = window.at(*(f"{name}_end" for name in _CALLS))
     pairs = pair(begin, ev.tid[begin].astype(np.uint64), end, ev.tid[end].astype(np.uint64))
-    return SystemCalls(begin, np.where(pairs.end >= 0, end[pairs.end], NONE) if end.size else pairs.end)
+    return SystemCalls(begin, picked(end, pairs.end))
 
 
 def latest_before_unsorted(child: Ints, child_key: Keys, parent: Ints, parent_key: Keys) -> Ints:
@@ -242,10 +241,6 @@ def latest_before_unsorted(child: Ints, child_key: Keys, parent: Ints, parent_ke
     found = np.empty(child.size, dtype=np.int64)
     found[order] = latest_before(child[order], child_key[order], parent, parent_key)
     return found
-
-
-def _events_of(events: Ints, position: Ints) -> Ints:
-    return np.where(position >= 0, events[position], NONE) if events.size else position
 
 
 def _file_key(descriptor: npt.NDArray[np.integer[Any]], offset: Ints) -> Keys:

@@ -1,8 +1,8 @@
 """Join the layers, window by window: events in order of time go in, a table of IOs comes out.
 
 An IO that has ended within a window is finished there; what belongs to one that has not, and every begin that still
-waits for its end, is carried into the next window. So memory follows the number
-of IOs in flight, not the recording's length.
+waits for its end, is carried into the next window. So memory follows the number of IOs in flight, not the recording's
+length.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from vio.reporter.block import Blocks, read_blocks
 from vio.reporter.carriers import CarrierReader, Carriers, SystemCalls
 from vio.reporter.events import Events, Window
 from vio.reporter.frames import FrameReader, Frames
-from vio.reporter.match import NONE, Bools, Ints
+from vio.reporter.match import NONE, Bools, Ints, picked
 from vio.reporter.paths import HostLinks, Scope, Spans, host_spans, root_calls
 from vio.reporter.requests import Requests, RootLinker, accounted_type, read_requests
 
@@ -201,8 +201,8 @@ def _all_spans(frames: Frames, ios: Ios, by_submit: Spans, submit_io: Ints) -> S
     position = np.arange(ios.begin.size)
     is_guest = ios.push.size > 0 and bool((ios.enter != ios.begin).any() or (ios.push >= 0).any())
     owned = np.flatnonzero(submit_io >= 0)
-    root_end = np.where(ios.root >= 0, frames.call_end[ios.root], NONE) if frames.call.size else ios.root
-    root_begin = np.where(ios.enter >= 0, ios.enter, _at(frames.call, ios.root))
+    root_end = picked(frames.call_end, ios.root)
+    root_begin = np.where(ios.enter >= 0, ios.enter, picked(frames.call, ios.root))
     block = Spans.of(1, position, np.where(ios.head == position, root_begin, NONE), root_end)
     below = Spans.joined([block, by_submit.given_to(owned, submit_io[owned])])
     follower = np.flatnonzero(ios.head != position)
@@ -210,10 +210,6 @@ def _all_spans(frames: Frames, ios: Ios, by_submit: Spans, submit_io: Ints) -> S
     if is_guest:
         parts.insert(0, Spans.of(0, position, ios.begin, ios.end))
     return Spans.joined(parts)
-
-
-def _at(events: Ints, position: Ints) -> Ints:
-    return np.where(position >= 0, events[position], NONE) if events.size else np.full(position.size, NONE)
 
 
 def _unfinished(

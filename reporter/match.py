@@ -42,6 +42,11 @@ def stable_order(codes: Ints) -> Ints:
     return np.argsort(codes, kind="stable").astype(np.int64, copy=False)
 
 
+def picked(values: Ints, position: Ints) -> Ints:
+    """Return the value at each position, -1 where the position is -1."""
+    return np.where(position >= 0, values[position], NONE) if values.size else np.full(position.size, NONE)
+
+
 def pair(begin: Ints, begin_key: Keys, end: Ints, end_key: Keys) -> Pairs:
     """Match each begin with the end that has the same key, first begun first ended.
 

@@ -11,7 +11,7 @@ from vio.reporter.block import Blocks, place_key
 from vio.reporter.carriers import Carriers, FileId, SystemCalls
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
-from vio.reporter.match import NONE, Bools, Ints, Keys, codes_of, first_after, latest_before, pair, stable_order
+from vio.reporter.match import NONE, Bools, Ints, Keys, codes_of, first_after, latest_before, pair, picked, stable_order
 from vio.reporter.works import pass_on_to_retries
 
 STAGES = tuple(Stage)
@@ -137,7 +137,7 @@ def host_spans(
         if frames.call.size
         else position
     )
-    issue, complete = _at(blocks.issue, blocks.request), _at(blocks.complete, blocks.request)
+    issue, complete = picked(blocks.issue, blocks.request), picked(blocks.complete, blocks.request)
     lower = Spans.joined(
         [
             Spans.of(_LOOP_FS, work_request, carriers.work, carriers.work_end),
@@ -167,10 +167,6 @@ class HostLinks:
     bio_submit: Ints
     bio_upper: Ints
     work_request: Ints
-
-
-def _at(events: Ints, position: Ints) -> Ints:
-    return np.where(position >= 0, events[position], NONE) if events.size else np.full(position.size, NONE)
 
 
 def _work_ends(carriers: Carriers) -> Ints:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vio.reporter.events import Window
-from vio.reporter.match import NONE, Bools, Ints, Keys, codes_of, pair, stable_order
+from vio.reporter.match import NONE, Bools, Ints, Keys, codes_of, pair, picked, stable_order
 
 _FSYNCS = ("fsync_ext4", "fsync_xfs")
 _FAILED = 1  # flags of dio_end
@@ -38,7 +38,7 @@ def read_works(window: Window) -> Works:
     start = np.where(ev.flags[dio_end] == _FAILED, ev.offset[dio_end], ev.offset[dio_end] - ev.bytes[dio_end])
     place = _place(ev.space[dio], ev.key[dio], ev.offset[dio])
     pairs = pair(dio, place, dio_end, _place(ev.space[dio_end], ev.key[dio_end], start))
-    dio_ends = _events_of(dio_end, pairs.end)
+    dio_ends = picked(dio_end, pairs.end)
     retried, is_given_up = _attempts(window, dio, dio_ends, place)
     sync, sync_end = window.at(*_FSYNCS), window.at("fsync_ext4_end")
     sync_pairs = pair(sync, ev.tid[sync].astype(np.uint64), sync_end, ev.tid[sync_end].astype(np.uint64))
@@ -49,7 +49,7 @@ def read_works(window: Window) -> Works:
     none = np.full(sync.size, NONE, dtype=np.int64)
     return Works(
         begin[order],
-        np.concatenate([dio_ends, _events_of(sync_end, sync_pairs.end)])[order],
+        np.concatenate([dio_ends, picked(sync_end, sync_pairs.end)])[order],
         np.concatenate([np.where(retried >= 0, new_place[retried], NONE), none])[order],
         np.concatenate([is_given_up, none > 0])[order],
         (order < dio.size),
@@ -83,10 +83,6 @@ def pass_on_to_retries(owner: Ints, works: Works) -> Ints:
             break
         owner[orphans] = owner[works.retried[orphans]]
     return owner
-
-
-def _events_of(events: Ints, position: Ints) -> Ints:
-    return np.where(position >= 0, events[position], NONE) if events.size else position
 
 
 def _place(device: npt.NDArray[np.uint32], inode: Keys, offset: Ints) -> Keys:
