@@ -95,11 +95,17 @@ class Ingest:
         for name, stream in STREAMS.items():
             for key, final in numbers[f"{name}s"].items():
                 sequence = self.book.get(stream, key)
-                sequence.end(final, stop_ns)
+                sequence.end(final, self._begin_of_last_batch(name, key, stop_ns))
                 in_kernel += final * self._records(stream)
         leftovers, expected = self._last_batches(stop_ns)
         losses = [*self.losses(), *self._unparsable(stop_ns)]
         return Ending(leftovers, losses, in_kernel + expected)
+
+    def _begin_of_last_batch(self, name: str, key: int, stop_ns: int) -> int:
+        """Return when the records that stand in a batch at the end began: what was lost before them is older."""
+        if not self.printed.numbers.get(f"{name}n", {}).get(key):
+            return stop_ns
+        return self.printed.slots.get(name, {}).get((key, 0), (0,))[0] or stop_ns
 
     def _last_batches(self, stop_ns: int) -> tuple[Rows, int]:
         records, owners, expected = [], [], 0

@@ -92,7 +92,7 @@ def test_a_loss_at_the_tail_is_found_by_the_kernels_count() -> None:
     ingest.feed(a_line(1, 9, 1, a_batch(100)) + the_end({9: (3, [a_record(800)]), 10: (1, [])}, {}))
     ending = ingest.end(STOP_NS)
     assert {(loss.where, loss.records, loss.from_ns, loss.to_ns) for loss in ending.losses} == {
-        ("thread 9", 2 * BATCH, 110, STOP_NS),
+        ("thread 9", 2 * BATCH, 110, 800),
         ("thread 10", BATCH, -1, STOP_NS),
     }
     assert ending.leftovers.time_ns.tolist() == [800]
