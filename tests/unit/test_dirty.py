@@ -1,6 +1,7 @@
 """Dirty ranges against a model that keeps each byte by itself."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_it_is_what_a_model_by_byte_says(rows: list[Row], cuts: list[int], piece
     model, dirty = ByByte(), DirtyRanges(pieces=pieces)
     edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
     found: list[Outcome] = []
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges):
         found.append(dirty.apply(steps_of(rows[first:last])))
     for row in rows:
         model.take(row)
