@@ -1,10 +1,11 @@
 """Drive the join over a recording: windows of events in, tables of IOs out."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vio.errors import RecordingError
 from vio.manifest import Manifest
@@ -15,6 +16,7 @@ from vio.reporter.events import Events
 from vio.reporter.evidence import DiskMaps, count_evidence
 from vio.reporter.iotable import IoTable
 from vio.reporter.join import Joined, Joiner
+from vio.reporter.laterbios import WRITEBACKS_SCHEMA
 from vio.reporter.match import NONE, Ints
 from vio.reporter.paths import Loop, Scope
 from vio.reporter.places import kernel_dev
@@ -140,11 +142,28 @@ def _disk_maps(maps: MapSet, space: str) -> DiskMaps:
     return DiskMaps(tuple(to_file), tuple(to_device))
 
 
-def find_io(recording: Recording, number: int) -> tuple[pa.Table, Joined, int] | None:
-    """Return the row of one IO, the window that it ended in, and its position there; None if there is no such IO."""
-    for table, joined in Join(recording).windows():
+@dataclass(slots=True)
+class FoundIo:
+    """The row of one IO, the window that it ended in, its position there, and its rows of schema.WRITEBACKS."""
+
+    row: pa.Table
+    joined: Joined
+    position: int
+    later: pa.Table = field(default_factory=WRITEBACKS_SCHEMA.empty_table)
+
+
+def find_io(recording: Recording, number: int) -> FoundIo | None:
+    """Find one IO, and what of it was written back, up to the end of the recording; None if there is no such IO."""
+    join, found = Join(recording), None
+    for table, joined in join.windows():
         at = np.flatnonzero(table["io"].to_numpy() == number)
         if at.size:
             done = np.flatnonzero(joined.is_done)
-            return table.slice(int(at[0]), 1), joined, int(done[at[0]])
-    return None
+            found = FoundIo(table.slice(int(at[0]), 1), joined, int(done[at[0]]))
+        if join.writeback is not None:
+            rows = join.writeback.take()
+            mine = rows.filter(pc.equal(rows["io"], number))
+            found = replace(found, later=pa.concat_tables([found.later, mine])) if found and mine.num_rows else found
+        if found and (join.writeback is None or join.writeback.is_settled(number)):
+            break
+    return found
