@@ -19,9 +19,9 @@ _SIZES = (4 * KIB, 8 * KIB, 12 * KIB, 28 * KIB, 64 * KIB, 512, 6 * KIB)
 
 @dataclass(slots=True)
 class Truth:
-    """What was done: (offset, bytes) of each write by the order of writing, and sums in bytes.
+    """What was done: (offset, bytes) of each write in order; which of them were overwritten, which left, in the cache.
 
-    `written_back` are the places of writes that were synced or flushed while it was recorded.
+    `devices` were counted from before the first write to after the flush.
     """
 
     writes: list[tuple[int, int]] = field(default_factory=list)
@@ -88,22 +88,21 @@ def record_cached(
     """
     image = make_image(target.directory / "disk.img", 256 * MIB, image_format)
     truth = Truth()
-    with _opened(image, image_format, aio) as qemu:
-        with Recorder(qemu.pid, output):
-            before = {name: DiskStats.of_device(name) for name in target.devices}
-            for number in range(count):
-                _write(qemu, truth, number)
-            for number in range(0, count, 10):
-                truth.overwritten.append(number)
-                _write(qemu, truth, number)
-            _sync(image)
-            for number in range(count, 2 * count):
-                _write(qemu, truth, number)
-            qemu.flush()
-            truth.devices = {name: DiskStats.of_device(name).since(stats) for name, stats in before.items()}
-            for number in range(2 * count, 2 * count + count // 10):
-                truth.left.append(len(truth.writes))
-                _write(qemu, truth, number)
+    with _opened(image, image_format, aio) as qemu, Recorder(qemu.pid, output):
+        before = {name: DiskStats.of_device(name) for name in target.devices}
+        for number in range(count):
+            _write(qemu, truth, number)
+        for number in range(0, count, 10):
+            truth.overwritten.append(number)
+            _write(qemu, truth, number)
+        _sync(image)
+        for number in range(count, 2 * count):
+            _write(qemu, truth, number)
+        qemu.flush()
+        truth.devices = {name: DiskStats.of_device(name).since(stats) for name, stats in before.items()}
+        for number in range(2 * count, 2 * count + count // 10):
+            truth.left.append(len(truth.writes))
+            _write(qemu, truth, number)
     return truth
 
 

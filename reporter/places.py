@@ -105,7 +105,7 @@ def kernel_dev(space: str) -> int | None:
 
 def _maps_to_devices(maps: MapSet, space: str) -> Iterator[RangeMap]:
     """Compose an image's maps down through devices, as a partition and its disk, at each time that maps were taken."""
-    for at_ns in sorted({timed.valid_from_ns for timed in maps}):
+    for at_ns in sorted({timed.valid_from_ns for timed in maps} or {0}):
         whole = RangeMap.of(space, space, 0, _WHOLE, 0)
         waiting = [whole] if device_of(space) is not None else maps.at(space, at_ns)
         seen = {space}
