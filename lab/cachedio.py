@@ -1,8 +1,12 @@
 """Writes through the page cache of which all is known: which IO wrote where, what was overwritten, what was synced."""
 
 import contextlib
+import fcntl
 import os
 import subprocess
+import sys
+import termios
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +64,9 @@ class QemuIo:
             return
         self._process.stdin.write(f"{command}\n")
         self._process.stdin.flush()
+        # It waits for its input to be readable, and then reads one line: a second in its buffer would never be seen.
+        while _unread_bytes(self._process.stdin.fileno()) and self._process.poll() is None:
+            time.sleep(0.005)
         while answer and answer not in self._process.stdout.readline():
             if self._process.poll() is not None:
                 raise RuntimeError(f"qemu-io ended at `{command}`")
@@ -68,6 +75,12 @@ class QemuIo:
         """End it."""
         with contextlib.suppress(BrokenPipeError):
             self._process.communicate("quit\n", timeout=_STEP_LIMIT_S)
+
+
+def _unread_bytes(pipe: int) -> int:
+    answer = bytearray(4)
+    fcntl.ioctl(pipe, termios.FIONREAD, answer)
+    return int.from_bytes(answer, sys.byteorder)
 
 
 @contextlib.contextmanager
