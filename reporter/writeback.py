@@ -138,10 +138,11 @@ class Writeback:
         """Put what each image's file meets in order of time; count the bytes written to the cache."""
         ev, ios = joined.window.events, joined.ios
         ended = np.append(np.where((name[:-1] >= 0) & (ios.end >= 0), ev.ts_ns[ios.end], 0), 0)
-        image = self._disks.of(
-            ev.space[joined.frames.submit[writes.submit]].astype(np.int64), np.append(disk, NONE)[writes.io]
-        )
-        of_io = (writes.io >= 0) & ~writes.is_drop & np.isin(image, self._disks.numbers)
+        descriptor, own_disk = ev.space[joined.frames.submit[writes.submit]], np.append(disk, NONE)[writes.io]
+        image = self._disks.of(descriptor.astype(np.int64), own_disk)
+        # A descriptor that the recording does not know may be another file's: its bytes are counted, not followed.
+        of_io = (writes.io >= 0) & ~writes.is_drop
+        of_io &= np.isin(np.where(image == NONE, own_disk, image), self._disks.numbers)
         size = writes.end - writes.start
         self.figures.cached_bytes += int(size[of_io].sum())
         self.figures.lost_bytes += int(size[of_io & ~np.isin(image, list(self._dirty))].sum())

@@ -178,6 +178,18 @@ def test_without_a_map_nothing_is_linked_and_nothing_is_kept() -> None:
     assert writeback.figures.lost_bytes == 4 * KIB
 
 
+def test_what_goes_to_a_file_that_is_not_known_is_counted_and_not_followed() -> None:
+    story = Story()
+    story.write(0)
+    story.rows = [(*row[:3], 77 if row[3] == FD else row[3], *row[4:]) for row in story.rows]
+    story.bio(0)
+    writeback, links = told(story)
+
+    assert links == []
+    assert writeback.figures.lost_bytes == 4 * KIB
+    assert writeback.figures.unwritten_bytes == 4 * KIB
+
+
 def test_what_was_discarded_in_the_cache_is_not_written_back() -> None:
     story = Story()
     story.write(0, 8 * KIB)
