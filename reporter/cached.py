@@ -14,6 +14,7 @@ from vio.reporter.match import Bools, Ints, latest_before, picked
 
 _WRITE, _DISCARD, _ZEROES = 2, 0x10, 0x20  # aio_type of QEMU (include/block/raw-aio.h)
 _OP_WRITE = 2
+_CUTS = 64  # of one bio
 _PWRITES = ("pwrite64",)  # the system calls whose begin says a length
 
 
@@ -165,17 +166,18 @@ def write_bios(joined: Joined, devices: list[int], since_ns: int) -> WriteBios:
     if not is_wanted.any():
         none = np.empty(0, dtype=np.int64)
         return WriteBios(none, none, none, none, none)
-    end = _ends(joined)
+    end = _ends(joined, since_ns)
     bio = np.flatnonzero(is_wanted & (end > blocks.bio_offset))
     return WriteBios(
         bio, blocks.bio_device[bio], blocks.bio_offset[bio], end[bio], picked(joined.submit_io, submit[bio])
     )
 
 
-def _ends(joined: Joined) -> Ints:
+def _ends(joined: Joined, since_ns: int) -> Ints:
     """Return where each bio ends on its device, after the kernel has cut those that were too long for it.
 
-    The event of a cut names the front's begin and the rest's; the rest may be cut again.
+    The event of a cut names the front's begin and the rest's; the rest may be cut again. What is cut from a bio that
+    was queued by `since_ns` has no length: that bio was looked at whole.
     """
     ev, blocks = joined.window.events, joined.blocks
     end = blocks.bio_offset + ev.bytes[blocks.bio]
@@ -187,11 +189,14 @@ def _ends(joined: Joined) -> Ints:
     parent = latest_before(at, front, blocks.bio, place_key(blocks.bio_device, blocks.bio_offset))
     split, parent = split[parent >= 0], parent[parent >= 0]
     whole = end.copy()
-    for _ in range(64):
+    for _ in range(_CUTS):
         before = whole[split].copy()
         whole[split] = whole[parent]
         if np.array_equal(before, whole[split]):
             break
     end[split] = whole[split]
     end[parent] = blocks.bio_offset[split]
-    return end
+    is_old = ev.ts_ns[blocks.bio] <= since_ns
+    for _ in range(_CUTS if is_old.any() else 0):
+        is_old[split] |= is_old[parent]
+    return np.where(is_old, blocks.bio_offset, end)

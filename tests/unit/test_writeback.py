@@ -216,8 +216,11 @@ def test_a_bio_that_was_cut_has_the_requests_of_its_pieces() -> None:
     writeback, links = told(story)
 
     assert links == [(0, 0, 4 * KIB), (0, 4 * KIB, 4 * KIB), (0, 8 * KIB, 4 * KIB)]
-    assert writeback.figures.device_bytes == 12 * KIB
     assert writeback.figures.after_end.count == 3
+    for first in range(1, len(story.rows)):
+        writeback, links = told(Story(rows=story.rows, cuts=[first]))
+        assert writeback.figures.device_bytes == 12 * KIB, first
+        assert writeback.figures.linked_bytes == 12 * KIB, first
 
 
 def test_windows_may_end_anywhere() -> None:
