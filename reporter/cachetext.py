@@ -36,7 +36,9 @@ def cache_lines(figures: WritebackFigures) -> Iterator[str]:
     if figures.after_end.count:
         p50, p99 = figures.after_end.quantiles_ns([0.5, 0.99])
         times = f"p50 {time_text(p50)}, p99 {time_text(p99)}, max {time_text(figures.after_end.max_ns)}"
-        caused = f"; {bytes_text(figures.caused_bytes)} by flushes" if figures.caused_bytes else ""
+        caused = (
+            f"; {bytes_text(figures.caused_bytes)} in calls of other IOs, as flushes" if figures.caused_bytes else ""
+        )
         yield from wrapped(f"writeback complete, after the IO's end: {times}{caused}")
     rest = "; ".join(f"{bytes_text(count)} {why}" for why, count in not_linked(figures)) or "nothing"
     yield from wrapped(f"not linked, of {bytes_text(figures.device_bytes)} written to the devices: {rest}")

@@ -82,7 +82,24 @@ def test_every_byte_that_was_synced_or_flushed_is_linked_to_the_io_that_wrote_it
     wanted = {row["io"]: row["bytes"] for place, row in enumerate(rows) if place not in lost}
     linked = sum(min(got.get(io, 0), count) for io, count in wanted.items())
     assert linked >= 0.99 * sum(wanted.values())
-    assert all(rows[place]["io"] not in got for place in truth.overwritten)
+
+
+def test_what_was_overwritten_in_the_cache_is_linked_only_if_it_was_written_back_before(played: Played) -> None:
+    rows, truth = writes_in_order(played), played.truth
+    links = played.links.to_pylist()
+    count = (len(truth.writes) - len(truth.left) - len(truth.overwritten)) // 2
+    early = 0
+    for number, place in enumerate(truth.overwritten):
+        old, new = rows[place], rows[count + number]
+        assert (old["offset"], old["io"] == new["io"]) == (new["offset"], False)
+        # XFS itself writes the end of a file back when QEMU has it allocate beyond it.
+        mine = [link for link in links if link["io"] == old["io"]]
+        assert all(link["queued_ns"] < new["begin_ns"] for link in mine)
+        early += sum(link["bytes"] for link in mine)
+    assert played.found.writeback
+    total = sum(truth.writes[place][1] for place in truth.overwritten)
+    assert early <= 0.5 * total
+    assert played.found.writeback.overwritten_bytes + early >= total
 
 
 def test_the_cache_and_the_devices_add_up(played: Played) -> None:
@@ -105,7 +122,6 @@ def test_the_cache_and_the_devices_add_up(played: Played) -> None:
         + figures.unmapped_bytes
     )
     assert figures.linked_bytes == sum(played.links["bytes"].to_pylist())
-    assert figures.overwritten_bytes >= sum(truth.writes[place][1] for place in truth.overwritten)
     assert figures.left_bytes + figures.linked_bytes >= sum(truth.writes[place][1] for place in truth.left)
     assert figures.disagreeing_bytes == 0
     if played.has_own_device:
@@ -126,9 +142,11 @@ def test_what_the_flush_caused_says_so_and_the_rest_does_not(played: Played) -> 
 
 
 def test_the_times_of_the_ios_are_as_they_were(played: Played) -> None:
-    for row in writes_in_order(played):
-        assert row["t_bio_queue_ns"] is None
-        assert row["device_between_ns"] is None
+    rows = writes_in_order(played)
+    reached = [row for row in rows if row["t_bio_queue_ns"] is not None]
+    assert len(reached) <= 0.2 * len(rows)
+    assert all(row["t_bio_queue_ns"] < row["begin_ns"] + row["latency_ns"] for row in reached)
+    assert all((row["device_between_ns"] is None) == (row["t_bio_queue_ns"] is None) for row in rows)
     assert played.found.summary.total().whole_count == played.found.summary.total().io_count
 
 
