@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.disk import Aio, Cache, Disk, make_image
-from lab.load import DEMO_DISK_BYTES, bench_load
+from lab.load import DEMO_DISK_BYTES, MIB, bench_load
 from lab.session import Outcome, record_guest
 from lab.targets import TARGETS
 from lab.witness import Findings, Traffic, device_traffic, examine, guest_differences
+from vio.reporter.cachefigures import WritebackFigures
 
 IO_COUNT = 20_000
 DEPTH = 16
@@ -28,6 +29,7 @@ _HEAD = (
     "device's bytes (recorded - counted)",
     "address differs from identity",
     "not reached",
+    "written back, linked",
 )
 
 
@@ -110,6 +112,18 @@ def _described(result: Result) -> str:
         "; ".join(devices),
         f"{_share(findings.disagree, findings.checked)} of {findings.checked:,}",
         ", ".join(f"{gap.stage} {_share(gap.count, gap.of)}" for gap in findings.unreached) or "-",
+        _writeback(findings.writeback),
+    )
+
+
+def _writeback(figures: WritebackFigures | None) -> str:
+    """Say how much of what went into the page cache came out of it, and how much of that is linked to its IOs."""
+    if figures is None or not figures.cached_bytes:
+        return "-"
+    back = figures.linked_bytes + figures.own_bytes
+    return (
+        f"{_share(back, figures.cached_bytes)} of {figures.cached_bytes / MIB:,.0f} MiB,"
+        f" {_share(back, figures.image_bytes)} of the images' {figures.image_bytes / MIB:,.0f} MiB linked"
     )
 
 

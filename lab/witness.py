@@ -13,6 +13,7 @@ from lab.session import Outcome
 from vio.layer import Op, Phase, Stage
 from vio.losses import count_by_kind
 from vio.recording import Recording
+from vio.reporter.cachefigures import WritebackFigures
 from vio.reporter.report import ReportOptions, report
 from vio.reporter.result import Unreached
 from vio.schema import OPS, time_column
@@ -33,6 +34,7 @@ class Findings:
     disagree: int
     lacks: dict[str, int]
     unreached: tuple[Unreached, ...]
+    writeback: WritebackFigures | None
     ios: pa.Table
 
 
@@ -67,6 +69,7 @@ def examine(path: Path, table_path: Path | None = None) -> Findings:
         sum(row.disagree for row in rows),
         dict(found.summary.lacks),
         tuple(found.unreached()),
+        found.writeback,
         ios,
     )
 

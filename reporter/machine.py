@@ -4,17 +4,19 @@ import json
 
 from vio.layer import Phase, Stage
 from vio.quantity import NO_END_S
+from vio.reporter.cachefigures import WritebackFigures
+from vio.reporter.cachetext import not_linked
 from vio.reporter.choice import Filter
 from vio.reporter.group import Group
 from vio.reporter.histogram import Distribution
-from vio.reporter.quality import JoinRow
+from vio.reporter.quality import Evidence, JoinRow
 from vio.reporter.recorded import Recorded
 from vio.reporter.result import IoRow, Report, Unreached, longest_part, number_in, rows_of
 from vio.reporter.summary import Summary
 from vio.schema import OPS
 
 MAJOR = 1
-MINOR = 0
+MINOR = 1
 
 Json = dict[str, object]
 
@@ -55,6 +57,7 @@ def to_json(report: Report) -> Json:
         "ambiguous_io_count": summary.ambiguous_count,
         "ambiguous_link_count": report.quality.ambiguous,
         "orphans": [{"name": name, "count": count} for name, count in report.quality.orphans.items()],
+        "writeback": _writeback(report.writeback, report) if report.writeback else None,
         "slowest": [_io(row, recorded) for row in rows_of(report.slowest)],
         "not_ended": [_io(row, recorded) for row in rows_of(report.unended)],
         "table": str(report.table_path) if report.table_path else None,
@@ -164,6 +167,30 @@ def _join(row: JoinRow) -> Json:
         "checked": row.checked,
         "disagree": row.disagree,
         "disagree_share": row.disagree_share,
+    }
+
+
+def _writeback(figures: WritebackFigures, report: Report) -> Json:
+    return {
+        "evidence": Evidence.ADDRESS.value,
+        "cached_bytes": figures.cached_bytes,
+        "written_back_bytes": figures.linked_bytes + figures.own_bytes,
+        "written_back_share": figures.written_back_share,
+        "own_bytes": figures.own_bytes,
+        "overwritten_bytes": figures.overwritten_bytes,
+        "dropped_bytes": figures.dropped_bytes,
+        "left_bytes": figures.left_bytes,
+        "left_io_count": figures.left_ios,
+        "lost_bytes": figures.lost_bytes,
+        "bio_count": figures.bios,
+        "device_bytes": figures.device_bytes,
+        "linked_bio_count": figures.linked_bios,
+        "linked_bytes": figures.linked_bytes,
+        "linked_share": figures.linked_share,
+        "caused_bytes": figures.caused_bytes,
+        "not_linked": [{"reason": reason, "bytes": count} for reason, count in not_linked(figures)],
+        "after_end": _times(figures.after_end),
+        "table": str(report.writebacks_path) if report.writebacks_path else None,
     }
 
 

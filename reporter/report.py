@@ -20,6 +20,8 @@ from vio.reporter.stream import Join, find_io
 from vio.reporter.summary import Summary
 from vio.reporter.table import TableFormat, TableWriter
 from vio.reporter.timeline import render_timeline
+from vio.reporter.writeback import Writeback
+from vio.reporter.writebackfile import WritebackFile
 from vio.schema import IOS, arrow_schema
 
 _QUIET_S = 1.0
@@ -28,9 +30,10 @@ _NO_ROWS = arrow_schema(IOS).empty_table()
 
 
 class JoinStream(Protocol):
-    """What a report reads: tables of schema.IOS, once; `quality` is complete after that."""
+    """What a report reads: tables of schema.IOS, once; `quality` and `writeback` are complete after that."""
 
     quality: JoinQuality
+    writeback: Writeback | None
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the IOs, window by window."""
@@ -81,14 +84,16 @@ def report_on(
     result = Report(recorded, Summary(), stream.quality, options.choice, _NO_ROWS, _NO_ROWS)
     notable = Notable(options.slowest)
     ticker = _Ticker(recorded, on_progress)
-    with _TableOutput(recorded, options, result) as output:
+    with _TableOutput(recorded, options, result) as output, _WritebackOutput(recorded, options, result) as later:
         for every in stream.tables():
             chosen = chooser.choose(every)
             output.write(every, chosen)
             if chosen.num_rows:
                 result.summary.add(chosen)
                 notable.add(chosen)
+            later.write(stream.writeback)
             ticker.passed(every)
+        later.write(stream.writeback)
     result.slowest, result.unended = notable.slowest, notable.unended
     if options.plot_path and result.summary.groups:
         _plot(result, options.plot_path)
@@ -106,10 +111,9 @@ def timeline(path: Path, number: int, *, is_terminal: bool = False) -> str:
     found = find_io(recording, number)
     if found is None:
         raise UsageError(f"{path} has no IO {number}", f"`vio report {path}` shows the numbers of the slowest")
-    table, joined, position = found
-    row = rows_of(table)[0]
-    spans = spans_of(joined, position, recorded) or hulls(row, recorded)
-    return render_timeline(row, spans, recorded, is_terminal=is_terminal)
+    row = rows_of(found.row)[0]
+    spans = spans_of(found.joined, found.position, recorded) or hulls(row, recorded)
+    return render_timeline(row, spans, recorded, found.later.to_pylist(), is_terminal=is_terminal)
 
 
 def _plot(result: Report, path: Path) -> None:
@@ -170,4 +174,42 @@ class _TableOutput:
             writer.discard()
             if self._is_named:
                 raise
+            self._result.notes.append(f"not written: {error}")
+
+
+class _WritebackOutput:
+    """The table of writebacks beside the per-IO table of a recording; none where that has another place, or none."""
+
+    def __init__(self, recorded: Recorded, options: ReportOptions, result: Report) -> None:
+        self._result = result
+        is_wanted = options.is_table_written and options.table_path is None
+        self._file = WritebackFile(Path(recorded.path), recorded.disk_names) if is_wanted else None
+
+    def __enter__(self) -> "_WritebackOutput":
+        return self
+
+    def write(self, writeback: Writeback | None) -> None:
+        if writeback is None:
+            return
+        self._result.writeback = writeback.figures
+        rows = writeback.take()
+        self._try(lambda file: file.write(rows))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if kind is not None and self._file:
+            self._file.discard()
+            return
+        self._try(self._close)
+
+    def _close(self, file: WritebackFile) -> None:
+        if file.close():
+            self._result.writebacks_path = file.path
+
+    def _try(self, step: Callable[[WritebackFile], object]) -> None:
+        if self._file is None:
+            return
+        try:
+            step(self._file)
+        except OutputError as error:
+            self._file = None
             self._result.notes.append(f"not written: {error}")

@@ -1,15 +1,14 @@
 """Drive the join over a recording: windows of events in, tables of IOs out."""
 
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vio.errors import RecordingError
 from vio.manifest import Manifest
-from vio.mappers.space import device_of
 from vio.mappers.store import from_table
 from vio.mappers.timed import MapSet
 from vio.recording import Recording
@@ -17,8 +16,12 @@ from vio.reporter.events import Events
 from vio.reporter.evidence import DiskMaps, count_evidence
 from vio.reporter.iotable import IoTable
 from vio.reporter.join import Joined, Joiner
+from vio.reporter.laterbios import WRITEBACKS_SCHEMA
+from vio.reporter.match import NONE, Ints
 from vio.reporter.paths import Loop, Scope
+from vio.reporter.places import kernel_dev
 from vio.reporter.quality import JoinQuality
+from vio.reporter.writeback import CachedDisks, Writeback
 from vio.schema import EVENTS
 
 WINDOW = 1 << 20  # events joined at once: memory grows with it, and the overhead of a window shrinks
@@ -28,10 +31,14 @@ _NEVER_NS = (1 << 63) - 2
 
 @dataclass(slots=True)
 class Join:
-    """The join of a recording: iterate `tables()` once; `quality` is complete after that."""
+    """The join of a recording: iterate `tables()` once; `quality` and `writeback` are complete after that.
+
+    `writeback` is None where no disk goes through the page cache.
+    """
 
     recording: Recording
     quality: JoinQuality = field(default_factory=JoinQuality)
+    writeback: Writeback | None = None
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield tables of schema.IOS, in the order of the windows in which the IOs ended."""
@@ -49,17 +56,39 @@ class Join:
             len(manifest.target.disks),
             tuple(disk.cache in _DIRECT for disk in manifest.target.disks),
         )
+        cached = _cached_disks(manifest)
+        self.writeback = Writeback(maps, cached) if cached.numbers else None
         disk_maps = tuple(_disk_maps(maps, disk.space) for disk in manifest.target.disks)
         pending: Events | None = None
         for events in _windows(self.recording):
             if pending is not None:
                 yield self._one(joiner.add(pending), table, disk_maps)
             pending = events
-        yield self._one(joiner.add(pending if pending is not None else Events.empty(), is_last=True), table, disk_maps)
+        last = joiner.add(pending if pending is not None else Events.empty(), is_last=True)
+        yield self._one(last, table, disk_maps, is_last=True)
 
-    def _one(self, joined: Joined, table: IoTable, maps: tuple[DiskMaps, ...]) -> tuple[pa.Table, Joined]:
-        count_evidence(self.quality, joined, table.disks(joined), maps)
-        return table.rows(joined), joined
+    def _one(
+        self, joined: Joined, table: IoTable, maps: tuple[DiskMaps, ...], *, is_last: bool = False
+    ) -> tuple[pa.Table, Joined]:
+        disk = table.disks(joined)
+        count_evidence(self.quality, joined, disk, maps)
+        rows = table.rows(joined)
+        if self.writeback is not None:
+            self.writeback.add(joined, _numbers(joined, rows), disk, is_last=is_last)
+        return rows, joined
+
+
+def _numbers(joined: Joined, rows: pa.Table) -> Ints:
+    """Return the numbers of a window's IOs, -1 where one is not done."""
+    number = np.full(joined.is_done.size, NONE)
+    number[joined.is_done] = rows["io"].to_numpy()
+    return number
+
+
+def _cached_disks(manifest: Manifest) -> CachedDisks:
+    disks = manifest.target.disks
+    descriptors = {fd: number for number, disk in enumerate(disks) for fd in disk.fds}
+    return CachedDisks(tuple("" if disk.cache in _DIRECT else disk.space for disk in disks), descriptors)
 
 
 def _windows(recording: Recording) -> Iterator[Events]:
@@ -93,18 +122,12 @@ def _scope(manifest: Manifest, maps: MapSet) -> Scope:
     loops = []
     for one in maps.maps:
         file = by_space.get(one.map.target_space)
-        device = _kernel_dev(one.map.source_space)
+        device = kernel_dev(one.map.source_space)
         if file is not None and device is not None and len(one.map):
             loops.append(Loop(device, file, int(one.map.target[0] - one.map.start[0])))
     disks = [disk for disk in manifest.target.disks if disk.space in by_space]
     descriptors = {fd: by_space[disk.space] for disk in disks for fd in disk.fds}
     return Scope(images, tuple(dict.fromkeys(loops)), descriptors)
-
-
-def _kernel_dev(space: str) -> int | None:
-    """Return the number that events have for a device space; None for a space of another sort."""
-    device = device_of(space)
-    return None if device is None else os.major(device) << 20 | os.minor(device)
 
 
 def _disk_maps(maps: MapSet, space: str) -> DiskMaps:
@@ -114,16 +137,33 @@ def _disk_maps(maps: MapSet, space: str) -> DiskMaps:
     to_device = [
         (device, one.map)
         for one in maps.maps
-        if one.map.source_space == space and (device := _kernel_dev(one.map.target_space)) is not None
+        if one.map.source_space == space and (device := kernel_dev(one.map.target_space)) is not None
     ]
     return DiskMaps(tuple(to_file), tuple(to_device))
 
 
-def find_io(recording: Recording, number: int) -> tuple[pa.Table, Joined, int] | None:
-    """Return the row of one IO, the window that it ended in, and its position there; None if there is no such IO."""
-    for table, joined in Join(recording).windows():
+@dataclass(slots=True)
+class FoundIo:
+    """The row of one IO, the window that it ended in, its position there, and its rows of schema.WRITEBACKS."""
+
+    row: pa.Table
+    joined: Joined
+    position: int
+    later: pa.Table = field(default_factory=WRITEBACKS_SCHEMA.empty_table)
+
+
+def find_io(recording: Recording, number: int) -> FoundIo | None:
+    """Find one IO, and what of it was written back, up to the end of the recording; None if there is no such IO."""
+    join, found = Join(recording), None
+    for table, joined in join.windows():
         at = np.flatnonzero(table["io"].to_numpy() == number)
         if at.size:
             done = np.flatnonzero(joined.is_done)
-            return table.slice(int(at[0]), 1), joined, int(done[at[0]])
-    return None
+            found = FoundIo(table.slice(int(at[0]), 1), joined, int(done[at[0]]))
+        if join.writeback is not None:
+            rows = join.writeback.take()
+            mine = rows.filter(pc.equal(rows["io"], number))
+            found = replace(found, later=pa.concat_tables([found.later, mine])) if found and mine.num_rows else found
+        if found and (join.writeback is None or join.writeback.is_settled(number)):
+            break
+    return found

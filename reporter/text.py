@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from vio.layer import Phase, Stage
 from vio.printable import printable, shell_word
+from vio.reporter.cachetext import cache_lines
 from vio.reporter.grid import Grid, Style
 from vio.reporter.header import count_lines, loss_lines, recorded_lines, wrapped
 from vio.reporter.histogram import Distribution
@@ -141,6 +142,8 @@ def _join_lines(report: Report, style: Style) -> Iterator[str]:
     for name, count in report.quality.orphans.items():
         if count:
             yield f"of no IO: {count:,} {printable(name)}"
+    if report.writeback:
+        yield from cache_lines(report.writeback)
 
 
 def _join_cells(row: JoinRow) -> tuple[str, ...]:
@@ -159,6 +162,8 @@ def _closing_lines(report: Report) -> Iterator[str]:
     yield from (printable(note) for note in report.notes)
     if report.table_path:
         yield f"every IO, with its time stamp at every point: {printable(str(report.table_path))}"
+    if report.writebacks_path:
+        yield f"what was written back of them later: {printable(str(report.writebacks_path))}"
     if report.plot_path:
         yield f"picture: {printable(str(report.plot_path))}"
     if report.slowest.num_rows:

@@ -7,6 +7,7 @@ from vio.layer import Phase, Stage
 from vio.printable import printable
 from vio.reporter.grid import Grid, Style
 from vio.reporter.header import wrapped
+from vio.reporter.latertext import later_lines
 from vio.reporter.recorded import Recorded
 from vio.reporter.result import IoRow, number_in
 from vio.reporter.spans import Span
@@ -57,13 +58,16 @@ def _holds(parent: Span, child: Span) -> bool:
     return parent.offset <= child.offset < parent.offset + max(parent.bytes or 0, 1)
 
 
-def render_timeline(row: IoRow, spans: Sequence[Span], recorded: Recorded, *, is_terminal: bool = False) -> str:
-    """Write one IO's timeline, times in us from its begin."""
+def render_timeline(
+    row: IoRow, spans: Sequence[Span], recorded: Recorded, later: Sequence[IoRow] = (), *, is_terminal: bool = False
+) -> str:
+    """Write one IO's timeline, times in us from its begin; `later` are its rows of schema.WRITEBACKS."""
     style = Style(is_terminal)
     lines = [
         *_head_lines(row, recorded, style),
         "",
         *_tree_lines(row, build_tree(spans), style),
+        *later_lines(row, later, recorded, style),
         "",
         *_stamp_lines(row, style),
     ]

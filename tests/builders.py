@@ -23,6 +23,7 @@ from vio.manifest import (
     State,
     TargetInfo,
 )
+from vio.reporter.cachefigures import WritebackFigures
 from vio.reporter.quality import Evidence, JoinQuality
 from vio.reporter.recorded import Recorded
 from vio.schema import IOS, LACKS, MAJOR, MINOR, arrow_schema, time_column
@@ -233,3 +234,27 @@ def a_quality() -> JoinQuality:
     quality.orphans["requests of neighbours"] = 120
     quality.ambiguous = 7
     return quality
+
+
+def a_writeback() -> WritebackFigures:
+    """Make figures of a page cache; what was written to it and to the devices adds up."""
+    figures = WritebackFigures(
+        cached_bytes=10_000_000,
+        linked_bytes=9_000_000,
+        own_bytes=200_000,
+        overwritten_bytes=300_000,
+        dropped_bytes=100_000,
+        left_bytes=350_000,
+        left_ios=40,
+        lost_bytes=50_000,
+        device_bytes=9_500_000,
+        bios=900,
+        linked_bios=700,
+        caused_bytes=2_000_000,
+        qemu_bytes=65_536,
+        unwritten_bytes=34_464,
+        disagreeing_bytes=100_000,
+        unmapped_bytes=100_000,
+    )
+    figures.after_end.add(np.arange(1, 1000) * 1_000_000)
+    return figures

@@ -49,6 +49,13 @@ _TABLES = (
         "`unattributed_ns` of an IO add up to its `latency_ns`.",
         schema.IOS,
     ),
+    (
+        "writebacks.parquet",
+        "What `vio report` writes beside the per-IO table where IOs went through the page cache: one row for each "
+        "range that a bio wrote back and an IO had written last. The evidence is the address. None of these times is "
+        "in the IO's own; an IO has many rows, one, or none.",
+        schema.WRITEBACKS,
+    ),
 )
 
 

@@ -132,6 +132,24 @@ IOS = (
     Column("unattributed_ns", pa.int64(), "ns", "time that no observed layer claims"),
 )
 
+WRITEBACKS = (
+    Column("io", pa.int64(), "", "number of the IO that wrote the bytes to the page cache"),
+    Column("disk", pa.int16(), "", "whose image it is: index in the manifest's list of disks"),
+    Column("device", pa.int64(), "", "device that the bio was queued on (kernel encoding)"),
+    Column("device_offset", pa.int64(), "bytes", "address there of the first byte that bio and IO share"),
+    Column("file_offset", pa.int64(), "bytes", "address of that byte in the image file"),
+    Column("bytes", pa.int64(), "bytes", "how many bytes they share"),
+    Column("queued_ns", pa.int64(), "ns", "the bio was queued (CLOCK_BOOTTIME)"),
+    Column("issued_ns", pa.int64(), "ns", "its request was issued to the driver; null if that was not seen"),
+    Column("completed_ns", pa.int64(), "ns", "the device completed its request; null if that was not seen"),
+    Column(
+        "caused_by",
+        pa.int64(),
+        "",
+        "the IO in whose call the bio was queued, such as a flush; null for the kernel's own",
+    ),
+)
+
 LACKS = {
     1: "its end",
     2: "the end of a block-layer call",

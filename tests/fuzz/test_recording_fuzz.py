@@ -20,7 +20,7 @@ from vio.reporter.report import ReportOptions, report, timeline
 from vio.reporter.table import TableFormat
 from vio.reporter.text import render_text
 
-BENCH = Path(__file__).parents[1] / "data" / "bench.vio"
+DATA = Path(__file__).parents[1] / "data"
 SEEDS = range(12)
 CASES = 12
 LIMIT_S = 20
@@ -149,12 +149,13 @@ def try_all(path: Path) -> None:
             look()
 
 
+@pytest.mark.parametrize("name", ["bench.vio", "writeback.vio"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_damaged_recordings_are_reported_on_or_refused(seed: int, tmp_path: Path) -> None:
+def test_damaged_recordings_are_reported_on_or_refused(seed: int, name: str, tmp_path: Path) -> None:
     rng = random.Random(seed)
     for case in range(CASES):
         copy = tmp_path / str(case)
-        shutil.copytree(BENCH, copy)
+        shutil.copytree(DATA / name, copy)
         done = change(rng, copy)
         try:
             with limited(LIMIT_S):

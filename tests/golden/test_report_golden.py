@@ -4,14 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.builders import START_NS, a_quality, a_recorded, an_io_table
+from tests.builders import START_NS, a_quality, a_recorded, a_writeback, an_io_table
 
 from vio.layer import Layer, Stage
 from vio.losses import Loss
 from vio.manifest import AbsentPoint
 from vio.reporter.choice import Filter
 from vio.reporter.machine import render_json
-from vio.reporter.result import Report, rows_of
+from vio.reporter.result import IoRow, Report, number_in, rows_of
 from vio.reporter.slowest import Notable
 from vio.reporter.spans import hulls
 from vio.reporter.summary import Summary
@@ -39,7 +39,8 @@ def a_report(*, is_faulty: bool) -> Report:
         AbsentPoint("jbd2_end", Layer.FS, "no tracepoint", "which journal commit a flush waited for"),
     ]
     recorded = a_recorded(2, losses, absent) if is_faulty else a_recorded()
-    return Report(recorded, summary, a_quality(), Filter(), notable.slowest, notable.unended)
+    writeback = a_writeback() if is_faulty else None
+    return Report(recorded, summary, a_quality(), Filter(), notable.slowest, notable.unended, writeback=writeback)
 
 
 def check(name: str, text: str) -> None:
@@ -64,3 +65,24 @@ def test_timeline() -> None:
     table = an_io_table(40, seed=12, stages=tuple(Stage))
     row = next(row for row in rows_of(table) if row["reached"] == len(Stage) - 1)
     check("timeline.txt", render_timeline(row, hulls(row, recorded), recorded))
+
+
+def test_timeline_of_what_was_written_back() -> None:
+    recorded = a_recorded(stages=tuple(Stage))
+    table = an_io_table(40, seed=12, stages=tuple(Stage))
+    row = min(rows_of(table), key=lambda row: number_in(row, "reached"))
+    begin_ns = number_in(row, "begin_ns")
+    later: list[IoRow] = [
+        {
+            "device": 259 << 20,
+            "device_offset": (1 << 30) + part * 4096,
+            "file_offset": part * 4096,
+            "bytes": 4096,
+            "queued_ns": begin_ns + SECOND,
+            "issued_ns": begin_ns + SECOND + 2_000,
+            "completed_ns": None if part else begin_ns + SECOND + 90_000,
+            "caused_by": 77 if part else None,
+        }
+        for part in range(2)
+    ]
+    check("timeline-later.txt", render_timeline(row, hulls(row, recorded), recorded, later))

@@ -131,6 +131,17 @@ def test_layers_that_are_not_reached_are_said_so(played: Played) -> None:
         assert Stage.VFS not in gaps
 
 
+def test_what_was_written_back_is_linked_to_the_ios_that_wrote_it(played: Played) -> None:
+    found = played.findings.writeback
+    if played.scene.is_direct:
+        assert found is None
+        return
+    assert found
+    assert found.cached_bytes >= 128 * MIB
+    assert found.linked_bytes >= 0.99 * found.image_bytes
+    assert found.linked_bytes + found.own_bytes + found.overwritten_bytes + found.left_bytes == found.cached_bytes
+
+
 def test_requests_that_qemu_merged_are_followed_one_by_one(played: Played) -> None:
     if played.scene.load is not DEMO_LOAD:
         return

@@ -20,12 +20,14 @@ from vio.reporter.report import Progress, ReportOptions, report_on
 from vio.reporter.table import TableFormat
 from vio.reporter.text import render_text
 from vio.reporter.units import bytes_text, share_text, time_text
+from vio.reporter.writeback import Writeback
 
 
 @dataclass
 class Stream:
     parts: list[pa.Table]
     quality: JoinQuality = field(default_factory=a_quality)
+    writeback: Writeback | None = None
 
     def tables(self) -> Iterator[pa.Table]:
         yield from self.parts
