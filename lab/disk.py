@@ -61,6 +61,7 @@ class Disk:
     """An image file and the way QEMU opens it; what the guest calls it is in `guest_names`.
 
     Disks on VIRTIO_SCSI with one `hba` number share an adapter, which has the iothread and the queues of the first.
+    `has_fua`: a SCSI disk takes writes that are to be durable when they are done, so the guest sends no flush with them.
     """
 
     path: Path
@@ -73,6 +74,7 @@ class Disk:
     bus: Bus = Bus.VIRTIO_BLK
     hba: int = 0
     block_bytes: int = SECTOR_BYTES
+    has_fua: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what QEMU refuses."""
@@ -92,11 +94,9 @@ class Disk:
     def device_arguments(self, index: int, target: int) -> list[str]:
         """Give the options that plug it in; `target` is its place on its SCSI adapter."""
         if self.is_scsi:
-            place = [f"bus=scsi{self.hba}.0", f"scsi-id={target}", "lun=0"]
-            return [
-                "-device",
-                ",".join(["scsi-hd", f"id=scsi{self.hba}-{target}", *place, *self._common_device(index)]),
-            ]
+            words = ["scsi-hd", f"id=scsi{self.hba}-{target}", f"bus=scsi{self.hba}.0", f"scsi-id={target}", "lun=0"]
+            words += ["dpofua=on"] if self.has_fua else []
+            return ["-device", ",".join([*words, *self._common_device(index)])]
         words = ["virtio-blk-pci", f"id=virtio{index}", *self._common_device(index), *self._queues(f"{index}", "-")]
         return [*self._iothread(f"{index}"), "-device", ",".join(words)]
 
@@ -115,7 +115,7 @@ class Disk:
     def _common_device(self, index: int) -> list[str]:
         return [
             f"drive=disk{index}",
-            f"logical_block_size={self.block_bytes}",
+            f"logical_block_size={self.block_bytes},physical_block_size={self.block_bytes}",
             f"write-cache={'on' if self.cache.has_write_cache else 'off'}",
         ]
 

@@ -53,5 +53,9 @@ for step in /lab/load/*; do
     [ "$status" = 0 ] || break
 done
 disks AFTER
+# Else the kernel has each SCSI disk flush once more as it goes down, after it was counted.
+for type in /sys/block/sd*/device/scsi_disk/*/cache_type; do
+    [ ! -e "$type" ] || echo "temporary write through" > "$type"
+done
 echo "VIO-LAB END"
 poweroff -f
