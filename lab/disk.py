@@ -61,7 +61,7 @@ class Disk:
     """An image file and the way QEMU opens it; what the guest calls it is in `guest_names`.
 
     Disks on VIRTIO_SCSI with one `hba` number share an adapter, which has the iothread and the queues of the first.
-    `has_fua`: a SCSI disk takes writes that are to be durable when they are done, so the guest sends no flush with them.
+    `has_fua`: a SCSI disk takes writes that must be durable once they are done, and the guest sends no flush with them.
     """
 
     path: Path

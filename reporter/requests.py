@@ -279,30 +279,35 @@ class RootLinker:
             self._qiov_distance[model] = int(np.argmax(np.bincount(gap)))
 
     def _link_rest(self, window: Window, requests: Requests, frames: Frames, roots: Ints, entry_of: Ints) -> None:
-        """Calls without a qiov (flush, discard, write zeroes): in order on the thread, like with like.
+        """Calls without a qiov (flush, discard, write zeroes): by their order on the thread, like with like.
 
-        blk_aio_* starts the coroutine on the spot, or queues it behind the running one, so order is kept.
+        blk_aio_* starts the coroutine on the spot; but within another coroutine it queues it, to run when that one is
+        done, and before what was queued by those that woke that one. So entries and calls nest like brackets.
         """
         ev, entries = window.events, requests.entries
         is_used = np.zeros(entries.event.size, dtype=np.bool_)
         is_used[entry_of[entry_of >= 0]] = True
         free = np.flatnonzero(~is_used)
         rest = roots[entry_of[roots] < 0]
-        if not free.size or not rest.size:
-            return
-        call, enter = frames.call[rest], entries.event[free]
-        found = latest_before(
-            call,
-            _thread_and_call(ev.tid[call], ev.point[call].astype(np.int64)),
-            enter,
-            _thread_and_call(ev.tid[enter], _expected_call(window, entries.kind[free])),
-        )
-        # Of several calls after one entry the first is the request's own.
-        first = np.full(free.size, NONE, dtype=np.int64)
-        positions = np.flatnonzero(found >= 0)[::-1]
-        first[found[positions]] = positions
-        has = first >= 0
-        entry_of[rest[first[has]]] = free[has]
+        expected = _expected_call(window, entries.kind)
+        while free.size and rest.size:
+            call, enter = frames.call[rest], entries.event[free]
+            found = latest_before(
+                call,
+                _thread_and_call(ev.tid[call], ev.point[call].astype(np.int64)),
+                enter,
+                _thread_and_call(ev.tid[enter], expected[free]),
+            )
+            has = np.flatnonzero(found >= 0)
+            # Of several calls after one entry the first is the request's own, if that is still under way.
+            entry, first = np.unique(found[has], return_index=True)
+            own = has[first]
+            push = requests.push[entries.request[free[entry]]]
+            is_alive = (push < 0) | (push > call[own])
+            entry_of[rest[own[is_alive]]] = free[entry[is_alive]]
+            if not entry.size:
+                break
+            free, rest = np.delete(free, entry), np.delete(rest, own[is_alive])
 
 
 def _thread_and_call(tid: npt.NDArray[np.int32], point: Ints) -> Keys:
