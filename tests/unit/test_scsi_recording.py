@@ -54,7 +54,7 @@ def test_a_durable_write_has_the_flush_in_it(findings: Findings) -> None:
     assert pc.all(pc.greater(durable["qemu_device_between_ns"], 0)).as_py()
 
 
-@pytest.mark.parametrize("events", [200, 700, 3000])
+@pytest.mark.parametrize("events", [300, 700, 3000])
 def test_windows_of_any_size_give_the_same_ios(monkeypatch: pytest.MonkeyPatch, events: int) -> None:
     at_once = ios_of(SCSI)
     monkeypatch.setattr(stream, "WINDOW", events)
