@@ -2,9 +2,12 @@
 
 import json
 import subprocess
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from enum import StrEnum
 from pathlib import Path
+from string import ascii_lowercase
 
 from vio.errors import UsageError
 
@@ -46,9 +49,20 @@ class Cache(StrEnum):
         return self not in (Cache.WRITETHROUGH, Cache.DIRECTSYNC)
 
 
+class Bus(StrEnum):
+    """What the guest sees the disk on."""
+
+    VIRTIO_BLK = "virtio-blk"
+    VIRTIO_SCSI = "virtio-scsi"
+
+
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """An image file and the way QEMU opens it; the first disk of a guest is its vda."""
+    """An image file and the way QEMU opens it; what the guest calls it is in `guest_names`.
+
+    Disks on VIRTIO_SCSI with one `hba` number share an adapter, which has the iothread and the queues of the first.
+    `has_fua`: a SCSI disk takes writes that must be durable once they are done, and the guest sends no flush with them.
+    """
 
     path: Path
     format: Format = Format.QCOW2
@@ -57,23 +71,53 @@ class Disk:
     has_discard: bool = True
     has_iothread: bool = False
     queue_count: int = 1
+    bus: Bus = Bus.VIRTIO_BLK
+    hba: int = 0
+    block_bytes: int = SECTOR_BYTES
+    has_fua: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what QEMU refuses."""
         if self.aio is Aio.NATIVE and not self.cache.is_direct:
             raise UsageError(f"aio=native does not go with cache={self.cache}", "use cache=none or directsync")
 
-    def qemu_arguments(self, index: int) -> list[str]:
-        """Give the options that make this QEMU's disk number `index`; its node is `disk<index>`."""
-        arguments = [
-            "-blockdev",
-            json.dumps(self._file_node(index)),
-            "-blockdev",
-            json.dumps(self._format_node(index)),
+    @property
+    def is_scsi(self) -> bool:
+        """Tell whether the disk is behind a SCSI adapter."""
+        return self.bus is Bus.VIRTIO_SCSI
+
+    def node_arguments(self, index: int) -> list[str]:
+        """Give the options that open the image of this QEMU's disk number `index` as node `disk<index>`."""
+        nodes = (self._file_node(index), self._format_node(index))
+        return [word for node in nodes for word in ("-blockdev", json.dumps(node))]
+
+    def device_arguments(self, index: int, target: int) -> list[str]:
+        """Give the options that plug it in; `target` is its place on its SCSI adapter."""
+        if self.is_scsi:
+            words = ["scsi-hd", f"id=scsi{self.hba}-{target}", f"bus=scsi{self.hba}.0", f"scsi-id={target}", "lun=0"]
+            words += ["dpofua=on"] if self.has_fua else []
+            return ["-device", ",".join([*words, *self._common_device(index)])]
+        words = ["virtio-blk-pci", f"id=virtio{index}", *self._common_device(index), *self._queues(f"{index}", "-")]
+        return [*self._iothread(f"{index}"), "-device", ",".join(words)]
+
+    def adapter_arguments(self) -> list[str]:
+        """Give the options that make the SCSI adapter of which this is the first disk."""
+        words = ["virtio-scsi-pci", f"id=scsi{self.hba}", *self._queues(f"-scsi{self.hba}", "_")]
+        return [*self._iothread(f"-scsi{self.hba}"), "-device", ",".join(words)]
+
+    def _iothread(self, suffix: str) -> list[str]:
+        return ["-object", f"iothread,id=iothread{suffix}"] if self.has_iothread else []
+
+    def _queues(self, suffix: str, dash: str) -> list[str]:
+        iothread = [f"iothread=iothread{suffix}"] if self.has_iothread else []
+        return [f"num{dash}queues={self.queue_count}", *iothread]
+
+    def _common_device(self, index: int) -> list[str]:
+        return [
+            f"drive=disk{index}",
+            f"logical_block_size={self.block_bytes},physical_block_size={self.block_bytes}",
+            f"write-cache={'on' if self.cache.has_write_cache else 'off'}",
         ]
-        if self.has_iothread:
-            arguments += ["-object", f"iothread,id=iothread{index}"]
-        return [*arguments, "-device", ",".join(self._device(index))]
 
     def _file_node(self, index: int) -> dict[str, object]:
         return {
@@ -99,17 +143,28 @@ class Disk:
             "discard": "unmap" if self.has_discard else "ignore",
         }
 
-    def _device(self, index: int) -> list[str]:
-        device = [
-            "virtio-blk-pci",
-            f"drive=disk{index}",
-            f"id=virtio{index}",
-            f"num-queues={self.queue_count}",
-        ]
-        device.append(f"write-cache={'on' if self.cache.has_write_cache else 'off'}")
-        if self.has_iothread:
-            device.append(f"iothread=iothread{index}")
-        return device
+
+def qemu_arguments(disks: Sequence[Disk]) -> list[str]:
+    """Give the options that make QEMU's disks, in their order, each SCSI adapter before its first disk."""
+    arguments: list[str] = []
+    on_adapter: Counter[int] = Counter()
+    for index, disk in enumerate(disks):
+        arguments += disk.node_arguments(index)
+        if disk.is_scsi and not on_adapter[disk.hba]:
+            arguments += disk.adapter_arguments()
+        arguments += disk.device_arguments(index, on_adapter[disk.hba])
+        on_adapter[disk.hba] += disk.is_scsi
+    return arguments
+
+
+def guest_names(disks: Sequence[Disk]) -> tuple[str, ...]:
+    """Give what the guest calls each disk: vda, vdb, ...; sda, sdb, ... in the order of their adapters."""
+    hbas = list(dict.fromkeys(disk.hba for disk in disks if disk.is_scsi))
+    places = sorted((hbas.index(disk.hba), index) for index, disk in enumerate(disks) if disk.is_scsi)
+    names = {index: f"sd{ascii_lowercase[number]}" for number, (_, index) in enumerate(places)}
+    others = [index for index, disk in enumerate(disks) if not disk.is_scsi]
+    names |= {index: f"vd{ascii_lowercase[number]}" for number, index in enumerate(others)}
+    return tuple(names[index] for index in range(len(disks)))
 
 
 @dataclass(frozen=True, slots=True)

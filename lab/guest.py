@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from lab import cpio, initramfs
-from lab.disk import Disk, DiskStats
+from lab.disk import Disk, DiskStats, qemu_arguments
 from lab.load import Load
 from vio.errors import HostError, VioError
 
@@ -177,12 +177,12 @@ class Guest:
 
     def _load_archive(self) -> bytes:
         settings = f"LIMIT_S={self._limit_s}\nWAIT_FOR_GO={int(self._wait_for_go)}\n"
+        settings += f"SCSI_DISKS={sum(disk.is_scsi for disk in self.disks)}\n"
         steps = {f"load/{number:03}": f"{command}\n" for number, command in enumerate(self.load.commands)}
         files = {"settings": settings, **steps}
         return cpio.archive(cpio.file_entry(f"/lab/{name}", text.encode()) for name, text in files.items())
 
     def _command(self, kernel: Path) -> list[str]:
-        disks = [word for index, disk in enumerate(self.disks) for word in disk.qemu_arguments(index)]
         directory = self.directory
         return [
             *(_QEMU, "-name", f"guest={self.name},debug-threads=on", "-accel", "tcg"),
@@ -192,7 +192,7 @@ class Guest:
             *("-chardev", f"file,id=console,path={directory}/console.txt", "-serial", "chardev:console"),
             *("-chardev", f"socket,id=go,path={directory}/go,server=on,wait=off", "-serial", "chardev:go"),
             *("-qmp", f"unix:{directory}/qmp,server=on,wait=off"),
-            *disks,
+            *qemu_arguments(self.disks),
             *self._extra_arguments,
         ]
 

@@ -20,7 +20,7 @@ CACHE = REPOSITORY / ".cache" / "lab"
 UNPACKED = CACHE / "debian"
 """Where tools/setup.sh unpacks packages that need not, or should not, be installed on the host."""
 
-_DRIVERS = ("virtio_pci", "virtio_blk")
+_DRIVERS = ("virtio_pci", "virtio_blk", "sd_mod", "virtio_scsi")
 _TOOLS = ("fio", "blkdiscard", "fallocate")
 _FIO_LIBRARIES = ("libc.", "libm.", "libaio.", "libz.", "libnuma.")
 _TOOL_FOLDERS = ("usr/bin", "usr/sbin", "bin", "sbin")

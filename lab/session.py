@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from lab.disk import Disk, DiskStats
+from lab.disk import Disk, DiskStats, guest_names
 from lab.guest import Guest
 from lab.load import Load
 from vio.errors import ExitCode, HostError, VioError
@@ -27,8 +27,8 @@ _FINISH_LIMIT_S = 30.0
 class Outcome:
     """A recording, and what the guest and the host's devices counted meanwhile.
 
-    `guest` has the guest's disks (vda ...), `devices` the host's; these were counted in [from_ns, to_ns]
-    (CLOCK_BOOTTIME), all of which is in the recording.
+    `guest` has the guest's disks (vda ...) in the order of the recording's, `devices` the host's; these were counted in
+    [from_ns, to_ns] (CLOCK_BOOTTIME), all of which is in the recording.
     """
 
     recording: Path
@@ -151,7 +151,8 @@ def record_guest(
         to_ns, after = _counted(devices)
         guest.wait()
         recorder.finish()
-    return Outcome(output, stats, {one: after[one].since(before[one]) for one in after}, from_ns, to_ns)
+    in_order = {one: stats[one] for one in guest_names(disks)}
+    return Outcome(output, in_order, {one: after[one].since(before[one]) for one in after}, from_ns, to_ns)
 
 
 def _counted(devices: Sequence[str]) -> tuple[int, dict[str, DiskStats]]:

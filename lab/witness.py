@@ -86,7 +86,7 @@ def exact_count(ios: pa.Table) -> int:
 def guest_differences(ios: pa.Table, outcome: Outcome) -> list[str]:
     """Compare the recorded IOs with what the guest counted on each of its disks; empty if all is equal."""
     differences = []
-    for number, (name, stats) in enumerate(sorted(outcome.guest.items())):
+    for number, (name, stats) in enumerate(outcome.guest.items()):
         recorded, counted = _recorded(ios.filter(pc.equal(ios["disk"], number))), _counted(stats)
         differences += [
             f"{name} {what}: recorded {recorded[what]}, the guest counted {counted[what]}"

@@ -23,7 +23,8 @@ _OUTSIDE = {
     "vhost-user-blk": "another process serves it (vhost-user-blk): QEMU sees none of its IO. If that is a "
     "qemu-storage-daemon, record it instead",
     "vhost-user-scsi": "another process serves it (vhost-user-scsi): QEMU sees none of its IO",
-    "vhost-scsi": "the host's kernel serves it (vhost-scsi): QEMU sees none of its IO, the host's block layer does",
+    "vhost-scsi": "the host's kernel serves it (vhost-scsi, the target of that wwpn in configfs): QEMU sees "
+    "none of its IO. What is below that target shows on the host's devices, and belongs to no VM there",
     "vhost-vdpa-device": "a vDPA device serves it: neither QEMU nor the host's block layer sees its IO",
     "vfio-pci": "the guest owns the device (vfio-pci): neither QEMU nor the host's block layer sees its IO",
 }
@@ -110,7 +111,7 @@ def _plan_device(
 def _model(device: Options, devices: list[Options]) -> str:
     driver = get_text(device, "driver")
     if driver in _SCSI:
-        return _controller_model(get_text(device, "bus"), devices)
+        return f"{_controller_model(get_text(device, 'bus'), devices)}: {driver}"
     return next((model for prefix, model in _MODELS.items() if driver.startswith(prefix)), driver)
 
 

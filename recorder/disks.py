@@ -19,6 +19,9 @@ from vio.recorder.procfs import HostRoots, OpenFile
 from vio.recorder.qmp import QmpBlock
 from vio.recorder.storage import HostDevice, device_below
 
+_SEEN_MODELS = ("virtio-blk", "virtio-scsi")
+_PASSED_ON = (": scsi-block", ": scsi-generic")
+
 
 @dataclass(frozen=True, slots=True)
 class Disk:
@@ -64,8 +67,8 @@ class Disk:
         """QEMU's layers whose work on this disk is visible in this process."""
         if self.model.startswith(("vhost-", "vfio-")):
             return ()
-        top = () if self.model in {"", "nbd export"} else (Layer.QEMU_DEVICE,)
-        return (*top, Layer.QEMU_BLOCK)
+        top = (Layer.QEMU_DEVICE,) if self.model.startswith(_SEEN_MODELS) else ()
+        return top if self.model.endswith(_PASSED_ON) else (*top, Layer.QEMU_BLOCK)
 
 
 def find_disks(plans: Sequence[DiskPlan], blocks: Sequence[QmpBlock], where: ProcessFiles) -> list[Disk]:
@@ -120,7 +123,7 @@ def _find_disk(plan: DiskPlan, block: QmpBlock | None, where: ProcessFiles) -> D
         raw_offset_bytes=chain.raw_offset_bytes,
         virtual_size_bytes=block.virtual_size_bytes if block else None,
         why_not=chain.why_not,
-        notes=tuple(f"through the filter {name}" for name in chain.filters),
+        notes=(*(f"through the filter {name}" for name in chain.filters), *_model_notes(plan.device)),
     )
     if disk.why_not or chain.protocol not in LOCAL_PROTOCOLS:
         return disk
@@ -128,6 +131,12 @@ def _find_disk(plan: DiskPlan, block: QmpBlock | None, where: ProcessFiles) -> D
     if not matches:
         return replace(disk, why_not="the process does not have this file open")
     return _with_file(disk, chain, matches, where)
+
+
+def _model_notes(model: str) -> list[str]:
+    if not model.endswith(_PASSED_ON):
+        return []
+    return ["its commands go to the host's device by ioctl (SG_IO): they are seen in the layer qemu-device alone"]
 
 
 def _with_block(chain: ImageChain, block: QmpBlock | None) -> ImageChain:

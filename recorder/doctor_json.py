@@ -63,6 +63,10 @@ def _subject_object(subject: Subject | None) -> dict[str, object] | None:
         "name": subject.name,
         "pid": subject.pid,
         "why": subject.why,
+        "disks": [
+            {"name": disk.name, "model": disk.model, "seen_layers": [str(layer) for layer in disk.seen_layers]}
+            for disk in subject.disks
+        ],
         "notes": list(subject.notes),
     }
 

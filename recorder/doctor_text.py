@@ -8,6 +8,7 @@ from rich.text import Text
 
 from vio.layer import Layer
 from vio.printable import printable
+from vio.recorder.disks import Disk
 from vio.recorder.doctor import Diagnosis, PointCheck, dotted, lack_sentence
 from vio.recorder.host import HostFeatures, Trial
 from vio.recorder.subject import Subject
@@ -100,9 +101,15 @@ def _subject_table(subject: Subject | None) -> Table:
     table.add_row(Text("  process"), Text(_process(subject)))
     if subject.why:
         table.add_row(Text("  functions"), Text(printable(subject.why), style=_BAD))
+    for disk in subject.disks:
+        table.add_row(Text("  disk"), Text(printable(_disk(disk))))
     for note in subject.notes:
         table.add_row(Text("  note"), Text(printable(note)))
     return table
+
+
+def _disk(disk: Disk) -> str:
+    return f"{disk.name} on {disk.model or 'no device'}, seen by QEMU in {' and '.join(disk.seen_layers) or 'no layer'}"
 
 
 def _process(subject: Subject) -> str:

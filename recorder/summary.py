@@ -11,7 +11,7 @@ from vio.printable import printable, shell_word
 RECORD_NS = 1600
 TRACEPOINT_NS = 340
 BUFFERED_NS = 67
-_TOP = ("accept",)
+_TOP = ("accept", "scsi_new")
 _SUBMITS = ("laio", "luring", "pool")
 
 

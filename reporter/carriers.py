@@ -152,11 +152,15 @@ class CarrierReader:
         has = np.flatnonzero(carrier >= 0)
         submit_of[carrier[has]] = has
         rest = image[owner[image] < 0]
-        around = np.sort(np.concatenate([calls.begin, window.at("uring_submit")]))
+        uring = window.at("uring_submit")
+        around, until = np.concatenate([calls.begin, uring]), np.concatenate([calls.end, np.full(uring.size, NONE)])
+        order = np.argsort(around, kind="stable")
+        around, until = around[order], until[order]
         found = latest_before(
             work[rest], ev.tid[work[rest]].astype(np.uint64), around, ev.tid[around].astype(np.uint64)
         )
-        inside = found >= 0
+        # A call that was over is not around it: its own may have been left behind with an earlier window.
+        inside = (found >= 0) & ((picked(until, found) < 0) | (picked(until, found) > work[rest]))
         owner[rest[inside]] = submit_of[around[found[inside]]]
         pass_on_to_retries(owner, works)
         self._own_punted(window, frames, works, files, owner)

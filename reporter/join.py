@@ -18,7 +18,7 @@ from vio.reporter.events import Events, Window
 from vio.reporter.frames import FrameReader, Frames
 from vio.reporter.match import NONE, Bools, Ints, picked
 from vio.reporter.paths import HostLinks, Scope, Spans, host_spans, root_calls
-from vio.reporter.requests import Requests, RootLinker, accounted_type, read_requests
+from vio.reporter.requests import TAKEN, RequestReader, Requests, RootLinker, Roots
 
 _ZERO_WRITE = 2  # BDRV_REQ_ZERO_WRITE
 _OP = {op: number for number, op in enumerate(Op)}
@@ -31,7 +31,8 @@ class Ios:
     """IOs of a window, in order of begin: event indices (-1: none), operations and addresses.
 
     `begin` and `end` bound the IO. `head` is the position of the IO that carries a merged one, else its own. What is
-    not `is_settled` may yet have a later end.
+    not `is_settled` may yet have a later end. `more` are spans of further root calls (a SCSI command may have several),
+    `marks` other events of the IOs `mark_io` that the next window needs of those in flight.
     """
 
     begin: Ints
@@ -46,6 +47,9 @@ class Ios:
     bytes: Ints
     space: Ints
     is_settled: Bools
+    more: Spans
+    marks: Ints
+    mark_io: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class Joiner:
     points: dict[str, int]
     scope: Scope
     _frames: FrameReader = field(default_factory=FrameReader)
+    _requests: RequestReader = field(default_factory=RequestReader)
     _roots: RootLinker = field(default_factory=RootLinker)
     _carriers: CarrierReader | None = None
     _carried: Events = field(default_factory=Events.empty)
@@ -107,10 +112,10 @@ class Joiner:
         is_inner, is_top = self._learn_levels(window, frames)
         top, serves = root_calls(window, frames, is_top)
         is_root = (frames.call_parent < 0) & (serves == np.arange(frames.call.size))
-        if "accept" in self.points:
-            requests = read_requests(window)
-            owner, _ = self._roots.link(window, requests, frames, is_root)
-            ios = _guest_ios(window, frames, requests, owner)
+        if window.observes(*TAKEN):
+            requests = self._requests.read(window)
+            linked = self._roots.link(window, requests, frames, is_root)
+            owner, ios = linked.owner, _guest_ios(window, frames, requests, linked)
         else:
             owner = np.full(frames.call.size, NONE, dtype=np.int64)
             roots = np.flatnonzero(is_root & ~is_inner & ~_is_idle_flush(window, frames))
@@ -144,41 +149,55 @@ def _is_idle_flush(window: Window, frames: Frames) -> Bools:
     return window.is_at(frames.call, "bdrv_flush") & (frames.call_end < 0) & ~has_child[:-1]
 
 
-def _guest_ios(window: Window, frames: Frames, requests: Requests, owner: Ints) -> Ios:
+def _guest_ios(window: Window, frames: Frames, requests: Requests, linked: Roots) -> Ios:
     ev = window.events
-    root = np.full(requests.begin.size, NONE, dtype=np.int64)
-    owned = np.flatnonzero(owner >= 0)
-    root[owner[owned]] = owned
+    root = _main_roots(window, frames, requests, linked)
     call = np.where(root >= 0, frames.call[root], NONE) if frames.call.size else root
     end = np.where(requests.notify >= 0, requests.notify, requests.push)
-    kind = accounted_type(window, requests)
     op = np.array([_OP[Op.DISCARD], _OP[Op.READ], _OP[Op.WRITE], _OP[Op.FLUSH], _OP[Op.DISCARD], _OP[Op.OTHER]])[
-        np.minimum(kind, 5)
+        np.minimum(requests.kind, 5)
     ]
     is_write = window.is_at(call, "bdrv_write")
     op = np.where(is_write & ((ev.flags[call] & _ZERO_WRITE) != 0), _OP[Op.WRITE_ZEROES], op)
     # QEMU accounts no address for a discard, and none that counts for write zeroes: the block layer's call has it.
     is_discard = window.is_at(call, "bdrv_discard")
     by_call = (call >= 0) & (is_discard | (op == _OP[Op.WRITE_ZEROES]))
-    call_bytes = np.where(is_discard, ev.key[call].astype(np.int64), ev.bytes[call])
+    owned = np.flatnonzero(linked.owner >= 0)
+    discarded = np.zeros(root.size, dtype=np.int64)
+    discards = owned[window.is_at(frames.call[owned], "bdrv_discard")]
+    np.add.at(discarded, linked.owner[discards], ev.key[frames.call[discards]].astype(np.int64))
+    call_bytes = np.where(is_discard, discarded, ev.bytes[call])
     no_extent = (op == _OP[Op.FLUSH]) | ((op == _OP[Op.DISCARD]) & ~by_call)
-    offset = np.where(by_call, ev.offset[call], np.where(no_extent, 0, ev.offset[requests.begin]))
-    length = np.where(by_call, call_bytes, np.where(no_extent, 0, ev.bytes[requests.begin]))
-    space = np.where(call >= 0, ev.space[call].astype(np.int64), NONE)
+    further = owned[root[linked.owner[owned]] != owned]
     return Ios(
-        requests.begin,
-        end,
-        requests.head,
-        requests.enter,
-        root,
-        requests.push,
-        requests.notify,
-        op,
-        offset,
-        length,
-        space,
-        requests.is_settled,
+        begin=requests.begin,
+        end=end,
+        head=requests.head,
+        enter=np.where(root >= 0, linked.enter[root], requests.enter) if frames.call.size else requests.enter,
+        root=root,
+        push=requests.push,
+        notify=requests.notify,
+        op=op,
+        offset=np.where(by_call, ev.offset[call], np.where(no_extent, 0, requests.offset)),
+        bytes=np.where(by_call, call_bytes, np.where(no_extent, 0, requests.bytes)),
+        space=np.where(call >= 0, ev.space[call].astype(np.int64), NONE),
+        is_settled=requests.is_settled,
+        more=Spans.of(1, linked.owner[further], linked.enter[further], frames.call_end[further]),
+        marks=np.concatenate([requests.entries.event, requests.account]),
+        mark_io=np.concatenate([requests.entries.request, requests.accounted]),
     )
+
+
+def _main_roots(window: Window, frames: Frames, requests: Requests, linked: Roots) -> Ints:
+    """Return the root call of each request: of several the first of its own kind, so not a flush before a read."""
+    root = np.full(requests.begin.size, NONE, dtype=np.int64)
+    owned = np.flatnonzero(linked.owner >= 0)[::-1]
+    root[linked.owner[owned]] = owned
+    several = owned[root[linked.owner[owned]] != owned]
+    if several.size:
+        of_kind = owned[~window.is_at(frames.call[owned], "bdrv_flush")]
+        root[linked.owner[of_kind]] = of_kind
+    return root
 
 
 def _root_ios(window: Window, frames: Frames, roots: Ints) -> Ios:
@@ -193,7 +212,11 @@ def _root_ios(window: Window, frames: Frames, roots: Ints) -> Ios:
     length = np.where(op == _OP[Op.DISCARD], ev.key[call].astype(np.int64), ev.bytes[call])
     space, is_settled = ev.space[call].astype(np.int64), np.ones(roots.size, dtype=np.bool_)
     end, head = frames.call_end[roots], np.arange(roots.size)
-    return Ios(call, end, head, call, roots, none, none, op, ev.offset[call], length, space, is_settled)
+    more = Spans.of(1, none[:0], none[:0], none[:0])
+    return Ios(
+        *(call, end, head, call, roots, none, none, op, ev.offset[call], length, space, is_settled),
+        *(more, none[:0], none[:0]),
+    )
 
 
 def _all_spans(frames: Frames, ios: Ios, by_submit: Spans, submit_io: Ints) -> Spans:
@@ -204,7 +227,7 @@ def _all_spans(frames: Frames, ios: Ios, by_submit: Spans, submit_io: Ints) -> S
     root_end = picked(frames.call_end, ios.root)
     root_begin = np.where(ios.enter >= 0, ios.enter, picked(frames.call, ios.root))
     block = Spans.of(1, position, np.where(ios.head == position, root_begin, NONE), root_end)
-    below = Spans.joined([block, by_submit.given_to(owned, submit_io[owned])])
+    below = Spans.joined([block, ios.more, by_submit.given_to(owned, submit_io[owned])])
     follower = np.flatnonzero(ios.head != position)
     parts = [below, below.given_to(ios.head[follower], follower)]
     if is_guest:
@@ -234,6 +257,7 @@ def _unfinished(
         keep[column[waiting]] = True
     is_waiting = np.zeros(is_done.size + 1, dtype=np.bool_)
     is_waiting[waiting] = True
+    keep[ios.marks[is_waiting[ios.mark_io]]] = True
     mine = is_waiting[spans.owner]
     keep[spans.begin[mine]] = True
     keep[spans.end[mine]] = True

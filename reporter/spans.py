@@ -81,6 +81,11 @@ def _span(joined: Joined, number: int, points: dict[int, PointInfo], recorded: R
     end_ns = int(ev.ts_ns[end]) if end >= 0 else None
     point = points.get(int(ev.point[begin]))
     says = set(point.fields.split()) if point else set()
+    if stage is Stage.QEMU_DEVICE and "offset=guest-disk" not in says:
+        # A SCSI command's own words, or a discard: what is asked for was made out of it.
+        owner = int(spans.owner[number])
+        place = int(joined.ios.offset[owner]), int(joined.ios.bytes[owner])
+        return Span(stage, int(ev.ts_ns[begin]), end_ns, *place, GUEST_DISK)
     if not says & _ADDRESSES:
         return Span(stage, int(ev.ts_ns[begin]), end_ns)
     length = int(ev.bytes[begin]) if says & _LENGTHS else None

@@ -58,7 +58,7 @@ def test_libvirt_disks_are_found_through_their_nodes() -> None:
     assert (disk.chain.is_direct, disk.chain.aio, disk.chain.is_read_only) == (True, "native", False)
     assert disk.chain.is_writeback is True
     assert disk.names == ("virtio-disk0", "libvirt-2-format", "libvirt-2-storage")
-    assert (scsi.name, scsi.device, scsi.chain.format) == ("scsi0-0-0-1", "virtio-scsi", "raw")
+    assert (scsi.name, scsi.device, scsi.chain.format) == ("scsi0-0-0-1", "virtio-scsi: scsi-hd", "raw")
     assert (scsi.chain.filename, scsi.chain.protocol) == ("/dev/vg0/data", "host_device")
 
 
@@ -113,13 +113,13 @@ def test_older_libvirt_with_drives() -> None:
         (
             "qemu -device virtio-scsi-pci,id=s -drive file=a,if=none,id=d -device scsi-hd,drive=d,bus=s.0",
             ["d"],
-            ["virtio-scsi"],
+            ["virtio-scsi: scsi-hd"],
             ["a"],
         ),
         (
             "qemu -device lsi,id=l -drive file=a,if=none,id=d -device scsi-hd,drive=d,bus=l.0",
             ["d"],
-            ["lsi"],
+            ["lsi: scsi-hd"],
             ["a"],
         ),
     ],
@@ -188,6 +188,9 @@ def test_json_filename() -> None:
             "nbd",
         ),
         ("qemu -chardev socket,id=c,path=/s -device vhost-user-blk-pci,chardev=c", "vhost-user-blk"),
+        ("qemu -device vhost-scsi-pci,id=v,wwpn=naa.5001405bc4b6a1c8", "the host's kernel serves it (vhost-scsi"),
+        ('qemu -device \'{"driver":"vhost-scsi-pci","wwpn":"naa.5","id":"v"}\'', "configfs"),
+        ("qemu -chardev socket,id=c,path=/s -device vhost-user-scsi-pci,chardev=c", "vhost-user-scsi"),
         ("qemu -device vfio-pci,host=01:00.0", "vfio-pci"),
         (
             "qemu -blockdev driver=quorum,node-name=q,children.0=a,children.1=b,vote-threshold=1 -device virtio-blk,drive=q",  # noqa: E501
