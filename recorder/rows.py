@@ -53,8 +53,8 @@ def no_rows(count: int = 0) -> Rows:
 
 def joined(parts: Sequence[Rows]) -> Rows:
     """Return the rows of all parts, one part after the other."""
-    if len(parts) == 1:
-        return parts[0]
+    if len(parts) < 2:
+        return parts[0] if parts else no_rows()
     return Rows(
         np.concatenate([part.time_ns for part in parts]),
         np.concatenate([part.header for part in parts]),
