@@ -6,8 +6,7 @@ from pathlib import Path
 from vio.manifest import Cost, Counts, EndReason, LossTotals, Manifest, PointInfo, State
 from vio.printable import printable, shell_word
 
-# docs/probes.md: a record of bpftrace; a tracepoint of bpftrace that does nothing; a tracepoint of the trace buffer, with
-# its record
+# docs/probes.md: a record of bpftrace; a tracepoint of bpftrace that does nothing; one of the trace buffer
 RECORD_NS = 170  # left in the map
 PRINTED_RECORD_NS = 1600  # in a batch
 TRACEPOINT_NS = 340
