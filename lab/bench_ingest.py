@@ -70,7 +70,7 @@ def _ingest(pipe: int, directory: Path) -> int:
         ingest.feed(piece)
         if len(ingest.rows) >= _SEGMENT_ROWS:
             writer.put(ingest.rows.cut(ingest.rows.newest_ns() - _SLACK_NS // 10))
-    ingest.parse()
+    ingest.take()
     writer.put(ingest.rows.cut(ingest.rows.newest_ns()))
     writer.flush()
     writer.close()

@@ -1,10 +1,11 @@
 """Compose one bpftrace program from chosen points; pure text in, text out, valid from bpftrace 0.17 to the newest.
 
-printf costs about 8 us a call in the traced thread, so records are kept in a map and printed in batches. A batch must
-have one writer at a time. Uprobe programs may be preempted and may be interrupted by tracepoint programs (Linux commit
-8c7dcb84e3b7 ("bpf: implement sleepable uprobes by chaining gps") (in v6.0)), so theirs is keyed by thread; tracepoint
-programs exclude each other on a CPU (bpf_prog_active in trace_call_bpf), so theirs is keyed by CPU.
-Every integer is cast: untyped literals and maps are errors in one version or another.
+printf costs about 8 us a call in the traced thread and 2 us of CPU a record in bpftrace. So records stay in a map, by
+number, and vio takes them out (recorder/stored.py). Where the kernel cannot hand over many at a time, they are printed
+in batches. Numbers and batches must have one writer at a time. Uprobe programs may be preempted and may be interrupted
+by tracepoint programs (Linux commit 8c7dcb84e3b7 ("bpf: implement sleepable uprobes by chaining gps") (in v6.0)), so
+theirs are keyed by thread; tracepoint programs exclude each other on a CPU (bpf_prog_active in trace_call_bpf), so
+theirs are keyed by CPU. Every integer is cast: untyped literals and maps are errors in one version or another.
 """
 
 import re
@@ -15,9 +16,11 @@ from vio.errors import UsageError
 from vio.recorder.probe import Point, Way
 
 WORDS = 5  # u64 words of a record: time; aux|flags|point; space|bytes; offset; key
+STORED = 0  # instead of the records of one printf: they are not printed
 BATCH = 11  # records of one printf: 0.17 takes about 60 arguments before the 512-byte BPF stack is full
 # u: uprobes, batched by thread; t: tracepoints, batched by CPU; r: rare tracepoints, one record a line, by CPU.
 STREAMS = {"u": 1, "t": 2, "r": 3}
+_BATCH_KEY = {"u": "(uint64)tid", "t": "(uint64)cpu"}
 READY = "vio ready"
 FIELD_WIDTH = 16  # a line's numbers are hexadecimal and of one width: reading them takes a quarter of the time
 _FIELD = f",%{FIELD_WIDTH}llx"
@@ -51,9 +54,15 @@ class Scope:
 
 
 def generate(chosen: Sequence[Chosen], scope: Scope, batch: int = BATCH) -> str:
-    """Return the program's text; the same for the same inputs. `batch=1` is the plain style, one printf a record."""
+    """Return the program's text; the same for the same inputs.
+
+    `batch=1` is the plain style, one printf a record; `batch=STORED` leaves the records in the maps.
+    """
     probes = [_probe(one, scope, batch) for one in chosen if applies(one.way, scope)]
     maps = sorted({name for probe in probes for name in re.findall(r"@(\w+)\[\(uint64\)", probe)} - _BATCH_MAPS)
+    if batch == STORED:
+        streams = [name for name in "tu" if any(f"@{name}[$k" in probe for probe in probes)]
+        return "\n".join([_begin_stored(streams, maps), *probes, _end_stored(streams, maps), ""])
     return "\n".join([_begin(maps, batch), *probes, _end(maps), ""])
 
 
@@ -68,22 +77,35 @@ def applies(way: Way, scope: Scope) -> bool:
     return not re.search(r"ON_(FILE|FS)\(", way.predicate) or bool(scope.files)
 
 
+def _begin_stored(streams: Sequence[str], maps: Iterable[str]) -> str:
+    remarks = [
+        f"// vio: records of {WORDS} words (time; aux|flags|point; space|bytes; offset; key), for vio to take out:",
+        "// @u[thread, number], of tracepoints @t[CPU, number]; @us and @ts have the last number of each.",
+    ]
+    return "\n".join([*remarks, *_opening(streams, [*(f"{name}s" for name in streams), *maps])])
+
+
+def _end_stored(streams: Sequence[str], maps: Iterable[str]) -> str:
+    lines = ["END", "{", *(f"    print(@{name}s);" for name in streams)]
+    # what is left in @u and @t is vio's: clear() would take it away
+    lines += [f"    clear(@{name});" for name in (*(f"{name}s" for name in streams), *maps)]
+    return "\n".join([*lines, "}"])
+
+
 def _begin(maps: Iterable[str], batch: int) -> str:
+    remarks = [
+        f"// vio: records of {WORDS} words (time; aux|flags|point; space|bytes; offset; key), {batch} to a line.",
+        "// A line is stream, batch key (u: thread, t: CPU), sequence number, records.",
+    ]
+    return "\n".join([*remarks, *_opening("ut", [*_COUNTERS, *maps])])
+
+
+def _opening(records: Iterable[str], numbers: Iterable[str]) -> list[str]:
+    # each map gets its type here, before anything reads it
     zero = "(uint64)0"
-    lines = [f"    @{name}[{zero}, {zero}] = ({', '.join([zero] * WORDS)});" for name in "ut"]
-    lines += [f"    @{name}[{zero}] = {zero};" for name in (*_COUNTERS, *maps)]
-    return "\n".join(
-        [
-            f"// vio: records of {WORDS} words (time; aux|flags|point; space|bytes; offset; key), {batch} to a line.",
-            "// A line is stream, batch key (u: thread, t: CPU), sequence number, records.",
-            "BEGIN",
-            "{",
-            *lines,
-            f'    printf("{READY}\\n");',
-            "}",
-            "",
-        ]
-    )
+    lines = [f"    @{name}[{zero}, {zero}] = ({', '.join([zero] * WORDS)});" for name in records]
+    lines += [f"    @{name}[{zero}] = {zero};" for name in numbers]
+    return ["BEGIN", "{", *lines, f'    printf("{READY}\\n");', "}", ""]
 
 
 def _end(maps: Iterable[str]) -> str:
@@ -106,7 +128,11 @@ def _probe(one: Chosen, scope: Scope, batch: int) -> str:
         text = _RWBS_OP if statement == "RWBS_OP" else f"{_fill(statement, scope)};"
         lines.append(f"    {text}")
     words = _record(one, _fill(way.body[-1], scope), is_user)
-    emitted = _single(words, batch) if one.point.is_rare else _batching("u" if is_user else "t", words, batch)
+    stream = "u" if is_user else "t"
+    if batch == STORED:
+        emitted = _storing(stream, words)
+    else:
+        emitted = _single(words, batch) if one.point.is_rare else _batching(stream, words, batch)
     lines += [f"    {line}" for line in emitted]
     lines += ["}", ""]
     return "\n".join(lines)
@@ -124,6 +150,16 @@ def _record(one: Chosen, emit: str, is_user: bool) -> str:
     return f"(uint64)nsecs, {header}, {extent}, (uint64)({offset}), (uint64)({key})"
 
 
+def _storing(stream: str, words: str) -> list[str]:
+    number = f"@{stream}s[$k]"
+    return [
+        f"$k = {_BATCH_KEY[stream]};",
+        f"$n = {number} + (uint64)1;",
+        f"{number} = $n;",
+        f"@{stream}[$k, $n] = ({words});",
+    ]
+
+
 def _single(words: str, batch: int) -> list[str]:
     padding = "," + "0".rjust(FIELD_WIDTH)
     form = f"{STREAMS['r']}" + _FIELD * (2 + WORDS) + padding * (WORDS * (batch - 1)) + "\\n"
@@ -132,11 +168,10 @@ def _single(words: str, batch: int) -> list[str]:
 
 def _batching(stream: str, words: str, batch: int) -> list[str]:
     count, sequence = f"@{stream}n[$k]", f"@{stream}s[$k]"
-    key = "(uint64)tid" if stream == "u" else "(uint64)cpu"
     stored = [f"@{stream}[$k, (uint64){i}].{j}" for i in range(batch) for j in range(WORDS)]
     form = f"{STREAMS[stream]}" + _FIELD * (2 + batch * WORDS) + "\\n"
     return [
-        f"$k = {key};",
+        f"$k = {_BATCH_KEY[stream]};",
         f"$i = {count};",
         f"@{stream}[$k, $i] = ({words});",
         f"if ($i == (uint64){batch - 1}) {{",

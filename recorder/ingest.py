@@ -33,6 +33,9 @@ class Ending:
 class Ingest:
     """Take the output in pieces as they come; `rows` fills with records, not sorted."""
 
+    is_text = True
+    fullest = 0.0
+
     def __init__(self, batch: int = BATCH) -> None:
         self.rows = RowBuffer()
         self.printed = Printed(WORDS)
@@ -49,15 +52,15 @@ class Ingest:
         self._pieces.append(piece)
         self._bytes += len(piece)
         if self._bytes >= _ENOUGH_BYTES:
-            self.parse()
+            self.take()
 
-    def parse(self) -> None:
+    def take(self) -> None:
         """Parse all whole lines that have come."""
         data = b"".join(self._pieces)
         end = data.rfind(b"\n") + 1
         self._pieces = [data[end:]]
         self._bytes = len(data) - end
-        self._take(self._parser.parse(memoryview(data)[:end]))
+        self._take_parsed(self._parser.parse(memoryview(data)[:end]))
 
     def losses(self) -> list[Loss]:
         """Return all losses known so far."""
@@ -85,12 +88,12 @@ class Ingest:
 
     def end(self, stop_ns: int) -> Ending:
         """Settle the accounts after the last output; `stop_ns` is when the probes were detached."""
-        self.parse()
+        self.take()
         if self._bytes:
             self.printed.take(self._pieces.pop())
         numbers = self.printed.numbers
         if not all(name in numbers for name in ("un", "us", "tn", "ts", "rs")):
-            return Ending(self.leftovers(), [*self.losses(), *self._unparsable(stop_ns)], None)
+            return Ending(self.leftovers(), [*self.losses(), *losses_of_text(self.printed, stop_ns)], None)
         in_kernel = 0
         for name, stream in STREAMS.items():
             for key, final in numbers[f"{name}s"].items():
@@ -98,7 +101,7 @@ class Ingest:
                 sequence.end(final, self._begin_of_last_batch(name, key, stop_ns))
                 in_kernel += final * self._records(stream)
         leftovers, expected = self._last_batches(stop_ns)
-        losses = [*self.losses(), *self._unparsable(stop_ns)]
+        losses = [*self.losses(), *losses_of_text(self.printed, stop_ns)]
         return Ending(leftovers, losses, in_kernel + expected)
 
     def _begin_of_last_batch(self, name: str, key: int, stop_ns: int) -> int:
@@ -124,7 +127,7 @@ class Ingest:
                     self._overflows.append(self._loss(LossKind.OVERFLOW, stream, key, lost, gap))
         return rows_of(records, owners), expected
 
-    def _take(self, parsed: Parsed) -> None:
+    def _take_parsed(self, parsed: Parsed) -> None:
         for line in parsed.odd_lines:
             self.printed.take(line)
         key, number = parsed.fields[:, 0], parsed.fields[:, 1]
@@ -158,18 +161,21 @@ class Ingest:
             self.received -= lost
             self._overflows.append(self._loss(LossKind.OVERFLOW, int(stream[line]), int(key[line]), lost, gap))
 
-    def _unparsable(self, stop_ns: int) -> list[Loss]:
-        count = self.printed.unparsable
-        return [Loss(LossKind.UNPARSABLE, "output lines", count, 0, stop_ns)] if count else []
-
     def _records(self, stream: int) -> int:
         return 1 if stream == _RARE else self._batch
 
     def _loss(self, kind: LossKind, stream: int, key: int, records: int, gap: Gap) -> Loss:
-        return Loss(kind, _where(stream, key), records, gap.from_ns, gap.to_ns)
+        return Loss(kind, where(stream, key), records, gap.from_ns, gap.to_ns)
 
 
-def _where(stream: int, key: int) -> str:
+def losses_of_text(printed: Printed, stop_ns: int) -> list[Loss]:
+    """Return as losses the lines that made no sense."""
+    count = printed.unparsable
+    return [Loss(LossKind.UNPARSABLE, "output lines", count, 0, stop_ns)] if count else []
+
+
+def where(stream: int, key: int) -> str:
+    """Say whose records a batch key's are."""
     if stream == _THREADS:
         return f"thread {key}"
     if stream == _RARE:

@@ -15,12 +15,13 @@ from vio.recorder.clock import moment
 from vio.recorder.cpu import own_cpu_s
 from vio.recorder.describe import describe_creator, describe_host, describe_target, has_all_files
 from vio.recorder.files import append_log, write_manifest, write_table
+from vio.recorder.generate import STORED
 from vio.recorder.host import HostFeatures
 from vio.recorder.maptaker import MapTaker
 from vio.recorder.preparation import Prepared
 from vio.recorder.progress import Status
 from vio.recorder.session import Ended, Session
-from vio.recorder.summary import added_us_per_io
+from vio.recorder.summary import PRINTED_RECORD_NS, RECORD_NS, added_us_per_io
 from vio.recorder.target import Target, find_target
 from vio.recorder.writer import remove_pending, sync_directory
 from vio.recording import LOG_FILE, LOSSES_FILE, MAPS_FILE
@@ -39,6 +40,7 @@ class Keeper:
         plan, ground = prepared.plan, prepared.ground
         self._plan = plan
         self._buffered = prepared.buffered
+        self._record_ns = RECORD_NS if prepared.batch == STORED else PRINTED_RECORD_NS
         self._maps = maps
         self._layers = plan.layers()
         self._began_cpu_s = own_cpu_s()
@@ -102,7 +104,7 @@ class Keeper:
     ) -> Manifest:
         by_kind = count_by_kind(losses)
         counts = self._counts(session, ended.in_kernel, sum(by_kind.get(kind, 0) for kind in _COUNTED))
-        added_us, ios = added_us_per_io(self.manifest.points, counts.by_point, self._buffered)
+        added_us, ios = added_us_per_io(self.manifest.points, counts.by_point, self._buffered, self._record_ns)
         is_whole = ended.in_kernel is not None and ended.error is None
         has_command_ended = self._aim.command and ended.reason is EndReason.TARGET_ENDED
         reason = EndReason.COMMAND_ENDED if has_command_ended else ended.reason

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vio.losses import Loss, LossKind
+from vio.recorder.bpfmap import SYSCALL_BPF
 from vio.recorder.procfs import HostRoots
 
-_SYSCALL_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}
 _TASK_FD_QUERY = 20
 _NAME_BYTES = 512
 _TRACEPOINT, _UPROBE = 1, 4
@@ -117,7 +117,7 @@ def _is_event(entry: Path) -> bool:
 
 
 def _query(pid: int, descriptor: int) -> tuple[int, AttachKey] | None:
-    number = _SYSCALL_BPF.get(platform.machine())
+    number = SYSCALL_BPF.get(platform.machine())
     if number is None:
         return None
     name = ctypes.create_string_buffer(_NAME_BYTES)

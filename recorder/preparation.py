@@ -6,7 +6,8 @@ from pathlib import Path
 
 from vio.errors import HostError, TargetError
 from vio.recorder.aim import Aim
-from vio.recorder.generate import BATCH, Scope, generate
+from vio.recorder.bpfmap import can_take
+from vio.recorder.generate import BATCH, STORED, Scope, generate
 from vio.recorder.host import HostFeatures
 from vio.recorder.plan import Plan, constants_of, make_plan
 from vio.recorder.probe import load_probes
@@ -35,28 +36,38 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
 
-def prepare(probes: Path, host: HostFeatures, found: Aim, stack: ExitStack, trace_kb: int | None) -> Prepared:
+def prepare(
+    probes: Path,
+    host: HostFeatures,
+    found: Aim,
+    stack: ExitStack,
+    trace_kb: int | None,
+    *,
+    is_batched: bool = False,
+) -> Prepared:
     """Choose the points and set up the trace buffer, which `stack` takes down.
 
-    Where the kernel refuses a trace buffer, bpftrace takes the tracepoints, and a note says so.
+    The records stay in the maps where the kernel can hand them over, unless `is_batched` says no. Where it
+    refuses a trace buffer, bpftrace takes the tracepoints, and a note says so.
 
     Raises:
         TargetError: it lacks the functions that vio observes.
     """
     ground, scope, plan = _plan(probes, host, found)
+    batch = STORED if can_take() and not is_batched else BATCH
     tracefs = host.tracefs
     if tracefs is None:
-        return Prepared(ground, plan, generate(plan.chosen, scope), BATCH)
+        return Prepared(ground, plan, generate(plan.chosen, scope, batch), batch)
     rules, rest = translate_all(plan.chosen, scope, lambda system, event: tracepoint_fields(tracefs, system, event))
     if not rules:
-        return Prepared(ground, plan, generate(plan.chosen, scope), BATCH)
+        return Prepared(ground, plan, generate(plan.chosen, scope, batch), batch)
     buffer_kb = trace_kb or _share_kb(host.cpu_count)
     try:
         traces = stack.enter_context(TraceBuffer(tracefs, rules, found.target.pid, buffer_kb, is_paused=True))
     except HostError as error:
         note = f"no trace buffer ({error.message}): bpftrace took the tracepoints, and misses those within interrupts"
-        return Prepared(ground, plan, generate(plan.chosen, scope), BATCH, notes=(note,))
-    return Prepared(ground, plan, generate(rest, scope), BATCH, traces, frozenset(rule.number for rule in rules))
+        return Prepared(ground, plan, generate(plan.chosen, scope, batch), batch, notes=(note,))
+    return Prepared(ground, plan, generate(rest, scope, batch), batch, traces, frozenset(rule.number for rule in rules))
 
 
 def prepare_plain(probes: Path, host: HostFeatures, found: Aim) -> Prepared:

@@ -15,6 +15,7 @@ from vio.recorder.bpftrace import Bpftrace, BpftraceOptions, takes_no_warnings
 from vio.recorder.checkup import PROBES
 from vio.recorder.clock import boottime_ns
 from vio.recorder.files import check_directory, make_directory, remove_directory, writing
+from vio.recorder.generate import STORED
 from vio.recorder.host import HostFeatures, read_host
 from vio.recorder.ingest import Ingest
 from vio.recorder.keeper import Keeper
@@ -22,15 +23,19 @@ from vio.recorder.lacks import missing
 from vio.recorder.maptaker import held_images
 from vio.recorder.missed import AttachKey, MissedHits
 from vio.recorder.preparation import Prepared, prepare, prepare_plain
+from vio.recorder.procfs import HostRoots
 from vio.recorder.progress import NullProgress, Progress
 from vio.recorder.rows import scaling_of
 from vio.recorder.session import Ended, Session, Watched
 from vio.recorder.stop import StopSignals, open_process
+from vio.recorder.stored import StoredIngest
 from vio.recorder.summary import RecordSummary, summary_of
 from vio.recorder.writer import SegmentWriter
 from vio.recording import LOG_FILE, PROGRAM_FILE
 
 _COMMAND_END_S = 5.0
+_RECORDS_OF_PAGE = 32  # a record in a map takes 104 bytes, with the kernel's own
+_TEXT_PAGES = 64  # for what is printed when the records are not
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +43,9 @@ class RecordOptions:
     """What to record and where to put it.
 
     Exactly one of `vm`, `pid` and `command`, or none of them for the only QEMU that runs. `disks` names some of its
-    disks, empty for all. `buffer_pages` is of bpftrace's buffer, a power of two; `trace_kb` of each
-    CPU's part of a trace buffer, None for what fits the machine. `is_plain` prints every record by
-    itself: for comparing costs.
+    disks, empty for all. `buffer_pages` is of the buffer for bpftrace's records, a power of two; `trace_kb` of each
+    CPU's part of a trace buffer, None for what fits the machine. `is_batched` prints records in batches, as is done
+    where the kernel cannot hand them over; `is_plain` prints every record by itself: for comparing costs.
     """
 
     output: Path
@@ -53,6 +58,7 @@ class RecordOptions:
     buffer_pages: int = 4096
     trace_kb: int | None = None
     map_entries: int = 65_536
+    is_batched: bool = False
     is_plain: bool = False
     probes: Path = PROBES
 
@@ -102,7 +108,7 @@ def _able_host() -> HostFeatures:
 def _prepare(options: RecordOptions, host: HostFeatures, found: Aim, stack: ExitStack) -> Prepared:
     if options.is_plain:
         return prepare_plain(options.probes, host, found)
-    return prepare(options.probes, host, found, stack, options.trace_kb)
+    return prepare(options.probes, host, found, stack, options.trace_kb, is_batched=options.is_batched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +131,7 @@ class _Run:
             writer = SegmentWriter(output, scaling_of(plan.chosen))
             stack.callback(writer.close)
             tracer = stack.enter_context(self._start_tracer())
-            ingest = Ingest(self.prepared.batch)
+            ingest = self._ingest(tracer, stack)
             missed = MissedHits(tracer.pid, self._attach_keys(), boottime_ns())
             session = Session(Watched(tracer, self.stop, pidfd), ingest, writer, missed)
             self.progress.attaching(self._name(), len(plan.chosen))
@@ -167,9 +173,19 @@ class _Run:
         if self.host.bpftrace is None:
             raise HostError("bpftrace is missing", "install it")
         path = self.host.bpftrace.path
-        settings = BpftraceOptions(path, self.options.buffer_pages, self.options.map_entries, takes_no_warnings(path))
+        pages, entries = self.options.buffer_pages, self.options.map_entries
+        if self.prepared.batch == STORED:
+            pages, entries = _TEXT_PAGES, pages * _RECORDS_OF_PAGE
+        settings = BpftraceOptions(path, pages, entries, takes_no_warnings(path))
         output = self.options.output
         return Bpftrace(output / PROGRAM_FILE, output / LOG_FILE, settings)
+
+    def _ingest(self, tracer: Bpftrace, stack: ExitStack) -> Ingest | StoredIngest:
+        if self.prepared.batch != STORED:
+            return Ingest(self.prepared.batch)
+        ingest = StoredIngest(HostRoots().process(tracer.pid), self.options.buffer_pages * _RECORDS_OF_PAGE)
+        stack.callback(ingest.close)
+        return ingest
 
     def _open_target(self, stack: ExitStack) -> int:
         try:

@@ -1,18 +1,27 @@
-"""Records in memory, in the order they came, until a segment of them is cut off."""
+"""Records in memory, as they came, until a segment of them is cut off."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from vio.recorder.rows import Rows, no_rows
+from vio.recorder.rows import Rows
 from vio.recorder.wire import U64
 
-_FIRST_ROOM = 1 << 16
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows that came together, and their oldest and newest time."""
+
+    rows: Rows
+    oldest_ns: int
+    newest_ns: int
 
 
 class RowBuffer:
-    """A growing array of rows; room once taken is kept."""
+    """Rows in the parts that they came in: nothing is copied before they are written."""
 
     def __init__(self) -> None:
-        self._room = no_rows(_FIRST_ROOM)
+        self._parts: list[_Part] = []
         self._count = 0
 
     def __len__(self) -> int:
@@ -20,42 +29,33 @@ class RowBuffer:
 
     def append(self, rows: Rows) -> None:
         """Add rows."""
-        at = self._grow(len(rows))
-        self._room.put(at, rows)
+        if len(rows):
+            self._parts.append(_Part(rows, int(rows.time_ns.min()), int(rows.time_ns.max())))
+            self._count += len(rows)
 
     def append_lines(self, records: U64, owner: U64) -> None:
         """Add lines of records: `records[line, index, word]`; `owner` one for each line."""
-        lines, batch, _ = records.shape
-        at = self._grow(lines * batch)
-        place = slice(at, at + lines * batch)
-        self._room.time_ns[place] = records[:, :, 0].reshape(-1).view(np.int64)
-        self._room.header[place] = records[:, :, 1].reshape(-1)
-        self._room.extent[place] = records[:, :, 2].reshape(-1)
-        self._room.offset[place] = records[:, :, 3].reshape(-1)
-        self._room.key[place] = records[:, :, 4].reshape(-1)
-        self._room.owner[place] = np.repeat(owner, batch)
+        lines, batch, words = records.shape
+        time_ns, header, extent, offset, key = np.ascontiguousarray(records.reshape(lines * batch, words).T)
+        owners = np.repeat(owner.astype(np.uint32), batch)
+        self.append(Rows(time_ns.view(np.int64), header, extent, offset, key, owners))
 
     def newest_ns(self) -> int:
         """Return the newest time among the rows; 0 without a row."""
-        return int(self._room.time_ns[: self._count].max(initial=0))
+        return max((part.newest_ns for part in self._parts), default=0)
 
-    def cut(self, until_ns: int) -> Rows:
-        """Take out the rows up to a time, in the order of time; rows without a time (never stored) vanish."""
-        rows = self._room.pick(slice(0, self._count))
-        order = np.argsort(rows.time_ns, kind="stable")
-        times = rows.time_ns[order]
-        first, last = np.searchsorted(times, [1, until_ns + 1])
-        taken = rows.pick(order[first:last])
-        kept = rows.pick(np.sort(order[last:]))
-        self._count = 0
-        self.append(kept)
+    def cut(self, until_ns: int) -> list[Rows]:
+        """Take out the rows up to a time, in parts that are not sorted."""
+        taken: list[Rows] = []
+        parts, self._parts, self._count = self._parts, [], 0
+        for part in parts:
+            if part.newest_ns <= until_ns:
+                taken.append(part.rows)
+            elif part.oldest_ns > until_ns:
+                self._parts.append(part)
+                self._count += len(part.rows)
+            else:
+                is_taken = part.rows.time_ns <= until_ns
+                taken.append(part.rows.pick(is_taken))
+                self.append(part.rows.pick(~is_taken))
         return taken
-
-    def _grow(self, more: int) -> int:
-        at, needed = self._count, self._count + more
-        if needed > len(self._room):
-            bigger = no_rows(max(needed, 2 * len(self._room)))
-            bigger.put(0, self._room.pick(slice(0, at)))
-            self._room = bigger
-        self._count = needed
-        return at

@@ -44,21 +44,25 @@ class Rows:
             self.owner[which],
         )
 
-    def put(self, at: int, other: "Rows") -> None:
-        """Copy other rows over these, from place `at` on."""
-        place = slice(at, at + len(other))
-        self.time_ns[place] = other.time_ns
-        self.header[place] = other.header
-        self.extent[place] = other.extent
-        self.offset[place] = other.offset
-        self.key[place] = other.key
-        self.owner[place] = other.owner
-
 
 def no_rows(count: int = 0) -> Rows:
     """Return room for `count` rows, with nothing in it."""
     header, extent, offset, key = (np.empty(count, np.uint64) for _ in range(4))
     return Rows(np.empty(count, np.int64), header, extent, offset, key, np.empty(count, np.uint32))
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of all parts, one part after the other."""
+    if len(parts) < 2:
+        return parts[0] if parts else no_rows()
+    return Rows(
+        np.concatenate([part.time_ns for part in parts]),
+        np.concatenate([part.header for part in parts]),
+        np.concatenate([part.extent for part in parts]),
+        np.concatenate([part.offset for part in parts]),
+        np.concatenate([part.key for part in parts]),
+        np.concatenate([part.owner for part in parts]),
+    )
 
 
 def rows_of(records: Sequence[tuple[int, ...]], owners: Sequence[int]) -> Rows:

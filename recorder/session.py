@@ -14,15 +14,18 @@ from vio.recorder.ingest import Ingest
 from vio.recorder.missed import MissedHits
 from vio.recorder.rows import Rows
 from vio.recorder.stop import StopSignals
+from vio.recorder.stored import StoredIngest
 from vio.recorder.tracebuffer import TraceBuffer
 from vio.recorder.writer import SegmentWriter
 
 SEGMENT_S = 2.0
 SEGMENT_ROWS = 2_000_000
 TICK_S = 0.25
+FAST_TICK_S = 0.02
 TRACE_S = 0.25  # each reading of the trace buffer costs some ms, however little there is
 FAST_TRACE_S = 0.02
 _FILLING = 0.3
+_WANTED = 0.1  # of a map, when it is emptied: what is emptied often stays in the processor's cache
 SAMPLE_S = 1.0
 SLACK_NS = 500_000_000  # what one CPU's buffer may be read later than another's
 _PAUSE_S = 0.01  # the pipe is the buffer: being woken for each line would cost more than reading
@@ -56,7 +59,9 @@ class Ended:
 class Session:
     """One recording from READY to the last row. `on_sample` is called about once a second."""
 
-    def __init__(self, watched: Watched, ingest: Ingest, writer: SegmentWriter, missed: MissedHits) -> None:
+    def __init__(
+        self, watched: Watched, ingest: Ingest | StoredIngest, writer: SegmentWriter, missed: MissedHits
+    ) -> None:
         self.ingest = ingest
         self.writer = writer
         self.on_sample: Callable[[], None] = lambda: None
@@ -65,7 +70,8 @@ class Session:
         self._pending = 0
         self._traces: TraceBuffer | None = None
         self.traced = 0
-        self._next_s = dict.fromkeys(("trace", "parse", "sample", "segment"), 0.0)
+        self._next_s = dict.fromkeys(("trace", "take", "sample", "segment"), 0.0)
+        self._tick_s = TICK_S
 
     def add_traces(self, traces: TraceBuffer) -> None:
         """Take the tracepoints' records from there; it is recording already."""
@@ -78,13 +84,14 @@ class Session:
             HostError: bpftrace ended instead.
         """
         deadline = time.monotonic() + _ATTACH_S
+        pause_s = TICK_S if self.ingest.is_text else FAST_TICK_S
         tracer, stop = self._watched.tracer, self._watched.stop
         while not self.ingest.printed.is_ready:
-            select.select([tracer.fileno(), stop.fileno()], [], [], TICK_S)
+            select.select([tracer.fileno(), stop.fileno()], [], [], pause_s)
             if stop.count:
                 return False
             self.ingest.feed(tracer.read())
-            self.ingest.parse()
+            self.ingest.take()
             if tracer.is_eof or time.monotonic() > deadline:
                 raise tracer.failure()
         return True
@@ -93,7 +100,7 @@ class Session:
         """Record until the end, whatever it is; `until_s` is of time.monotonic()."""
         self._missed.begin()
         now = time.monotonic()
-        self._next_s = {"trace": now, "parse": now + TICK_S, "sample": now + SAMPLE_S, "segment": now + SEGMENT_S}
+        self._next_s = {"trace": now, "take": now, "sample": now + SAMPLE_S, "segment": now + SEGMENT_S}
         error: OutputError | None = None
         try:
             reason, detail = self._loop(until_s)
@@ -108,7 +115,7 @@ class Session:
 
     def _loop(self, until_s: float | None) -> tuple[EndReason, str]:
         tracer, stop = self._watched.tracer, self._watched.stop
-        waits = [stop.fileno(), self._watched.pidfd]
+        waits = [stop.fileno(), self._watched.pidfd, *([] if self.ingest.is_text else [tracer.fileno()])]
         while True:
             piece = tracer.read()
             if tracer.is_eof:
@@ -121,7 +128,8 @@ class Session:
                 return EndReason.DURATION, ""
             self._tick(now)
             if not piece:
-                woken = select.select(waits, [], [], _PAUSE_S)[0]
+                pause_s = _PAUSE_S if self.ingest.is_text else max(0.0, min(self._next_s.values()) - time.monotonic())
+                woken = select.select(waits, [], [], pause_s)[0]
                 if self._watched.pidfd in woken:
                     return EndReason.TARGET_ENDED, ""
 
@@ -135,8 +143,10 @@ class Session:
             self._take(self._traces.read())
             if self._traces.fullest > _FILLING:
                 self._next_s["trace"] = now + FAST_TRACE_S
-        if self._is_due("parse", now, TICK_S):
-            self.ingest.parse()
+        if self._is_due("take", now, self._tick_s):
+            self.ingest.take()
+            self._tick_s = min(max(self._tick_s * _WANTED / max(self.ingest.fullest, 0.001), FAST_TICK_S), TICK_S)
+            self._next_s["take"] = now + self._tick_s
         if len(self.ingest.rows) >= SEGMENT_ROWS or self._is_due("segment", now, SEGMENT_S):
             self._close_segment(SLACK_NS)
         if self._is_due("sample", now, SAMPLE_S):
@@ -166,7 +176,8 @@ class Session:
     def _stop_tracer(self) -> None:
         """Take the backlog in first: what END prints goes through the same buffers."""
         tracer = self._watched.tracer
-        self._drain(_QUIET_S, time.monotonic() + _BACKLOG_S)
+        if self.ingest.is_text:
+            self._drain(_QUIET_S, time.monotonic() + _BACKLOG_S)
         for ask in (tracer.interrupt, tracer.terminate, tracer.kill):
             if tracer.is_eof:
                 break
@@ -186,6 +197,7 @@ class Session:
             elif quiet_s is not None and now - last > quiet_s:
                 return
             else:
+                self.ingest.take()
                 select.select([tracer.fileno()], [], [], _PAUSE_S)
 
     def _settle(self, reason: EndReason, detail: str, stop: Moment, error: OutputError | None) -> Ended:

@@ -17,7 +17,7 @@ U8 = npt.NDArray[np.uint8]
 _COMMA, _NEWLINE = ord(","), ord("\n")
 _STEP = 1 + FIELD_WIDTH
 _STREAMS = np.uint8(len(STREAMS))
-_BLOCK_LINES = 256  # what the passes over a block touch stays in the processor's second cache
+_BLOCK_LINES = 128  # what the passes over a block touch stays in the second cache, and below what malloc gives back
 _HEXADECIMAL = np.zeros(256, np.bool_)
 _HEXADECIMAL[list(b" 0123456789abcdef")] = True
 

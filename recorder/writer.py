@@ -1,7 +1,7 @@
 """Write closed segments of events beside the reading, in a thread of its own: pyarrow and fsync leave the GIL free."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from vio.manifest import SegmentInfo
 from vio.recorder.files import replacing, write_table
-from vio.recorder.rows import EVENT_SCHEMA, POINTS, Rows, Scaling, decode
+from vio.recorder.rows import EVENT_SCHEMA, POINTS, Rows, Scaling, decode, joined
 from vio.recording import EVENTS_DIRECTORY, PENDING_FILE
 
 ROW_GROUP = 1 << 17
@@ -36,7 +36,7 @@ class SegmentWriter:
     def __init__(self, directory: Path, scaling: Scaling, on_closed: Callable[[], None] = lambda: None) -> None:
         self.segments: list[SegmentInfo] = []
         self.by_point: npt.NDArray[np.int64] = np.zeros(POINTS, np.int64)
-        self.newest_ns = 0
+        self._newest_ns = 0
         self._directory = directory
         self._scaling = scaling
         self._on_closed = on_closed
@@ -49,17 +49,13 @@ class SegmentWriter:
         """The newest time in a closed segment."""
         return max((segment.last_ns for segment in self.segments), default=0)
 
-    def put(self, rows: Rows) -> None:
-        """Hand over rows sorted by time: those newer than all closed segments make the next, the others a late file."""
-        border = int(np.searchsorted(rows.time_ns, self.newest_ns, side="right"))
-        for sort, part in (("late", rows.pick(slice(0, border))), ("segment", rows.pick(slice(border, None)))):
-            if not len(part):
-                continue
-            name = f"{sort}-{self._numbers[sort]:05}.parquet"
-            self._numbers[sort] += 1
-            self._submit(self._write, name, part)
-        if len(rows):
-            self.newest_ns = max(self.newest_ns, int(rows.time_ns[-1]))
+    def put(self, parts: Sequence[Rows]) -> None:
+        """Hand over rows: those newer than all closed segments make the next, the others a late file.
+
+        They need no order; rows without a time (never stored) vanish.
+        """
+        if parts:
+            self._submit(self._write_all, parts)
 
     def put_pending(self, rows: Rows) -> None:
         """Replace what stood in the batches; it counts until the recording has an end."""
@@ -89,19 +85,31 @@ class SegmentWriter:
         self.check()
         self._futures.append(self._thread.submit(work, *arguments))
 
-    def _write(self, name: str, rows: Rows) -> None:
+    def _write_all(self, parts: Sequence[Rows]) -> None:
+        rows = joined(parts)
+        # the parts are sorted more or less: this merges them
+        order = np.argsort(rows.time_ns, kind="stable")
+        borders = np.searchsorted(rows.time_ns, [1, self._newest_ns + 1], sorter=order)
+        for sort, which in (("late", order[slice(*borders)]), ("segment", order[borders[1] :])):
+            if len(which):
+                name = f"{sort}-{self._numbers[sort]:05}.parquet"
+                self._numbers[sort] += 1
+                self._write(name, rows, which)
+
+    def _write(self, name: str, rows: Rows, order: npt.NDArray[np.intp]) -> None:
         path = self._directory / EVENTS_DIRECTORY / name
         with (
             replacing(path, is_durable=True) as temporary,
             pq.ParquetWriter(temporary, EVENT_SCHEMA, **PARQUET) as file,
         ):
             counts = np.zeros(POINTS, np.int64)
-            for at in range(0, len(rows), ROW_GROUP):
-                table = decode(rows.pick(slice(at, at + ROW_GROUP)), self._scaling)
+            for at in range(0, len(order), ROW_GROUP):
+                table = decode(rows.pick(order[at : at + ROW_GROUP]), self._scaling)
                 counts += np.bincount(table["point"].to_numpy(), minlength=POINTS)
                 file.write_table(table, row_group_size=ROW_GROUP)
-        times = rows.time_ns
-        self.segments.append(SegmentInfo(f"{EVENTS_DIRECTORY}/{name}", len(rows), int(times[0]), int(times[-1])))
+        first_ns, last_ns = (int(rows.time_ns[order[at]]) for at in (0, -1))
+        self.segments.append(SegmentInfo(f"{EVENTS_DIRECTORY}/{name}", len(order), first_ns, last_ns))
+        self._newest_ns = max(self._newest_ns, last_ns)
         self.by_point += counts
         self._on_closed()
 

@@ -130,7 +130,8 @@ def record(
         "recording.vio"
     ),
     force: Annotated[bool, typer.Option("--force", help="Replace an existing recording.")] = False,
-    buffer_pages: Annotated[int, typer.Option(metavar="N", help="Pages of bpftrace's buffer, a power of two.")] = 4096,
+    buffer_pages: Annotated[int, typer.Option(metavar="N", help="Pages for probes' records, a power of two.")] = 4096,
+    batches: Annotated[bool, typer.Option("--batches", hidden=True)] = False,
     plain: Annotated[bool, typer.Option("--plain", hidden=True)] = False,
 ) -> None:
     """Follow every IO of a VM, a process or a command, until the time is over, it ends, or Ctrl-C.
@@ -157,6 +158,7 @@ def record(
         duration_s=parse_duration_s(duration) if duration else None,
         force=force,
         buffer_pages=buffer_pages,
+        is_batched=batches,
         is_plain=plain,
     )
     summary = record_target(options, progress_for(sys.stderr))

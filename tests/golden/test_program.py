@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vio.recorder.checkup import PROBES
-from vio.recorder.generate import BATCH, Chosen, Scope, generate
+from vio.recorder.generate import BATCH, STORED, Chosen, Scope, generate
 from vio.recorder.layout import qemu_layout
 from vio.recorder.probe import Point, load_probes
 
@@ -27,7 +27,7 @@ def chosen() -> list[Chosen]:
     return [Chosen(number, point, point.ways[0]) for number, point in enumerate(load_probes(PROBES), start=1)]
 
 
-@pytest.mark.parametrize("batch", [BATCH, 1])
+@pytest.mark.parametrize("batch", [STORED, BATCH, 1])
 def test_the_program_is_the_same_for_the_same_inputs(batch: int) -> None:
     text = generate(chosen(), SCOPE, batch)
     golden = GOLDEN / f"program-batch-{batch}.bt"

@@ -14,6 +14,7 @@ def main() -> int:
     parser.add_argument("output", type=Path)
     parser.add_argument("--pid", type=int)
     parser.add_argument("--pages", type=int, default=4096)
+    parser.add_argument("--batches", action="store_true")
     parser.add_argument("--trace-kb", type=int)
     parser.add_argument("--duration", type=float)
     parser.add_argument("command", nargs="*")
@@ -25,6 +26,7 @@ def main() -> int:
         duration_s=given.duration,
         buffer_pages=given.pages,
         trace_kb=given.trace_kb,
+        is_batched=given.batches,
     )
     try:
         record(options, PlainProgress(sys.stderr))

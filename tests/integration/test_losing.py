@@ -22,10 +22,11 @@ from vio.recording import Recording
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 WAYS = {
-    "bpftrace's buffer": ("--pages", "256", "--trace-kb", "32768"),
+    "bpftrace's map": ("--pages", "256", "--trace-kb", "32768"),
+    "bpftrace's buffer": ("--batches", "--pages", "256", "--trace-kb", "32768"),
     "the kernel's trace buffer": ("--pages", "8192", "--trace-kb", "1024"),
 }
-WHERES = {"bpftrace's buffer": "thread", "the kernel's trace buffer": "cpu"}
+WHERES = {"bpftrace's map": "thread", "bpftrace's buffer": "thread", "the kernel's trace buffer": "cpu"}
 STALL_IOS = 100_000  # their records are more than ten times what the small buffer and the pipe hold
 STALL_LIMIT_S = 60.0
 

@@ -66,7 +66,7 @@ def a_recording(
     make_directory(path, force=False)
     writer = SegmentWriter(path, scaling_of([a_point(1)]))
     for times in segments:
-        writer.put(some_rows(times))
+        writer.put([some_rows(times)])
     if pending is not None:
         writer.put_pending(some_rows(pending))
     writer.flush()
