@@ -197,3 +197,34 @@ def pick(values: Ints, position: Ints) -> Ints:
     for i in range(position.size):
         found[i] = values[position[i]] if 0 <= position[i] < values.size else _NONE
     return found
+
+
+@compiled
+def hand_on(owner: Ints, old_owner: Ints, new_owner: Ints) -> tuple[Ints, Ints]:
+    """Return the places of what each `old_owner[i]` owns, and `new_owner[i]` for each; owners are not negative."""
+    owners = 0
+    for one in owner:
+        owners = max(owners, one + 1)
+    place = np.zeros(owners + 1, np.int64)
+    for one in owner:
+        place[one + 1] += 1
+    for number in range(owners):
+        place[number + 1] += place[number]
+    owned = np.empty(owner.size, np.int64)
+    at = place[:-1].copy()
+    for i in range(owner.size):
+        owned[at[owner[i]]] = i
+        at[owner[i]] += 1
+    total = 0
+    for old in old_owner:
+        if 0 <= old < owners:
+            total += place[old + 1] - place[old]
+    which, given = np.empty(total, np.int64), np.empty(total, np.int64)
+    total = 0
+    for i in range(old_owner.size):
+        if 0 <= old_owner[i] < owners:
+            for position in range(place[old_owner[i]], place[old_owner[i] + 1]):
+                which[total] = owned[position]
+                given[total] = new_owner[i]
+                total += 1
+    return which, given
