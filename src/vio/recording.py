@@ -11,6 +11,7 @@ program.bt, log.txt       the bpftrace program, and what bpftrace said
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -275,9 +276,15 @@ def _open_segment(path: Path, start_ns: int) -> Segment:
 
 
 def _read_table(path: Path, columns: Sequence[str] | None) -> pa.Table:
+    with _opened(path) as file:
+        return file.read(columns=None if columns is None else list(columns), use_threads=False)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
-            return file.read(columns=None if columns is None else list(columns), use_threads=False)
+            yield file
     except FileNotFoundError:
         raise RecordingError(f"{path} is missing", "copy the whole directory of the recording") from None
     except _DAMAGED as error:
@@ -287,16 +294,10 @@ def _read_table(path: Path, columns: Sequence[str] | None) -> pa.Table:
 
 def _read_pieces(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Yield a file's events, as many row groups at once as are at most _PIECE events, or one."""
-    try:
-        with pq.ParquetFile(path) as file:
-            sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
-            for numbers in _together(sizes):
-                yield file.read_row_groups(numbers, columns=list(columns), use_threads=False)
-    except FileNotFoundError:
-        raise RecordingError(f"{path} is missing", "copy the whole directory of the recording") from None
-    except _DAMAGED as error:
-        reason = str(error).splitlines()[0][:200]
-        raise RecordingError(f"{path} is damaged: {reason}", "move it away to report on the rest") from None
+    with _opened(path) as file:
+        sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+        for numbers in _together(sizes):
+            yield file.read_row_groups(numbers, columns=list(columns), use_threads=False)
 
 
 def _together(sizes: Sequence[int]) -> Iterator[list[int]]:
@@ -322,7 +323,9 @@ def _checked(path: Path, events: pa.Table, first_ns: int, last_ns: int) -> pa.Ta
         why = "its events are not in order of time"
     if why:
         raise RecordingError(f"{path} is damaged: {why}", "move it away to report on the rest")
-    return events
+    # An older vio declared its columns as nullable.
+    fields = [EVENT_SCHEMA.field(one.name) if one.name in _COLUMNS else one for one in events.schema]
+    return pa.Table.from_arrays(events.columns, schema=pa.schema(fields))
 
 
 def _merge(table: pa.Table, other: pa.Table) -> pa.Table:
