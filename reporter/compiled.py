@@ -18,10 +18,10 @@ Keys = npt.NDArray[np.uint64]
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-_FREE = -2  # a place of a hash table without a key
 _NONE = -1
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
+_FEW = 1024  # places that a hash table begins with: threads, stacks and pointers that are used again are few
 
 
 def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -31,147 +31,44 @@ def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 @compiled
-def table_size(count: int) -> int:
-    """Return how many places a hash table of so many keys has: a power of two, at most half of them taken."""
-    size = 16
-    while size < 2 * count:
-        size *= 2
-    return size
-
-
-@compiled
-def place_of(keys: Keys, state: Ints, key: np.uint64) -> int:
-    """Return the place of a key in a hash table, or the free one where it belongs; never all places are taken."""
-    mask = keys.size - 1
+def place_of(keys: Keys, number: Ints, mask: int, key: np.uint64) -> int:
+    """Return the place of a key in a hash table, or the free one where it belongs; half of the places are free."""
     at = np.int64(((key ^ (key >> _HALF)) * _ODD) >> _HALF) & mask
-    while state[at] != _FREE and keys[at] != key:
+    while number[at] != _NONE and keys[at] != key:
         at = (at + 1) & mask
     return at
-
-
-@compiled
-def pair_in_order(begin: Ints, begin_key: Keys, end: Ints, end_key: Keys) -> tuple[Ints, Bools]:
-    """Match begins with ends (match.pair)."""
-    matched = np.full(begin.size, _NONE, np.int64)
-    ambiguous = np.zeros(begin.size, np.bool_)
-    size = table_size(begin.size + end.size)
-    keys = np.empty(size, np.uint64)
-    state = np.full(size, _FREE, np.int64)  # the begin that came last with this key, _NONE after an end
-    is_hot = np.zeros(size, np.bool_)  # keys of which two begins follow each other
-    any_hot = False
-    i = j = 0
-    while i < begin.size or j < end.size:
-        if j == end.size or (i < begin.size and begin[i] <= end[j]):
-            at = place_of(keys, state, begin_key[i])
-            if state[at] >= 0:
-                is_hot[at] = any_hot = True
-            keys[at] = begin_key[i]
-            state[at] = i
-            i += 1
-        else:
-            at = place_of(keys, state, end_key[j])
-            if state[at] >= 0:
-                matched[state[at]] = j
-            keys[at] = end_key[j]
-            state[at] = _NONE
-            j += 1
-    if any_hot:
-        pair_overlapping(begin, begin_key, end, end_key, keys, state, is_hot, matched, ambiguous)
-    return matched, ambiguous
-
-
-@compiled
-def pair_overlapping(
-    begin: Ints,
-    begin_key: Keys,
-    end: Ints,
-    end_key: Keys,
-    keys: Keys,
-    state: Ints,
-    is_hot: Bools,
-    matched: Ints,
-    ambiguous: Bools,
-) -> None:
-    """Redo the keys of which begins overlap: first in, first out, over each stretch that is balanced.
-
-    A stretch begins where as many have begun as ended. One that begins with an end is never balanced.
-    """
-    depth = np.zeros(keys.size, np.int64)
-    first = np.full(keys.size, _NONE, np.int64)  # of the stretch
-    last = np.full(keys.size, _NONE, np.int64)
-    front = np.full(keys.size, _NONE, np.int64)  # the first without an end
-    following = np.full(begin.size, _NONE, np.int64)  # in the stretch
-    found = np.full(begin.size, _NONE, np.int64)
-    i = j = 0
-    while i < begin.size or j < end.size:
-        if j == end.size or (i < begin.size and begin[i] <= end[j]):
-            at = place_of(keys, state, begin_key[i])
-            if is_hot[at]:
-                if depth[at] < 0:
-                    ambiguous[i] = True
-                elif depth[at] == 0:
-                    first[at] = last[at] = front[at] = i
-                else:
-                    following[last[at]] = i
-                    last[at] = i
-                depth[at] += 1
-            i += 1
-        else:
-            at = place_of(keys, state, end_key[j])
-            if is_hot[at]:
-                depth[at] -= 1
-                if depth[at] >= 0:
-                    found[front[at]] = j
-                    front[at] = following[front[at]]
-                if depth[at] == 0:
-                    one = first[at]
-                    while one != _NONE:
-                        matched[one] = found[one]
-                        one = following[one]
-            j += 1
-    for at in range(keys.size):
-        if depth[at] > 0:
-            one = first[at]
-            while one != _NONE:
-                ambiguous[one] = True
-                one = following[one]
-
-
-@compiled
-def latest_in_order(child: Ints, child_key: Keys, parent: Ints, parent_key: Keys) -> Ints:
-    """Find the latest parent of each child (match.latest_before)."""
-    found = np.full(child.size, _NONE, np.int64)
-    size = table_size(parent.size)
-    keys = np.empty(size, np.uint64)
-    state = np.full(size, _FREE, np.int64)  # the parent that came last with this key
-    j = 0
-    for i in range(child.size):
-        while j < parent.size and parent[j] <= child[i]:
-            at = place_of(keys, state, parent_key[j])
-            keys[at] = parent_key[j]
-            state[at] = j
-            j += 1
-        at = place_of(keys, state, child_key[i])
-        if state[at] >= 0:
-            found[i] = state[at]
-    return found
 
 
 @compiled
 def number_keys(values: Keys) -> tuple[Ints, int]:
     """Number the keys in the order in which each comes first; return the numbers, and how many there are."""
     codes = np.empty(values.size, np.int64)
-    size = table_size(values.size)
-    keys = np.empty(size, np.uint64)
-    state = np.full(size, _FREE, np.int64)
+    most = _FEW
+    while most < 2 * values.size:
+        most *= 2
+    # A table for the most keys, of which only as much is used, and touched, as the keys so far need.
+    keys = np.empty(most, np.uint64)
+    number = np.empty(most, np.int64)
+    first = np.empty(values.size, np.int64)  # of each number
+    size = _FEW
+    number[:size] = _NONE
     count = 0
     for i in range(values.size):
-        at = place_of(keys, state, values[i])
-        if state[at] == _FREE:
+        at = place_of(keys, number, size - 1, values[i])
+        if number[at] == _NONE:
+            if 2 * count >= size:
+                size = most if 4 * count > i else min(4 * size, most)  # at once, if most keys are new
+                number[:size] = _NONE
+                for old in range(count):
+                    at = place_of(keys, number, size - 1, values[first[old]])
+                    keys[at] = values[first[old]]
+                    number[at] = old
+                at = place_of(keys, number, size - 1, values[i])
             keys[at] = values[i]
-            state[at] = count
+            number[at] = count
+            first[count] = i
             count += 1
-        codes[i] = state[at]
+        codes[i] = number[at]
     return codes, count
 
 
@@ -188,6 +85,98 @@ def order_by_number(codes: Ints, count: int) -> Ints:
         order[place[codes[i]]] = i
         place[codes[i]] += 1
     return order
+
+
+@compiled
+def pair_in_order(begin: Ints, begin_code: Ints, end: Ints, end_code: Ints, count: int) -> tuple[Ints, Bools]:
+    """Match begins with ends (match.pair), of which the keys have numbers below `count`."""
+    matched = np.full(begin.size, _NONE, np.int64)
+    ambiguous = np.zeros(begin.size, np.bool_)
+    latest = np.full(count, _NONE, np.int64)  # the begin that came last with this key; none after an end
+    is_hot = np.zeros(count, np.bool_)  # keys of which two begins follow each other
+    any_hot = False
+    i = j = 0
+    while i < begin.size or j < end.size:
+        if j == end.size or (i < begin.size and begin[i] <= end[j]):
+            code = begin_code[i]
+            if latest[code] >= 0:
+                is_hot[code] = any_hot = True
+            latest[code] = i
+            i += 1
+        else:
+            code = end_code[j]
+            if latest[code] >= 0:
+                matched[latest[code]] = j
+                latest[code] = _NONE
+            j += 1
+    if any_hot:
+        pair_overlapping(begin, begin_code, end, end_code, is_hot, matched, ambiguous)
+    return matched, ambiguous
+
+
+@compiled
+def pair_overlapping(
+    begin: Ints, begin_code: Ints, end: Ints, end_code: Ints, is_hot: Bools, matched: Ints, ambiguous: Bools
+) -> None:
+    """Redo the keys of which begins overlap: first in, first out, over each stretch that is balanced.
+
+    A stretch begins where as many have begun as ended. One that begins with an end is never balanced.
+    """
+    depth = np.zeros(is_hot.size, np.int64)
+    first = np.full(is_hot.size, _NONE, np.int64)  # of the stretch
+    last = np.full(is_hot.size, _NONE, np.int64)
+    front = np.full(is_hot.size, _NONE, np.int64)  # the first without an end
+    following = np.full(begin.size, _NONE, np.int64)  # in the stretch
+    found = np.full(begin.size, _NONE, np.int64)
+    i = j = 0
+    while i < begin.size or j < end.size:
+        if j == end.size or (i < begin.size and begin[i] <= end[j]):
+            code = begin_code[i]
+            if is_hot[code]:
+                if depth[code] < 0:
+                    ambiguous[i] = True
+                elif depth[code] == 0:
+                    first[code] = last[code] = front[code] = i
+                else:
+                    following[last[code]] = i
+                    if front[code] == _NONE:
+                        front[code] = i
+                    last[code] = i
+                depth[code] += 1
+            i += 1
+        else:
+            code = end_code[j]
+            if is_hot[code]:
+                depth[code] -= 1
+                if depth[code] >= 0:
+                    found[front[code]] = j
+                    front[code] = following[front[code]]
+                if depth[code] == 0:
+                    one = first[code]
+                    while one != _NONE:
+                        matched[one] = found[one]
+                        one = following[one]
+            j += 1
+    for code in range(is_hot.size):
+        if depth[code] > 0:
+            one = first[code]
+            while one != _NONE:
+                ambiguous[one] = True
+                one = following[one]
+
+
+@compiled
+def latest_in_order(child: Ints, child_code: Ints, parent: Ints, parent_code: Ints, count: int) -> Ints:
+    """Find the latest parent of each child (match.latest_before), of which the keys have numbers below `count`."""
+    found = np.empty(child.size, np.int64)
+    latest = np.full(count, _NONE, np.int64)
+    j = 0
+    for i in range(child.size):
+        while j < parent.size and parent[j] <= child[i]:
+            latest[parent_code[j]] = j
+            j += 1
+        found[i] = latest[child_code[i]]
+    return found
 
 
 @compiled
@@ -228,3 +217,34 @@ def hand_on(owner: Ints, old_owner: Ints, new_owner: Ints) -> tuple[Ints, Ints]:
                 given[total] = new_owner[i]
                 total += 1
     return which, given
+
+
+@compiled
+def having_both(owner: Ints, begin: Ints, end: Ints) -> tuple[Ints, Ints, Ints]:
+    """Return what has an owner and a begin: both, and the end."""
+    count = 0
+    for i in range(owner.size):
+        count += owner[i] >= 0 and begin[i] >= 0
+    owners, begins, ends = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
+    at = 0
+    for i in range(owner.size):
+        if owner[i] >= 0 and begin[i] >= 0:
+            owners[at], begins[at], ends[at] = owner[i], begin[i], end[i]
+            at += 1
+    return owners, begins, ends
+
+
+@compiled
+def order_by_point(points: npt.NDArray[np.uint8]) -> tuple[Ints, Ints]:
+    """Return the stable order of the events by point, and where in it each of the 256 points begins and ends."""
+    bounds = np.zeros(257, np.int64)
+    for point in points:
+        bounds[point + 1] += 1
+    for number in range(256):
+        bounds[number + 1] += bounds[number]
+    place = bounds[:-1].copy()
+    order = np.empty(points.size, np.int64)
+    for i in range(points.size):
+        order[place[points[i]]] = i
+        place[points[i]] += 1
+    return order, bounds

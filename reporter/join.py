@@ -252,5 +252,7 @@ def _keep_open(
     waits = blocks.request < 0
     keep[blocks.bio[waits]] = True
     keep[window.at("rq_insert")[-4096:]] = True
-    open_uring = np.setdiff1d(window.at("uring_submit"), carriers.carrier[carriers.carrier_end >= 0])
-    keep[open_uring] = True
+    is_ended = np.zeros(keep.size, dtype=np.bool_)
+    is_ended[carriers.carrier[carriers.carrier_end >= 0]] = True
+    uring = window.at("uring_submit")
+    keep[uring[~is_ended[uring]]] = True

@@ -46,7 +46,8 @@ def pair(begin: Ints, begin_key: Keys, end: Ints, end_key: Keys) -> Pairs:
     _check(begin, begin_key, end, end_key)
     if not begin.size or not end.size:
         return Pairs(np.full(begin.size, NONE, dtype=np.int64), np.zeros(begin.size, dtype=np.bool_))
-    return Pairs(*pair_in_order(begin, begin_key, end, end_key))
+    codes, count = number_keys(np.concatenate([begin_key, end_key]))
+    return Pairs(*pair_in_order(begin, codes[: begin.size], end, codes[begin.size :], count))
 
 
 def latest_before(child: Ints, child_key: Keys, parent: Ints, parent_key: Keys) -> Ints:
@@ -57,7 +58,8 @@ def latest_before(child: Ints, child_key: Keys, parent: Ints, parent_key: Keys) 
     _check(child, child_key, parent, parent_key)
     if not child.size or not parent.size:
         return np.full(child.size, NONE, dtype=np.int64)
-    return latest_in_order(child, child_key, parent, parent_key)
+    codes, count = number_keys(np.concatenate([child_key, parent_key]))
+    return latest_in_order(child, codes[: child.size], parent, codes[child.size :], count)
 
 
 def first_after(child: Ints, child_key: Keys, later: Ints, later_key: Keys) -> Ints:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from vio.layer import Stage
 from vio.reporter.block import Blocks, place_key
-from vio.reporter.compiled import hand_on
+from vio.reporter.compiled import hand_on, having_both
 from vio.reporter.carriers import Carriers, FileId, SystemCalls
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
@@ -49,12 +49,13 @@ class Spans:
     @classmethod
     def of(cls, stage: int, owner: Ints, begin: Ints, end: Ints) -> "Spans":
         """Return spans of one stage, without those that have no owner or no begin."""
-        has = np.flatnonzero((owner >= 0) & (begin >= 0))
-        return cls(owner[has], np.full(has.size, stage), begin[has], end[has])
+        owners, begins, ends = having_both(owner, begin, end)
+        return cls(owners, np.full(owners.size, stage), begins, ends)
 
     @classmethod
     def joined(cls, parts: list["Spans"]) -> "Spans":
         """Return all spans of several."""
+        parts = [part for part in parts if part.owner.size] or parts[:1]
         return cls(
             np.concatenate([p.owner for p in parts]),
             np.concatenate([p.stage for p in parts]),
