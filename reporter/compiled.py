@@ -14,6 +14,7 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Keys = npt.NDArray[np.uint64]
+Floats = npt.NDArray[np.float64]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -25,13 +26,21 @@ _FEW = 1024  # places that a hash table begins with: threads, stacks and pointer
 
 
 def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Compile at the first call, and keep the machine code on the disk for the next run."""
-    loop: Callable[_P, _R] = numba.njit(cache=True, nogil=True)(function)
+    """Compile at the first call, and keep the machine code for the next run where there is a place to write it to."""
+    try:
+        kept: Callable[_P, _R] = numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # neither the package's directory nor the user's cache can be written
+        return _compiled_anew(function)
+    return kept
+
+
+def _compiled_anew(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    loop: Callable[_P, _R] = numba.njit(nogil=True)(function)
     return loop
 
 
 @compiled
-def place_of(keys: Keys, number: Ints, mask: int, key: np.uint64) -> int:
+def place_of(keys: Keys, number: Ints, mask: int, key: np.uint64) -> np.int64:
     """Return the place of a key in a hash table, or the free one where it belongs; half of the places are free."""
     at = np.int64(((key ^ (key >> _HALF)) * _ODD) >> _HALF) & mask
     while number[at] != _NONE and keys[at] != key:
@@ -248,3 +257,20 @@ def order_by_point(points: npt.NDArray[np.uint8]) -> tuple[Ints, Ints]:
         order[place[points[i]]] = i
         place[points[i]] += 1
     return order, bounds
+
+
+@compiled
+def count_in_buckets(values: Floats, upper: Ints, shift: int, base: int, buckets: Ints) -> tuple[float, float]:
+    """Count values in their buckets, and return the least and the largest; `upper` are the values' bits.
+
+    A bucket's number is the bits shifted, less `base`, and at least 0. What is beyond the last bucket, or not a number,
+    is counted in none.
+    """
+    least, largest = np.inf, -np.inf
+    for i in range(values.size):
+        least = min(least, values[i])
+        largest = max(largest, values[i])
+        bucket = max((upper[i] >> shift) - base, 0)
+        if bucket < buckets.size:
+            buckets[bucket] += 1
+    return least, largest

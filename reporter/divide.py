@@ -4,7 +4,7 @@ import numpy as np
 
 from vio.reporter.compiled import Bools, Ints, compiled
 
-_FAR = np.iinfo(np.int64).max
+_FAR = int(np.iinfo(np.int64).max)
 _DOWN, _BETWEEN, _UP = range(3)
 
 
@@ -25,13 +25,11 @@ def hulls(owner: Ints, stage: Ints, begin: Ints, end: Ints, number: Ints, first:
 
 
 @compiled
-def divide_chains(
-    own: Ints, number: Ints, first: Ints, last: Ints, ts_ns: Ints, io_begin: Ints, life: Ints
-) -> Bools:
+def divide_chains(own: Ints, number: Ints, first: Ints, last: Ints, ts_ns: Ints, io_begin: Ints, life: Ints) -> Bools:
     """Do the IOs with at most one span a stage, each within the one above, by subtraction; return which they were."""
     simple = np.ones(life.size, np.bool_)
     for io in range(life.size):
-        child_start, child_stop = np.int64(_FAR), np.int64(-1)
+        child_start, child_stop = _FAR, -1
         for stage in range(number.shape[0] - 1, -1, -1):
             if number[stage, io] == 0:
                 continue
@@ -53,9 +51,7 @@ def divide_chains(
 
 
 @compiled
-def divide_spans(
-    own: Ints, first: Ints, stage: Ints, start: Ints, stop: Ints, which: Ints, life: Ints
-) -> None:
+def divide_spans(own: Ints, first: Ints, stage: Ints, start: Ints, stop: Ints, which: Ints, life: Ints) -> None:
     """Divide the time of some IOs among their spans.
 
     `which` are the IOs (places in `own`: stages, phases, IOs); the spans of `which[i]` are those from `first[i]` to
@@ -67,12 +63,12 @@ def divide_spans(
         end_with_parent(stage[low:high], start[low:high], stop[low:high], life[io], stages)
         order = low + np.argsort(start[low:high], kind="mergesort")
         own[:, :, io] = 0
-        whole_below = np.int64(0)
-        below_first, below_last = np.int64(_FAR), np.int64(-1)
+        whole_below = 0
+        below_first, below_last = _FAR, -1
         for number in range(stages - 1, -1, -1):
             whole, down, up = covered(order, stage, start, stop, number, below_first, below_last)
             if below_last < 0:
-                down = up = np.int64(0)
+                down = up = 0
             own[number, _DOWN, io] = down
             own[number, _BETWEEN, io] = whole - whole_below - down - up
             own[number, _UP, io] = up
@@ -105,8 +101,8 @@ def covered(
     order: Ints, stage: Ints, start: Ints, stop: Ints, number: int, below_first: int, below_last: int
 ) -> tuple[int, int, int]:
     """Return how long any span from stage `number` down runs: in all, before `below_first`, after `below_last`."""
-    reach = reach_down = reach_up = np.int64(0)
-    whole = down = up = np.int64(0)
+    reach = reach_down = reach_up = 0
+    whole = down = up = 0
     for one in order:
         if stage[one] < number:
             continue

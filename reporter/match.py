@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vio.reporter.compiled import Bools, Ints, Keys, latest_in_order, number_keys, order_by_number, pair_in_order, pick
+from vio.reporter.compiled import Bools as Bools
+from vio.reporter.compiled import Ints as Ints
+from vio.reporter.compiled import Keys as Keys
+from vio.reporter.compiled import latest_in_order, number_keys, order_by_number, pair_in_order, pick
 
 NONE = -1
 _SAMPLE = 1 << 14  # enough to learn a constant from
@@ -64,8 +67,8 @@ def latest_before(child: Ints, child_key: Keys, parent: Ints, parent_key: Keys) 
 
 def first_after(child: Ints, child_key: Keys, later: Ints, later_key: Keys) -> Ints:
     """For each child the position in `later` of the first later event with the same key, or -1."""
-    turned = (np.ascontiguousarray(one[::-1]) for one in (-child, child_key, -later, later_key))
-    found = latest_before(*turned)[::-1]
+    turned_child, turned_key = -child[::-1], np.ascontiguousarray(child_key[::-1])
+    found = latest_before(turned_child, turned_key, -later[::-1], np.ascontiguousarray(later_key[::-1]))[::-1]
     return np.where(found >= 0, later.size - 1 - found, NONE)
 
 

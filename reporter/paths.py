@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from vio.layer import Stage
 from vio.reporter.block import Blocks, place_key
-from vio.reporter.compiled import hand_on, having_both
 from vio.reporter.carriers import Carriers, FileId, SystemCalls
+from vio.reporter.compiled import hand_on, having_both
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
 from vio.reporter.match import NONE, Bools, Ints, Keys, codes_of, first_after, latest_before, pair, picked, stable_order
