@@ -32,6 +32,8 @@ def codes_of(keys: Keys) -> Ints:
 
 def stable_order(codes: Ints) -> Ints:
     """Return a stable order by code; codes are small numbers, none negative."""
+    if codes.size and codes.min() < 0:
+        raise ValueError("a code is negative")
     return order_by_number(codes, int(codes.max(initial=-1)) + 1)
 
 
