@@ -46,8 +46,8 @@ def test_pair_is_first_in_first_out_over_balanced_stretches(story: list[tuple[bo
     expected = {}
     for places in by_key.values():
         begins = [at for at in places if story[at][0]]
-        for at, (end, is_ambiguous) in zip(begins, pairs_of_one_key([story[p][0] for p in places]), strict=True):
-            expected[at] = (places[end] if end >= 0 else NONE, is_ambiguous)
+        for at, (last, is_ambiguous) in zip(begins, pairs_of_one_key([story[p][0] for p in places]), strict=True):
+            expected[at] = (places[last] if last >= 0 else NONE, is_ambiguous)
     begin = np.array([at for at, (is_begin, _) in enumerate(story) if is_begin], dtype=np.int64)
     end = np.array([at for at, (is_begin, _) in enumerate(story) if not is_begin], dtype=np.int64)
     keys = np.array([key for _, key in story], dtype=np.uint64)
