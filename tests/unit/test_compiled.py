@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba.core import caching
 
 from vio.reporter.account import account
 from vio.reporter.columns import column_at
+from vio.reporter.compiled import compiled
 from vio.reporter.match import NONE, codes_of, pair, stable_order
 from vio.reporter.nest import assume_ends, enclose
 from vio.reporter.paths import Spans
@@ -104,3 +106,13 @@ def test_calls_are_nested_by_depth_on_their_stack() -> None:
     assert ends.tolist() == [5, 3, 6, 9]
     submit = np.array([2, 7])
     assert enclose(call, ends, submit, np.zeros(6, dtype=np.int64), 1, 9).tolist() == [-1, 0, 0, -1, 1, 3]
+
+
+def test_loops_are_compiled_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+
+    @compiled
+    def twice(value: int) -> int:
+        return 2 * value
+
+    assert twice(4) == 8
