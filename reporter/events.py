@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from vio.reporter.match import Bools, Ints, Keys
+from vio.reporter.compiled import Bools, Ints, Keys, order_by_point
 
 Words32 = npt.NDArray[np.uint32]
 
@@ -55,16 +55,19 @@ class Window:
     def __init__(self, events: Events, points: dict[str, int]) -> None:
         self.events = events
         self._number = points
-        order = np.argsort(events.point, kind="stable").astype(np.int64, copy=False)
-        bounds = np.concatenate([[0], np.cumsum(np.bincount(events.point, minlength=256))])
+        order, bounds = order_by_point(events.point)
+        self._among: dict[tuple[str, ...], Ints] = {}
         self._of = {name: order[bounds[number] : bounds[number + 1]] for name, number in points.items()}
 
     def at(self, *names: str) -> Ints:
         """Return the indices of the events of these points, ascending."""
-        found = [self._of[name] for name in names if name in self._of and self._of[name].size]
-        if not found:
-            return np.empty(0, dtype=np.int64)
-        return found[0] if len(found) == 1 else np.sort(np.concatenate(found), kind="stable")
+        if names not in self._among:
+            found = [self._of[name] for name in names if name in self._of and self._of[name].size]
+            if len(found) > 1:
+                self._among[names] = np.sort(np.concatenate(found), kind="stable")
+            else:
+                self._among[names] = found[0] if found else np.empty(0, dtype=np.int64)
+        return self._among[names]
 
     def observes(self, *names: str) -> bool:
         """Tell whether any of these points was recorded at all, with or without events here."""

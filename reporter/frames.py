@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from vio.reporter.events import Window
 from vio.reporter.match import NONE, Ints, codes_of, pair, stable_order
+from vio.reporter.nest import assume_ends, enclose
 
 _FRAME_LIMIT = 4096  # a request structure lies within the frame of the call that begins it
 _SAMPLE = 1 << 16  # events to learn from
 _STACK_GAP = 1 << 18  # QEMU's coroutine stacks are 1 MiB each and used near their tops
 
 _DATA_CALLS = ("bdrv_read", "bdrv_write", "bdrv_discard")
-_MOST_INSIDE = 256  # calls inside one call that are looked at
 _SUBMITS = ("laio", "luring", "pool")
 
 
@@ -110,26 +110,10 @@ def _fill_ends(
 def _enclosing(window: Window, call: Ints, call_end: Ints, submit: Ints) -> Ints:
     """Return for each call, then for each submit, the position in `call` of the call around it, or -1."""
     ev = window.events
-    end = np.where(call_end >= 0, call_end, _assumed_end(window, call, call_end))
-    index = np.concatenate([call, submit, end])
-    kind = np.repeat(np.array([1, 0, -1], dtype=np.int8), [call.size, submit.size, call.size])
-    item = np.concatenate([np.arange(call.size + submit.size), np.arange(call.size)])
     stack = _stacks(ev.aux[np.concatenate([call, submit])])
-    stack = np.concatenate([stack, stack[: call.size]])
-    # An assumed end is the next begin, and comes before it.
-    in_time = np.argsort(index * 2 + (kind >= 0), kind="stable")
-    order = in_time[stable_order(stack[in_time])]
-    kind, item, stack = kind[order], item[order], stack[order]
-    level = np.cumsum(kind, dtype=np.int64) - (kind == 1)
-    parent = np.full(call.size + submit.size, NONE, dtype=np.int64)
-    for depth in range(1, int(level.max(initial=0)) + 1):
-        opener = np.where((kind == 1) & (level == depth - 1), np.arange(kind.size), NONE)
-        latest = np.maximum.accumulate(opener)
-        here = np.flatnonzero((level == depth) & (kind >= 0))
-        around = latest[here]
-        same = (around >= 0) & (stack[np.maximum(around, 0)] == stack[here])
-        parent[item[here[same]]] = item[around[same]]
-    return parent
+    stacks = int(stack.max(initial=-1)) + 1
+    end = assume_ends(call, call_end, stack[: call.size], ev.aux[call], ev.space[call], stacks, len(ev))
+    return enclose(call, end, submit, stack, stacks, len(ev))
 
 
 def _stacks(pointers: npt.NDArray[np.uint32]) -> Ints:
@@ -142,33 +126,3 @@ def _stacks(pointers: npt.NDArray[np.uint32]) -> Ints:
     number = np.empty(values.size, dtype=np.int64)
     number[order] = np.concatenate([[0], np.cumsum(jumps)]) if values.size else []
     return number[codes]
-
-
-def _assumed_end(window: Window, call: Ints, call_end: Ints) -> Ints:
-    """Give a call without end one: just before the next call that cannot be inside it, else after the window.
-
-    That is a call at or above it on its stack, or one of the same node.
-    """
-    ev = window.events
-    end = np.full(call.size, len(ev), dtype=np.int64)
-    missing = np.flatnonzero(call_end < 0)
-    if not missing.size:
-        return end
-    stack, pointer, node = _stacks(ev.aux[call]), ev.aux[call], ev.space[call]
-    order = stable_order(stack)
-    place = np.empty(call.size, dtype=np.int64)
-    place[order] = np.arange(call.size)
-    place = place[missing]
-    for _ in range(_MOST_INSIDE):
-        place = place + 1
-        is_there = place < call.size
-        missing, place = missing[is_there], place[is_there]
-        following = order[place]
-        is_here = stack[following] == stack[missing]
-        missing, place, following = missing[is_here], place[is_here], following[is_here]
-        is_next = (pointer[following] >= pointer[missing]) | (node[following] == node[missing])
-        end[missing[is_next]] = call[following[is_next]]
-        missing, place = missing[~is_next], place[~is_next]
-        if not missing.size:
-            break
-    return end

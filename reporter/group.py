@@ -36,9 +36,9 @@ class Group:
         """IOs whose end was not seen."""
         return self.io_count - self.latency.count
 
-    def add_times(self, sums: dict[str, int], latency_ns: Floats, scratch: Ints) -> None:
+    def add_times(self, sums: dict[str, int], latency_ns: Floats) -> None:
         """Count the ended IOs of one chunk: the sums of their times by name, and their latencies."""
-        self.latency.add_floats(latency_ns, scratch)
+        self.latency.add_floats(latency_ns)
         self.latency.total_ns += sums[LATENCY]
         self.unattributed_ns += sums.get(UNATTRIBUTED, 0)
         for number, (stage, names) in enumerate(STAGE_COLUMNS.items()):

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from vio.reporter.compiled import Floats as Floats
+from vio.reporter.compiled import Ints as Ints
+from vio.reporter.compiled import count_in_buckets
 
 RELATIVE_ERROR = 1 / 256
 
@@ -22,13 +23,6 @@ _BASE = (1023 << _FRACTION_BITS) - 1
 # Doubles are exact below 2**53 ns, which is 104 days.
 _LARGEST = 2.0**53
 BUCKETS = (53 << _FRACTION_BITS) + 2
-
-
-def bucket_numbers(values: Floats, out: Ints) -> Ints:
-    """Write the bucket number of each value (whole, from 0 to 2**53) to `out`, and return it."""
-    np.right_shift(values.view(np.int64), _SHIFT, out=out)
-    np.subtract(out, _BASE, out=out)
-    return np.maximum(out, 0, out=out)
 
 
 def bucket_bounds(buckets: Ints) -> tuple[Floats, Floats]:
@@ -49,28 +43,24 @@ class Distribution:
 
     def add(self, values_ns: Ints) -> None:
         """Count values; none may be negative."""
-        floats = values_ns.astype(np.float64)
-        self.add_floats(floats, np.empty(floats.size, dtype=np.int64))
+        self.add_floats(values_ns.astype(np.float64))
         self.total_ns += int(values_ns.sum())
 
-    def add_floats(self, values: Floats, scratch: Ints, absent: int = 0) -> None:
+    def add_floats(self, values: Floats, absent: int = 0) -> None:
         """Count values that are whole already, except for their sum, which the caller adds to `total_ns`.
 
-        `absent` of them are zeros that stand for no value. `scratch` is a buffer of at least the size of `values`.
+        `absent` of them are zeros that stand for no value.
         """
         self.count += values.size - absent
         if values.size == absent:
             return
-        least, largest = float(values.min()), float(values.max())
+        counts = np.zeros(BUCKETS, dtype=np.int64)
+        least, largest = count_in_buckets(values, values.view(np.int64), _SHIFT, _BASE, counts)
         if least < 0 or largest > _LARGEST:
             raise ValueError(f"a time of {least if least < 0 else largest:.0f} ns is beyond what can be measured")
         self.max_ns = max(self.max_ns, int(largest))
-        if largest == 0:
-            self.buckets[0] += values.size - absent
-            return
-        counts = np.bincount(bucket_numbers(values, scratch[: values.size]))
-        self.buckets[: counts.size] += counts
-        self.buckets[0] -= absent
+        counts[0] -= absent
+        self.buckets += counts
 
     def merge(self, other: "Distribution") -> None:
         """Add what another distribution has counted."""

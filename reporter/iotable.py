@@ -4,12 +4,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from vio.layer import Phase, Stage
+from vio.reporter.columns import certain, column_at, earliest, nullable, own_times, values_at
 from vio.reporter.join import Joined
 from vio.reporter.lacks import find_lacks
-from vio.reporter.match import NONE, Bools, Ints
+from vio.reporter.match import NONE, Bools, Ints, picked
 from vio.schema import IOS, STAMPS, arrow_schema, time_column
 
 IOS_SCHEMA = arrow_schema(IOS)
@@ -57,7 +59,8 @@ class IoTable:
         ev = joined.window.events
         disk = self.disks(joined)
         lack = find_lacks(joined, self._direct_ios(disk))
-        columns: dict[str, Any] = {
+        head = ios.head
+        given: dict[str, npt.NDArray[Any]] = {
             "io": number,
             "disk": disk,
             "op": ios.op,
@@ -65,20 +68,18 @@ class IoTable:
             "bytes": ios.bytes,
             "tid": ev.tid[ios.begin],
             "begin_ns": ev.ts_ns[ios.begin],
-            "latency_ns": _nullable(_time(joined, ios.end) - ev.ts_ns[ios.begin], ios.end >= 0),
-            "merged_into": np.where(ios.head == np.arange(ios.head.size), NONE, number[ios.head]),
+            "merged_into": np.where(head == np.arange(head.size), NONE, number[head]),
             "is_whole": lack == 0,
             "is_ambiguous": _ambiguous(joined),
             "reached": _reached(joined),
             "lack": lack,
             "children": joined.times.spans.sum(axis=0) - 1,
         }
-        columns.update(_places(joined))
-        columns.update(_stamps(joined))
-        columns.update(_own_times(joined, lack))
-        arrays = [pa.array(columns[name]).cast(IOS_SCHEMA.field(name).type) for name in IOS_SCHEMA.names]
-        table = pa.Table.from_arrays(arrays, schema=IOS_SCHEMA)
-        return table if done.size == number.size else table.take(pa.array(done))
+        columns = {name: certain(values, done, IOS_SCHEMA.field(name).type) for name, values in given.items()}
+        end_ns, bits, count = values_at(ev.ts_ns, ios.end, done)
+        columns["latency_ns"] = nullable(end_ns - columns["begin_ns"].to_numpy(), bits, count)
+        columns |= _places(joined, done) | _stamps(joined, done) | _own_times(joined, lack, done)
+        return pa.Table.from_arrays([columns[name] for name in IOS_SCHEMA.names], schema=IOS_SCHEMA)
 
     def disks(self, joined: Joined) -> Ints:
         """Return the disk of each IO: by the descriptor at the bottom of QEMU, or by others of the same root node."""
@@ -106,14 +107,6 @@ class IoTable:
         return direct[disk]
 
 
-def _time(joined: Joined, at: Ints) -> Ints:
-    return joined.window.events.ts_ns[at]
-
-
-def _nullable(values: Ints, is_valid: Bools) -> pa.Array:
-    return pa.array(values, mask=~is_valid)
-
-
 def _ambiguous(joined: Joined) -> Bools:
     ambiguous = np.zeros(joined.ios.begin.size, dtype=np.bool_)
     owned = np.flatnonzero((joined.submit_io >= 0) & joined.carriers.is_ambiguous)
@@ -131,72 +124,56 @@ def _reached(joined: Joined) -> Ints:
 
 def _first(joined: Joined, owner: Ints, at: Ints) -> Ints:
     """Return the earliest event of each IO among `at`, -1 where there is none; followers have their carrier's."""
-    far = np.iinfo(np.int64).max
-    first = np.full(joined.ios.begin.size, far)
-    has = (owner >= 0) & (at >= 0)
-    np.minimum.at(first, owner[has], at[has])
-    first = first[joined.ios.head]
-    return np.where(first == far, NONE, first)
+    return earliest(owner, at, joined.ios.begin.size)[joined.ios.head]
 
 
-def _places(joined: Joined) -> dict[str, pa.Array]:
-    ev = joined.window.events
-    submit = _first(joined, joined.submit_io, joined.frames.submit)
-    bio_io = _bio_owner(joined)
-    bio = _first(joined, bio_io, joined.blocks.bio)
-    position = np.searchsorted(joined.blocks.bio, bio)
-    position = np.where(bio >= 0, position, 0)
-    has = bio >= 0
-    device = joined.blocks.bio_device[position] if joined.blocks.bio.size else bio
-    offset = joined.blocks.bio_offset[position] if joined.blocks.bio.size else bio
+def _places(joined: Joined, done: Ints) -> dict[str, pa.Array]:
+    blocks = joined.blocks
+    bio = _first(joined, _bio_owner(joined), np.arange(blocks.bio.size))
     return {
-        "file_offset": _nullable(ev.offset[submit], submit >= 0),
-        "device": _nullable(device, has),
-        "device_offset": _nullable(offset, has),
+        "file_offset": column_at(
+            joined.window.events.offset, _first(joined, joined.submit_io, joined.frames.submit), done
+        ),
+        "device": column_at(blocks.bio_device, bio, done),
+        "device_offset": column_at(blocks.bio_offset, bio, done),
     }
 
 
 def _bio_owner(joined: Joined) -> Ints:
-    submit = joined.links.bio_submit
-    return np.where(submit >= 0, joined.submit_io[submit], NONE) if joined.submit_io.size else submit
+    return picked(joined.submit_io, joined.links.bio_submit)
 
 
-def _stamps(joined: Joined) -> dict[str, pa.Array]:
-    count = joined.ios.begin.size
-    ev = joined.window.events
+def _stamps(joined: Joined, done: Ints) -> dict[str, pa.Array]:
     is_guest = bool((joined.ios.push >= 0).any())
     inner = np.flatnonzero((joined.call_io >= 0) & (joined.frames.call_parent >= 0))
-    request = joined.blocks.request
-    insert = np.where(request >= 0, joined.blocks.insert[request], NONE) if joined.blocks.issue.size else request
     events = {
-        "accept": joined.ios.begin if is_guest else np.full(count, NONE),
+        "accept": joined.ios.begin if is_guest else np.full(joined.ios.begin.size, NONE),
         "node_begin": _first(joined, joined.call_io[inner], joined.frames.call[inner]),
-        "rq_insert": _first(joined, _bio_owner(joined), insert),
+        "rq_insert": _first(joined, _bio_owner(joined), picked(joined.blocks.insert, joined.blocks.request)),
         "push": joined.ios.push,
         "notify": joined.ios.notify,
     }
     for name, (stage, side) in _SPAN_STAMPS.items():
         events[name] = (joined.times.first, joined.times.last)[side][_STAGE[stage]]
-    return {f"t_{name}_ns": _nullable(ev.ts_ns[events[name]], events[name] >= 0) for name, _ in STAMPS}
+    return {f"t_{name}_ns": column_at(joined.window.events.ts_ns, events[name], done) for name, _ in STAMPS}
 
 
-def _own_times(joined: Joined, lack: Ints) -> dict[str, pa.Array]:
+def _own_times(joined: Joined, lack: Ints, done: Ints) -> dict[str, pa.Array]:
     """Return the times; a stage whose end was not seen, or what nobody saw the kernel do, has none."""
-    own, ended = joined.times.own_ns, joined.ios.end >= 0
+    ended = joined.ios.end >= 0
     is_unseen = np.zeros((len(Stage), ended.size), dtype=np.bool_)
     endless = np.flatnonzero(joined.spans.end < 0)
     is_unseen[joined.spans.stage[endless], joined.spans.owner[endless]] = True
     is_unseen[_STAGE[Stage.QEMU_AIO]] |= (lack & _NO_KERNEL) != 0
-    lost = np.zeros(ended.size, dtype=np.int64)
-    columns: dict[str, pa.Array] = {}
-    for number, stage in enumerate(Stage):
-        reached = ended & (joined.times.spans[number] > 0)
-        unseen = is_unseen[number] if is_unseen[number].any() else None
-        for place, phase in enumerate(Phase):
-            time = own[number, place]
-            if unseen is not None:
-                lost += np.where(unseen, time, 0)
-                time = np.where(unseen, 0, time)
-            columns[time_column(stage, phase)] = _nullable(time, reached)
-    columns["unattributed_ns"] = _nullable(lost, ended)
+    times, bits, counts, lost = own_times(joined.times.own_ns, joined.times.spans, is_unseen, done, ended)
+    columns = {
+        time_column(stage, phase): nullable(times[number, place], bits[number], int(counts[number]))
+        for number, stage in enumerate(Stage)
+        for place, phase in enumerate(Phase)
+    }
+    columns["unattributed_ns"] = nullable(lost, *_bits(ended[done]))
     return columns
+
+
+def _bits(is_there: Bools) -> tuple[npt.NDArray[np.uint8], int]:
+    return np.packbits(is_there, bitorder="little"), int(np.count_nonzero(is_there))

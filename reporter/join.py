@@ -223,11 +223,10 @@ def _all_spans(frames: Frames, ios: Ios, by_submit: Spans, submit_io: Ints) -> S
     """Give the host's spans to the IOs, and those of a merged request to every IO in it."""
     position = np.arange(ios.begin.size)
     is_guest = ios.push.size > 0 and bool((ios.enter != ios.begin).any() or (ios.push >= 0).any())
-    owned = np.flatnonzero(submit_io >= 0)
     root_end = picked(frames.call_end, ios.root)
     root_begin = np.where(ios.enter >= 0, ios.enter, picked(frames.call, ios.root))
     block = Spans.of(1, position, np.where(ios.head == position, root_begin, NONE), root_end)
-    below = Spans.joined([block, ios.more, by_submit.given_to(owned, submit_io[owned])])
+    below = Spans.joined([block, ios.more, by_submit.owned_by(submit_io)])
     follower = np.flatnonzero(ios.head != position)
     parts = [below, below.given_to(ios.head[follower], follower)]
     if is_guest:
@@ -277,5 +276,7 @@ def _keep_open(
     waits = blocks.request < 0
     keep[blocks.bio[waits]] = True
     keep[window.at("rq_insert")[-4096:]] = True
-    open_uring = np.setdiff1d(window.at("uring_submit"), carriers.carrier[carriers.carrier_end >= 0])
-    keep[open_uring] = True
+    is_ended = np.zeros(keep.size, dtype=np.bool_)
+    is_ended[carriers.carrier[carriers.carrier_end >= 0]] = True
+    uring = window.at("uring_submit")
+    keep[uring[~is_ended[uring]]] = True

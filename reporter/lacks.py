@@ -2,11 +2,10 @@
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from vio.layer import Op
 from vio.reporter.join import Joined
-from vio.reporter.match import NONE, Bools, Ints
+from vio.reporter.match import NONE, Bools, Ints, codes_of
 
 _END, _CALL_END, _CARRIER, _CARRIER_END, _WORK_END, _REQUEST, _COMPLETE, _BELOW_LOOP, _ENTRY = (
     1 << bit for bit in range(9)
@@ -87,7 +86,10 @@ def _lack_below(joined: Joined, lack: Ints, bio_io: Ints) -> None:
 
 def devices_of(spaces: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
     """Return the distinct values; there are few, and hashing finds few fast."""
-    return np.asarray(pd.unique(spaces), dtype=np.uint32)
+    codes = codes_of(spaces.astype(np.uint64))
+    devices = np.empty(int(codes.max(initial=NONE)) + 1, dtype=np.uint32)
+    devices[codes] = spaces
+    return devices
 
 
 def _lower_faults(joined: Joined) -> Bools:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from vio.layer import Stage
 from vio.reporter.block import Blocks, place_key
 from vio.reporter.carriers import Carriers, FileId, SystemCalls
+from vio.reporter.compiled import hand_on, having_both
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
 from vio.reporter.match import NONE, Bools, Ints, Keys, codes_of, first_after, latest_before, pair, picked, stable_order
@@ -48,12 +49,13 @@ class Spans:
     @classmethod
     def of(cls, stage: int, owner: Ints, begin: Ints, end: Ints) -> "Spans":
         """Return spans of one stage, without those that have no owner or no begin."""
-        has = (owner >= 0) & (begin >= 0)
-        return cls(owner[has], np.full(int(has.sum()), stage), begin[has], end[has])
+        owners, begins, ends = having_both(owner, begin, end)
+        return cls(owners, np.full(owners.size, stage), begins, ends)
 
     @classmethod
     def joined(cls, parts: list["Spans"]) -> "Spans":
         """Return all spans of several."""
+        parts = [part for part in parts if part.owner.size] or parts[:1]
         return cls(
             np.concatenate([p.owner for p in parts]),
             np.concatenate([p.stage for p in parts]),
@@ -63,19 +65,16 @@ class Spans:
 
     def given_to(self, old_owner: Ints, new_owner: Ints) -> "Spans":
         """Give each span of `old_owner[i]` to `new_owner[i]` too; a span may have many new owners, or none."""
-        order = np.argsort(self.owner, kind="stable")
-        owner = self.owner[order]
-        first = np.searchsorted(owner, old_owner, side="left")
-        count = np.searchsorted(owner, old_owner, side="right") - first
-        which = order[_ranges(first, count)]
-        return Spans(np.repeat(new_owner, count), self.stage[which], self.begin[which], self.end[which])
+        if not self.owner.size or not old_owner.size:
+            return Spans(*(np.empty(0, dtype=np.int64) for _ in range(4)))
+        which, owner = hand_on(self.owner, old_owner, new_owner)
+        return Spans(owner, self.stage[which], self.begin[which], self.end[which])
 
-
-def _ranges(first: Ints, count: Ints) -> Ints:
-    """Concatenate the ranges first[i] .. first[i] + count[i]."""
-    total = int(count.sum())
-    skip = np.repeat(first - np.concatenate([[0], np.cumsum(count)[:-1]]), count) if count.size else count
-    return np.arange(total) + skip
+    def owned_by(self, owner_of: Ints) -> "Spans":
+        """Give each span to `owner_of` its owner instead; those of -1 are left out."""
+        owner = picked(owner_of, self.owner)
+        has = np.flatnonzero(owner >= 0)
+        return Spans(owner[has], self.stage[has], self.begin[has], self.end[has])
 
 
 def root_calls(window: Window, frames: Frames, is_top: Bools) -> tuple[Ints, Ints]:

@@ -29,7 +29,6 @@ class Summary:
         self.merged_count = 0
         self._lacks = np.zeros(_LACK_VALUES, dtype=np.int64)
         self._reader = TimesReader()
-        self._scratch = np.empty(CHUNK_ROWS, dtype=np.int64)
 
     def add(self, ios: pa.Table) -> None:
         """Count the IOs of one table of schema.IOS."""
@@ -60,7 +59,7 @@ class Summary:
         for row in self._reader.read(batch):
             if row.name not in self._parts:
                 self._parts[row.name] = Distribution()
-            self._parts[row.name].add_floats(row.values, self._scratch, row.absent)
+            self._parts[row.name].add_floats(row.values, row.absent)
         keys = read_keys(batch)
         sums = sums_by_group(self._reader.matrix, keys.codes, len(keys.groups))
         for name, place in self._reader.places.items():
@@ -70,7 +69,7 @@ class Summary:
         for number, key in enumerate(keys.groups):
             by_name = {name: int(sums[number, place]) for name, place in self._reader.places.items()}
             rows = latency_ns[keys.codes == number] if len(keys.groups) > 1 else latency_ns
-            self._group(key).add_times(by_name, rows, self._scratch)
+            self._group(key).add_times(by_name, rows)
 
     def _group(self, key: tuple[int, int]) -> Group:
         name = (OPS[key[0]], key[1])

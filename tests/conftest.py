@@ -5,9 +5,14 @@ from collections.abc import Generator
 from functools import lru_cache
 
 import pytest
+from hypothesis import settings
 
 from vio.recorder.host import read_host, try_bpf
 from vio.recorder.lacks import missing
+
+# The first example of a test may wait for a loop to be compiled.
+settings.register_profile("vio", deadline=None)
+settings.load_profile("vio")
 
 REQUIRE_LIVE = "VIO_REQUIRE_LIVE"
 

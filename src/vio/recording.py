@@ -11,6 +11,7 @@ program.bt, log.txt       the bpftrace program, and what bpftrace said
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ PROGRAM_FILE = "program.bt"
 LOG_FILE = "log.txt"
 EVENT_SCHEMA = arrow_schema(EVENTS)
 _COLUMNS = [column.name for column in EVENTS]
+_PIECE = 1 << 18  # events read at once: what is done with them in one go stays near the processor
 LONGEST_NS = 2**52  # of a recording: 52 days
 LAST_NS = 2**61  # of any clock: sums and differences of times fit into 64 bits
 _DAMAGED = (OSError, pa.ArrowException, ValueError, KeyError)
@@ -54,6 +56,17 @@ class Segment:
             RecordingError: the file is damaged.
         """
         return _checked(self.path, _read_table(self.path, columns), self.first_ns, self.last_ns)
+
+    def pieces(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield the events (`ts_ns` must be among the columns) in tables of whole row groups, none of them empty.
+
+        Raises:
+            RecordingError: the file is damaged.
+        """
+        first_ns = self.first_ns
+        for piece in _read_pieces(self.path, columns):
+            yield _checked(self.path, piece, first_ns, self.last_ns)
+            first_ns = piece["ts_ns"][-1].as_py()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +111,19 @@ class Recording:
         return self._late
 
     def tables(self, columns: Sequence[str] = tuple(_COLUMNS)) -> Iterator[pa.Table]:
-        """Yield all events in the order of time, one table for each segment, the late and pending ones in their places.
+        """Yield all events in the order of time, some row groups in a table, the late and pending ones in their places.
 
-        Memory: one segment, and all late events.
+        Memory: a few row groups, and all late events.
         """
         wanted = list(dict.fromkeys(["ts_ns", *columns]))
         rest = self._scattered(wanted)
         times = rest["ts_ns"].to_numpy()
         at = 0
         for segment in self._segments:
-            upto = int(np.searchsorted(times, segment.last_ns, side="right"))
-            yield _merge(segment.read(wanted), rest.slice(at, upto - at)).select(list(columns))
-            at = upto
+            for piece in segment.pieces(wanted):
+                upto = int(np.searchsorted(times, piece["ts_ns"][-1].as_py(), side="right"))
+                yield _merge(piece, rest.slice(at, upto - at)).select(list(columns))
+                at = upto
         if at < rest.num_rows:
             yield rest.slice(at).select(list(columns))
 
@@ -262,9 +276,15 @@ def _open_segment(path: Path, start_ns: int) -> Segment:
 
 
 def _read_table(path: Path, columns: Sequence[str] | None) -> pa.Table:
+    with _opened(path) as file:
+        return file.read(columns=None if columns is None else list(columns), use_threads=False)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
-            return file.read(columns=None if columns is None else list(columns), use_threads=False)
+            yield file
     except FileNotFoundError:
         raise RecordingError(f"{path} is missing", "copy the whole directory of the recording") from None
     except _DAMAGED as error:
@@ -272,15 +292,40 @@ def _read_table(path: Path, columns: Sequence[str] | None) -> pa.Table:
         raise RecordingError(f"{path} is damaged: {reason}", "move it away to report on the rest") from None
 
 
+def _read_pieces(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield a file's events, as many row groups at once as are at most _PIECE events, or one."""
+    with _opened(path) as file:
+        sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+        for numbers in _together(sizes):
+            yield file.read_row_groups(numbers, columns=list(columns), use_threads=False)
+
+
+def _together(sizes: Sequence[int]) -> Iterator[list[int]]:
+    """Group the numbers of neighbouring row groups; those without rows are left out."""
+    numbers: list[int] = []
+    rows = 0
+    for number, size in enumerate(sizes):
+        if numbers and rows + size > _PIECE:
+            yield numbers
+            numbers, rows = [], 0
+        if size:
+            numbers.append(number)
+            rows += size
+    if numbers:
+        yield numbers
+
+
 def _checked(path: Path, events: pa.Table, first_ns: int, last_ns: int) -> pa.Table:
     """Return events that are there, in order and within these times, as every reader takes for granted."""
     times = events["ts_ns"].to_numpy() if "ts_ns" in events.column_names else np.empty(0, np.int64)
     why = "values are missing" if any(column.null_count for column in events.columns) else ""
-    if not why and times.size and (times[0] < first_ns or times[-1] > last_ns or bool((np.diff(times) < 0).any())):
+    if not why and times.size and (times[0] < first_ns or times[-1] > last_ns or bool((times[1:] < times[:-1]).any())):
         why = "its events are not in order of time"
     if why:
         raise RecordingError(f"{path} is damaged: {why}", "move it away to report on the rest")
-    return events
+    # An older vio declared its columns as nullable.
+    fields = [EVENT_SCHEMA.field(one.name) if one.name in _COLUMNS else one for one in events.schema]
+    return pa.Table.from_arrays(events.columns, schema=pa.schema(fields))
 
 
 def _merge(table: pa.Table, other: pa.Table) -> pa.Table:

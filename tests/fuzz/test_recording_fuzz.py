@@ -44,6 +44,12 @@ ODD: tuple[object, ...] = (
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled() -> None:
+    """Have the reporter's loops compiled before anything is timed."""
+    report(DATA / "bench.vio", ReportOptions(is_table_written=False))
+
+
 @contextmanager
 def limited(seconds: int) -> Iterator[None]:
     def too_long(_number: int, _frame: FrameType | None) -> None:

@@ -1,0 +1,117 @@
+"""Compiled loops over the spans of IOs: first begins and last ends, and the exact division of the time."""
+
+import numpy as np
+
+from vio.reporter.compiled import Bools, Ints, compiled
+
+_FAR = int(np.iinfo(np.int64).max)
+_DOWN, _BETWEEN, _UP = range(3)
+
+
+@compiled
+def hulls(owner: Ints, stage: Ints, begin: Ints, end: Ints, number: Ints, first: Ints, last: Ints) -> None:
+    """Count the spans of each stage and IO, and find the first begin and last end: three arrays (stages, IOs).
+
+    `first` and `last` are given full of -1. An owner or stage that cannot be raises IndexError.
+    """
+    for one in range(owner.size):
+        if not (0 <= owner[one] < number.shape[1] and 0 <= stage[one] < number.shape[0]):
+            raise IndexError("a span of no IO or stage")
+        at, io = stage[one], owner[one]
+        number[at, io] += 1
+        if first[at, io] < 0 or begin[one] < first[at, io]:
+            first[at, io] = begin[one]
+        last[at, io] = max(last[at, io], end[one])
+
+
+@compiled
+def divide_chains(own: Ints, number: Ints, first: Ints, last: Ints, ts_ns: Ints, io_begin: Ints, life: Ints) -> Bools:
+    """Do the IOs with at most one span a stage, each within the one above, by subtraction; return which they were."""
+    simple = np.ones(life.size, np.bool_)
+    for io in range(life.size):
+        child_start, child_stop = _FAR, -1
+        for stage in range(number.shape[0] - 1, -1, -1):
+            if number[stage, io] == 0:
+                continue
+            if number[stage, io] > 1 or not 0 <= last[stage, io] < ts_ns.size or not 0 <= first[stage, io] < ts_ns.size:
+                simple[io] = False
+                break
+            start = min(max(ts_ns[first[stage, io]] - io_begin[io], 0), life[io])
+            stop = min(max(ts_ns[last[stage, io]] - io_begin[io], start), life[io])
+            if child_stop < 0:
+                own[stage, _BETWEEN, io] = stop - start
+            elif start <= child_start and stop >= child_stop:
+                own[stage, _DOWN, io] = child_start - start
+                own[stage, _UP, io] = stop - child_stop
+            else:
+                simple[io] = False
+                break
+            child_start, child_stop = start, stop
+    return simple
+
+
+@compiled
+def divide_spans(own: Ints, first: Ints, stage: Ints, start: Ints, stop: Ints, which: Ints, life: Ints) -> None:
+    """Divide the time of some IOs among their spans.
+
+    `which` are the IOs (places in `own`: stages, phases, IOs); the spans of `which[i]` are those from `first[i]` to
+    before `first[i + 1]`. `start` and `stop` are ns since the IO's begin, a `stop` below 0 was not seen.
+    """
+    stages = own.shape[0]
+    for i in range(which.size):
+        io, low, high = which[i], first[i], first[i + 1]
+        end_with_parent(stage[low:high], start[low:high], stop[low:high], life[io], stages)
+        order = low + np.argsort(start[low:high], kind="mergesort")
+        own[:, :, io] = 0
+        whole_below = 0
+        below_first, below_last = _FAR, -1
+        for number in range(stages - 1, -1, -1):
+            whole, down, up = covered(order, stage, start, stop, number, below_first, below_last)
+            if below_last < 0:
+                down = up = 0
+            own[number, _DOWN, io] = down
+            own[number, _BETWEEN, io] = whole - whole_below - down - up
+            own[number, _UP, io] = up
+            whole_below = whole
+            for one in order:
+                if stage[one] == number:
+                    below_first = min(below_first, start[one])
+                    below_last = max(below_last, stop[one])
+
+
+@compiled
+def end_with_parent(stage: Ints, start: Ints, stop: Ints, life: int, stages: int) -> None:
+    """End a span whose end was not seen with the stage above it: it cannot have lasted longer."""
+    limit = life
+    for number in range(stages):
+        latest = -1
+        for one in range(stage.size):
+            if stage[one] == number:
+                if stop[one] < 0:
+                    stop[one] = max(limit, start[one])
+                latest = max(latest, stop[one])
+        if latest >= 0:
+            limit = latest
+    for one in range(stage.size):
+        stop[one] = min(max(stop[one], start[one]), life)
+
+
+@compiled
+def covered(
+    order: Ints, stage: Ints, start: Ints, stop: Ints, number: int, below_first: int, below_last: int
+) -> tuple[int, int, int]:
+    """Return how long any span from stage `number` down runs: in all, before `below_first`, after `below_last`."""
+    reach = reach_down = reach_up = 0
+    whole = down = up = 0
+    for one in order:
+        if stage[one] < number:
+            continue
+        whole += max(stop[one] - max(start[one], reach), 0)
+        reach = max(reach, stop[one])
+        before = min(stop[one], below_first)
+        down += max(before - max(start[one], reach_down), 0)
+        reach_down = max(reach_down, before)
+        after = max(start[one], below_last)
+        up += max(stop[one] - max(after, reach_up), 0)
+        reach_up = max(reach_up, stop[one])
+    return whole, down, up
