@@ -19,11 +19,16 @@ mkdir /base
 mount --bind /root /base
 
 for place in tmp run var/tmp var/log mnt srv media; do mount -t tmpfs -o mode=1777 tmpfs "/root/$place"; done
-mkdir -p /root/run/lock /root/run/etc/upper /root/run/etc/work
-mount -t overlay -o "lowerdir=/base/etc,upperdir=/root/run/etc/upper,workdir=/root/run/etc/work" overlay /root/etc
-mount -t tmpfs tmpfs /root/lib/modules
-mkdir "/root/lib/modules/$(uname -r)"
-mount --bind "/base$MODULES" "/root/lib/modules/$(uname -r)"
+mkdir -p /root/run/lock
+for place in etc usr/lib/modules; do
+    mkdir -p "/root/run/over/$place/upper" "/root/run/over/$place/work"
+    over="upperdir=/root/run/over/$place/upper,workdir=/root/run/over/$place/work"
+    mount -t overlay -o "lowerdir=/base/$place,$over" overlay "/root/$place"
+done
+if [ ! -e "/root/lib/modules/$(uname -r)" ]; then
+    mkdir "/root/lib/modules/$(uname -r)"
+    mount --bind "/base$MODULES" "/root/lib/modules/$(uname -r)"
+fi
 # what the outer machine has where these places are now
 for path in $VISIBLE; do
     [ ! -e "/root$path" ] || continue
