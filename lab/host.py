@@ -30,7 +30,8 @@ _BOOT_LIMIT_S = 180.0
 _GRACE_S = 30.0
 _TIMED_OUT = (124, 137)
 _TAIL_LINES = 30
-_NEEDED = ("qemu-system-x86_64", "setpriv", "depmod")
+_NEEDED = ("qemu-system-x86_64", "setpriv", "bpftrace", "mkfs.ocfs2", "dmsetup")
+_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
 
 class LabError(VioError):
@@ -130,17 +131,17 @@ class Host:
 
     def __enter__(self) -> Self:
         try:
-            self._start()
+            self.begin()
             self._wait_until_up()
         except BaseException:
-            self._end()
+            self.end()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
+        self.end()
 
     def run(self, script: str, timeout_s: float = 60.0, *, check: bool = True, echo: BinaryIO | None = None) -> Ran:
         """Run a bash script in the checkout's directory, as root, to its end.
@@ -175,10 +176,11 @@ class Host:
         lines = [line for text in texts if text.exists() for line in text.read_text(errors="replace").splitlines()]
         return LabError("\n".join([message, *lines[-_TAIL_LINES:]]))
 
-    def _start(self) -> None:
-        for tool in _NEEDED:
-            if shutil.which(tool, path="/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/bin") is None:
-                raise HostError(f"the lab host needs {tool}", "run: make setup")
+    def begin(self) -> None:
+        """Start its QEMU, unless that has been done; entering the context then waits until it is up."""
+        if self._process is not None:
+            return
+        check_needs()
         kernel = initramfs.find_host_kernel()
         initramfs.build(initramfs.find_kernel())  # for guests on the host, where the cache is read-only
         for part in ("src", "lab", "recorder", "mappers", "reporter"):
@@ -208,7 +210,8 @@ class Host:
     def _send(self, line: str) -> None:
         self._channel.sendall(line.encode())
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Power it off, if it runs; what leaving the context does."""
         if self._process is not None:
             self._power_off(self._process)
         self._cleanup.close()
@@ -224,6 +227,16 @@ class Host:
                 ask()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_STOP_S)
+
+
+def check_needs() -> None:
+    """Raise a HostError if this machine lacks something that a lab host is made of."""
+    for tool in _NEEDED:
+        if shutil.which(tool, path=_PATH) is None:
+            raise HostError(f"the lab host needs {tool}", "run: make setup")
+    initramfs.find_host_kernel()
+    initramfs.find_kernel()
+    initramfs.find_busybox()
 
 
 def _tail(ran: Ran) -> str:

@@ -1,4 +1,4 @@
-"""Record a guest on a lab host: `record_on(host, scenario)` here, and inside `python -m lab.scenario FILE DIRECTORY`."""
+"""Record a guest on a lab host: `record_on(host, scenario)` here; inside, `python -m lab.scenario DIRECTORY`."""
 
 import dataclasses
 import json
@@ -6,51 +6,53 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from lab.disk import Aio, Cache, Disk, DiskStats, Format, make_image
 from lab.host import Host
 from lab.load import Load
 from lab.session import Outcome, record_guest
-from lab.volumes import FileSystem, Stack, load_modules, volume
+from lab.volumes import FileSystem, Stack, Volume, load_modules, volume
 from vio.errors import VioError
 
 _RECORDING = "guest.vio"
 _OUTCOME = "outcome.json"
-_LIMIT_S = 500.0
+_LIMIT_S = 900.0
 
 
 @dataclass(frozen=True, slots=True)
-class Scenario:
-    """A guest of the host, by KVM, its disk an image on a volume, and its load; `options` go to `vio record`."""
+class Image:
+    """A disk of the guest: its image, the volume below it, and the way that QEMU opens it."""
 
-    load: Load
     stack: Stack = Stack.PLAIN
     file_system: FileSystem = FileSystem.OCFS2
     format: Format = Format.QCOW2
     aio: Aio = Aio.NATIVE
     cache: Cache = Cache.NONE
     has_iothread: bool = True
-    image_bytes: int = 1 << 30
+    size_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A guest of the host, by KVM, with its load; the images take the host's NVMe disks from the first one on.
+
+    `options` go to `vio record`.
+    """
+
+    load: Load
+    images: tuple[Image, ...] = (Image(),)
     options: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, text: str) -> "Scenario":
         """Read what `to_json` wrote."""
         data = json.loads(text)
-        return cls(
-            load=Load(data["load"]["name"], tuple(data["load"]["commands"])),
-            stack=Stack(data["stack"]),
-            file_system=FileSystem(data["file_system"]),
-            format=Format(data["format"]),
-            aio=Aio(data["aio"]),
-            cache=Cache(data["cache"]),
-            has_iothread=data["has_iothread"],
-            image_bytes=data["image_bytes"],
-            options=tuple(data["options"]),
-        )
+        load = Load(data["load"]["name"], tuple(data["load"]["commands"]))
+        return cls(load, tuple(map(_image, data["images"])), tuple(data["options"]))
 
     def to_json(self) -> str:
         """Write it as JSON."""
@@ -79,15 +81,15 @@ def record_on(
 def _run(scenario: Scenario, directory: Path) -> None:
     load_modules("kvm_amd")
     local = Path("/tmp") / _RECORDING  # the shared directory is no place for quick small writes
-    with volume(scenario.stack, scenario.file_system) as place:
-        _tell(f"{scenario.file_system} on {', '.join(place.devices)}")
-        image = make_image(place.directory / "disk.qcow2", scenario.image_bytes, scenario.format)
-        disk = Disk(image, scenario.format, scenario.aio, scenario.cache, has_iothread=scenario.has_iothread)
+    with ExitStack() as stack:
+        volumes, disks = _prepare(scenario, stack)
+        devices = [name for one in volumes for name in one.devices]
+        _tell(f"the images are on {', '.join(devices)}; booting the guest")
         outcome = record_guest(
-            [disk],
+            disks,
             scenario.load,
             local,
-            devices=place.devices,
+            devices=devices,
             options=scenario.options,
             echo=sys.stderr.buffer,
             accelerator="kvm",
@@ -96,6 +98,29 @@ def _run(scenario: Scenario, directory: Path) -> None:
     shutil.copytree(local, directory / _RECORDING)
     shutil.rmtree(local)
     (directory / _OUTCOME).write_text(json.dumps(_described(outcome)))
+
+
+def _prepare(scenario: Scenario, stack: ExitStack) -> tuple[list[Volume], list[Disk]]:
+    volumes: list[Volume] = []
+    disks: list[Disk] = []
+    first_disk = 0
+    for one in scenario.images:
+        volumes.append(stack.enter_context(volume(one.stack, one.file_system, first_disk)))
+        first_disk += one.stack.disk_count
+        path = make_image(volumes[-1].directory / f"disk.{one.format}", one.size_bytes, one.format)
+        disks.append(Disk(path, one.format, one.aio, one.cache, has_iothread=one.has_iothread))
+    return volumes, disks
+
+
+def _image(data: dict[str, Any]) -> Image:
+    named = {
+        "stack": Stack(data["stack"]),
+        "file_system": FileSystem(data["file_system"]),
+        "format": Format(data["format"]),
+        "aio": Aio(data["aio"]),
+        "cache": Cache(data["cache"]),
+    }
+    return Image(**{**data, **named})
 
 
 def _described(outcome: Outcome) -> dict[str, object]:

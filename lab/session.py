@@ -19,9 +19,9 @@ from vio.errors import ExitCode, HostError, VioError
 from vio.recording import MANIFEST
 
 VIO = (sys.executable, "-m", "vio")
-_ATTACH_LIMIT_S = 300.0  # on a lab host bpftrace needs minutes where it needs seconds elsewhere
+_ATTACH_LIMIT_S = 900.0  # on a lab host bpftrace needs minutes where it needs seconds elsewhere
 _FINISH_LIMIT_S = 120.0
-_GUEST_LIMIT_S = 400
+_GUEST_LIMIT_S = 1200
 
 
 @dataclass(frozen=True, slots=True)

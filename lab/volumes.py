@@ -72,13 +72,16 @@ class Volume:
 
 
 @contextlib.contextmanager
-def volume(stack: Stack, file_system: FileSystem) -> Iterator[Volume]:
-    """Make and mount a volume on the host's first NVMe disks; taken down at the end. All on them is lost."""
+def volume(stack: Stack, file_system: FileSystem, first_disk: int = 0) -> Iterator[Volume]:
+    """Make and mount a volume on NVMe disks from the one with this number on; taken down at the end.
+
+    All that was on the disks is lost. Its directory is /srv/vm, or /srv/vm1 ... for those after the first disk.
+    """
     load_modules("nvme", *_MODULES[stack], file_system)
-    disks = [f"/dev/nvme{number}n1" for number in range(stack.disk_count)]
+    disks = [f"/dev/nvme{number}n1" for number in range(first_disk, first_disk + stack.disk_count)]
     with _STACKS[stack](disks) as device:
         run(*_MKFS[file_system].split(), device)
-        with mounted(device, file_system) as directory:
+        with mounted(device, file_system, Path(f"{PLACE}{first_disk or ''}")) as directory:
             names = (Path(device).resolve().name, *(Path(disk).name for disk in disks))
             yield Volume(directory, tuple(dict.fromkeys(names)))
 

@@ -123,6 +123,14 @@ class Bpftrace:
                 time.sleep(_TICK_S)
         return True
 
+    def used_s(self) -> float:
+        """Return the CPU time that it has used so far; 0 if it has ended."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
     def why_ended(self) -> str:
         """Return bpftrace's own reason in one line."""
         self.wait(5.0)
