@@ -71,6 +71,13 @@ def test_the_line_that_names_the_error_is_found(text: str, complaint: str) -> No
     assert complaint_in(text) == complaint
 
 
+def test_the_time_that_it_has_worked_is_known_while_it_runs(tmp_path: Path) -> None:
+    with a_bpftrace(tmp_path, "while :; do :; done") as tracer:
+        time.sleep(0.5)
+        assert tracer.used_s() > 0
+    assert tracer.used_s() == 0
+
+
 def test_leaving_the_context_ends_it(tmp_path: Path) -> None:
     with a_bpftrace(tmp_path, "exec sleep 100") as tracer:
         time.sleep(0.2)
