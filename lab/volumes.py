@@ -117,12 +117,11 @@ def _plain(disks: Sequence[str]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _mapped(name: str, table: str) -> Iterator[str]:
-    # there is no udev to wait for: dmsetup makes the node itself
-    run("dmsetup", "--noudevsync", "--noudevrules", "create", name, "--table", table)
+    run("dmsetup", "create", name, "--table", table)
     try:
         yield f"/dev/mapper/{name}"
     finally:
-        run("dmsetup", "--noudevsync", "--noudevrules", "remove", "--retry", name)
+        run("dmsetup", "remove", "--retry", name)
 
 
 def _linear(disks: Sequence[str]) -> contextlib.AbstractContextManager[str]:
