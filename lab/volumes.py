@@ -1,6 +1,7 @@
 """What a lab host keeps disk images on: a file system on a stack of devices on its NVMe disks."""
 
 import contextlib
+import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def volume(stack: Stack, file_system: FileSystem, first_disk: int = 0) -> Iterat
     with _STACKS[stack](disks) as device:
         run(*_MKFS[file_system].split(), device)
         with mounted(device, file_system, Path(f"{PLACE}{first_disk or ''}")) as directory:
-            names = (Path(device).resolve().name, *(Path(disk).name for disk in disks))
+            names = (_kernel_name(device), *(Path(disk).name for disk in disks))
             yield Volume(directory, tuple(dict.fromkeys(names)))
 
 
@@ -182,6 +183,11 @@ _STACKS: dict[Stack, Callable[[Sequence[str]], contextlib.AbstractContextManager
     Stack.RAID1: lambda disks: _raid(disks, "1"),
     Stack.LOOP: _loop,
 }
+
+
+def _kernel_name(device: str) -> str:
+    number = Path(device).stat().st_rdev
+    return Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve().name
 
 
 def _sectors(device: str) -> int:
