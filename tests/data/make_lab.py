@@ -1,7 +1,7 @@
 """Make tests/data/lab.vio anew: a short real recording of a KVM guest on a lab host.
 
-Its two disks are images on OCFS2, one on NVMe, the other on a dm-linear device on NVMe. `.venv/bin/python
-tests/data/make_lab.py` from the checkout; it takes some minutes.
+Its two disks are images on OCFS2, one on NVMe, the other on a dm-linear device on NVMe. `.venv/bin/python -m
+tests.data.make_lab` from the checkout; it takes some minutes.
 """
 
 import sys
