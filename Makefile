@@ -1,13 +1,16 @@
 # Small words; the long shell is in tools/. `make setup` is part of each and quick when there is nothing to do.
 PYTHON := .venv/bin/python
 
-.PHONY: setup demo test lint fmt docs dist bench clean
+.PHONY: setup demo lab test lint fmt docs dist bench clean
 
 setup:
 	@tools/setup.sh
 
 demo: setup
 	@$(PYTHON) -m lab.demo
+
+lab: setup
+	@$(PYTHON) -m lab.labdemo
 
 test: lint
 	$(PYTHON) -m pytest
@@ -32,4 +35,4 @@ bench: setup
 	$(PYTHON) -m lab.bench
 
 clean:
-	rm -rf .cache build dist demo/demo.vio demo/timeline.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .cache build dist demo/demo.vio demo/lab.vio demo/timeline.png .pytest_cache .mypy_cache .ruff_cache .hypothesis

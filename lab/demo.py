@@ -61,7 +61,7 @@ def _record() -> Path:
                 guest.go()
                 stats = guest.wait()
                 recorder.finish()
-    print(f"demo: the guest itself counted {_described(stats['vda'])}")
+    print(f"demo: the guest itself counted {described(stats['vda'])}")
     return RECORDING
 
 
@@ -72,7 +72,8 @@ def _disk(folder: Path) -> Disk:
     return Disk(image, aio=Aio.THREADS, cache=Cache.WRITEBACK)
 
 
-def _described(stats: DiskStats) -> str:
+def described(stats: DiskStats) -> str:
+    """Say in a line what a disk did."""
     return (
         f"{stats.read_ios} reads ({stats.read_bytes:,} bytes), "
         f"{stats.data_write_ios} writes ({stats.write_bytes:,} bytes), "

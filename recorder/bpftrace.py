@@ -5,9 +5,11 @@ import fcntl
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -29,14 +31,27 @@ _DIE_WITH_PARENT = (
 )
 
 
+# bpftrace 0.17 searches all types of the kernel by name for each cast to an integer (FieldAnalyser::visit(Cast&); not
+# since 0.18): seconds, and minutes on an emulated processor. A program that needs no types of the kernel is
+# given a BTF file without any.
+_EMPTY_BTF = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, 0, 0, 1) + b"\0"
+_SEARCHES_UNTIL = (0, 18)
+_NEEDS_TYPES = re.compile(r"^(?:tracepoint|rawtracepoint|kfunc|kretfunc|fentry|fexit|iter):|\bstruct\b", re.MULTILINE)
+_BTF_SETTING = "BPFTRACE_BTF"
+
+
 @dataclass(frozen=True, slots=True)
 class BpftraceOptions:
-    """How bpftrace is run: pages of its buffer (a power of two; for each CPU in old versions), entries of a map."""
+    """How bpftrace is run: pages of its buffer (a power of two; for each CPU in old versions), entries of a map.
+
+    `searches_types` is of versions that take their time over the kernel's types where the program needs none.
+    """
 
     path: Path
     buffer_pages: int = 4096
     map_entries: int = 65_536
     takes_no_warnings: bool = True
+    searches_types: bool = False
 
 
 def environment(options: BpftraceOptions) -> dict[str, str]:
@@ -58,13 +73,14 @@ class Bpftrace:
     def __init__(self, program: Path, log: Path, options: BpftraceOptions) -> None:
         self._log = log
         words = [str(options.path), "-q", "-B", "line", *(["--no-warnings"] if options.takes_no_warnings else [])]
-        with log.open("ab") as stderr:
+        with log.open("ab") as stderr, _types_for(program, options) as (types, settings):
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *words, str(program)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env=os.environ | environment(options),
+                env=os.environ | environment(options) | settings,
+                pass_fds=types,
                 process_group=0,
             )
         self.pid = self._process.pid
@@ -123,6 +139,14 @@ class Bpftrace:
                 time.sleep(_TICK_S)
         return True
 
+    def used_s(self) -> float:
+        """Return the CPU time that it has used so far; 0 if it has ended."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
     def why_ended(self) -> str:
         """Return bpftrace's own reason in one line."""
         self.wait(5.0)
@@ -147,6 +171,25 @@ def complaint_in(text: str) -> str:
     lines = [line for line in lines if line and "RLIMIT_MEMLOCK" not in line]
     named = [line for line in lines if "ERROR" in line or "FATAL" in line or "rror:" in line]
     return (named or lines or [""])[0][:300]
+
+
+def searches_types(version: tuple[int, ...]) -> bool:
+    """Tell whether this version searches the kernel's types for each cast."""
+    return () < version < _SEARCHES_UNTIL
+
+
+@contextlib.contextmanager
+def _types_for(program: Path, options: BpftraceOptions) -> Iterator[tuple[list[int], dict[str, str]]]:
+    """Give the descriptors and settings by which bpftrace finds no types, where it needs none."""
+    if not options.searches_types or _BTF_SETTING in os.environ or _NEEDS_TYPES.search(program.read_text()):
+        yield [], {}
+        return
+    descriptor = os.memfd_create("no-types")
+    try:
+        os.write(descriptor, _EMPTY_BTF)
+        yield [descriptor], {_BTF_SETTING: f"/proc/self/fd/{descriptor}"}
+    finally:
+        os.close(descriptor)
 
 
 def takes_no_warnings(bpftrace: Path) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from vio.errors import HostError, OutputError, TargetError, UsageError, VioError
 from vio.manifest import Manifest
 from vio.recorder.aim import Aim, aim
-from vio.recorder.bpftrace import Bpftrace, BpftraceOptions, takes_no_warnings
+from vio.recorder.bpftrace import Bpftrace, BpftraceOptions, searches_types, takes_no_warnings
 from vio.recorder.checkup import PROBES
 from vio.recorder.clock import boottime_ns
 from vio.recorder.files import check_directory, make_directory, remove_directory, writing
@@ -176,7 +176,9 @@ class _Run:
         pages, entries = self.options.buffer_pages, self.options.map_entries
         if self.prepared.batch == STORED:
             pages, entries = _TEXT_PAGES, pages * _RECORDS_OF_PAGE
-        settings = BpftraceOptions(path, pages, entries, takes_no_warnings(path))
+        settings = BpftraceOptions(
+            path, pages, entries, takes_no_warnings(path), searches_types(self.host.bpftrace.version)
+        )
         output = self.options.output
         return Bpftrace(output / PROGRAM_FILE, output / LOG_FILE, settings)
 

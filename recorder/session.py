@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vio.errors import OutputError
+from vio.errors import HostError, OutputError
 from vio.losses import Loss, LossKind
 from vio.manifest import EndReason, Moment
 from vio.recorder.bpftrace import Bpftrace
@@ -30,6 +30,8 @@ SAMPLE_S = 1.0
 SLACK_NS = 500_000_000  # what one CPU's buffer may be read later than another's
 _PAUSE_S = 0.01  # the pipe is the buffer: being woken for each line would cost more than reading
 _ATTACH_S = 180.0
+_WORKING_ATTACH_S = 900.0  # where bpftrace is still at work: on an emulated processor it compiles for minutes
+_WORKING_SHARE = 0.1
 _QUIET_S = 0.2
 _BACKLOG_S = 3.0  # more than all buffers hold; while the target is busy there is never quiet
 _END_S = 15.0
@@ -81,10 +83,10 @@ class Session:
         """Wait until the probes are attached; False if the user does not want to any more.
 
         Raises:
-            HostError: bpftrace ended instead.
+            HostError: bpftrace ended instead, or has stopped getting on.
         """
-        deadline = time.monotonic() + _ATTACH_S
         pause_s = TICK_S if self.ingest.is_text else FAST_TICK_S
+        began_s = time.monotonic()
         tracer, stop = self._watched.tracer, self._watched.stop
         while not self.ingest.printed.is_ready:
             select.select([tracer.fileno(), stop.fileno()], [], [], pause_s)
@@ -92,9 +94,16 @@ class Session:
                 return False
             self.ingest.feed(tracer.read())
             self.ingest.take()
-            if tracer.is_eof or time.monotonic() > deadline:
+            if tracer.is_eof:
                 raise tracer.failure()
+            if self._is_late(time.monotonic() - began_s):
+                raise HostError("bpftrace did not attach the probes in time", "is this machine busy with other things?")
         return True
+
+    def _is_late(self, waited_s: float) -> bool:
+        if waited_s < _ATTACH_S:
+            return False
+        return waited_s > _WORKING_ATTACH_S or self._watched.tracer.used_s() < _WORKING_SHARE * waited_s
 
     def run(self, until_s: float | None) -> Ended:
         """Record until the end, whatever it is; `until_s` is of time.monotonic()."""

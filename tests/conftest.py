@@ -1,4 +1,4 @@
-"""What all tests share: a fixed terminal and time zone, and the rule for tests that trace for real."""
+"""What all tests share: a fixed terminal and time zone, and the rules for tests that trace for real."""
 
 import os
 from collections.abc import Generator
@@ -6,7 +6,9 @@ from functools import lru_cache
 
 import pytest
 from hypothesis import settings
+from lab.host import check_needs
 
+from vio.errors import HostError
 from vio.recorder.host import read_host, try_bpf
 from vio.recorder.lacks import missing
 
@@ -15,6 +17,7 @@ settings.register_profile("vio", deadline=None)
 settings.load_profile("vio")
 
 REQUIRE_LIVE = "VIO_REQUIRE_LIVE"
+REQUIRE_LAB = "VIO_REQUIRE_LAB"
 
 
 @pytest.fixture(autouse=True)
@@ -34,20 +37,39 @@ def why_not_live() -> str:
     return "" if trial.is_ok else f"bpftrace cannot run: {trial.why}"
 
 
+@lru_cache(maxsize=1)
+def why_not_lab() -> str:
+    """Say why this machine cannot boot a lab host; "" if it can."""
+    try:
+        check_needs()
+    except HostError as error:
+        return f"{error.message} ({error.hint})"
+    return ""
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a live test where the machine cannot trace."""
+    """Skip a live test where the machine cannot trace, and a lab test where it cannot boot a host."""
     if item.get_closest_marker("live") and (why := why_not_live()):
         pytest.skip(f"this machine cannot trace: {why}")
+    if item.get_closest_marker("lab") and (why := why_not_lab()):
+        pytest.skip(f"this machine cannot boot a lab host: {why}")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn a skip of a live test into a failure where the machine can trace and VIO_REQUIRE_LIVE=1 says so."""
+    """Turn the skip of a test that the machine can run into a failure, where the environment demands such tests.
+
+    VIO_REQUIRE_LIVE=1 does so for tests that trace where the machine can trace; VIO_REQUIRE_LAB=1 for those on a lab
+    host everywhere, as a lab host boots everywhere.
+    """
     report = yield
-    is_demanded = os.environ.get(REQUIRE_LIVE) == "1" and item.get_closest_marker("live") is not None
-    if is_demanded and report.skipped and not hasattr(report, "wasxfail") and not why_not_live():
-        report.outcome = "failed"
-        report.longrepr = f"{REQUIRE_LIVE}=1, and this machine can trace, but the test was skipped: {report.longrepr}"
+    if not report.skipped or hasattr(report, "wasxfail"):
+        return report
+    for switch, marker in ((REQUIRE_LIVE, "live"), (REQUIRE_LAB, "lab")):
+        is_demanded = os.environ.get(switch) == "1" and item.get_closest_marker(marker) is not None
+        if is_demanded and (marker == "lab" or not why_not_live()):
+            report.outcome = "failed"
+            report.longrepr = f"{switch}=1, and this machine can run it, but the test was skipped: {report.longrepr}"
     return report

@@ -48,6 +48,28 @@ def test_it_runs_in_a_process_group_of_its_own_with_its_settings(tmp_path: Path)
     assert (tmp_path / "log.txt").read_text() == "oops\n"
 
 
+@pytest.mark.parametrize(
+    ("program", "searches", "is_empty"),
+    [
+        ("uprobe:/bin/x:f { @[(uint64)1] = (uint64)arg0; }", True, True),
+        ("uprobe:/bin/x:f { @[(uint64)1] = (uint64)arg0; }", False, False),
+        ("BEGIN { }\ntracepoint:block:block_rq_issue { @ = args->dev; }", True, False),
+        ("kprobe:f { @ = ((struct bio *)arg0)->bi_opf; }", True, False),
+        ("kprobe:f { @ = (uint64)arg0; }", True, True),
+    ],
+)
+def test_a_program_that_needs_no_types_is_given_none_to_search(
+    tmp_path: Path, program: str, searches: bool, is_empty: bool
+) -> None:
+    fake = tmp_path / "bpftrace"
+    fake.write_text('#!/bin/sh\necho "types: $(cat "$BPFTRACE_BTF" 2>/dev/null | wc -c)"\n')
+    fake.chmod(0o755)
+    (tmp_path / "p.bt").write_text(program)
+    options = BpftraceOptions(fake, searches_types=searches)
+    with Bpftrace(tmp_path / "p.bt", tmp_path / "log.txt", options) as tracer:
+        assert read_all(tracer) == (b"types: 25\n" if is_empty else b"types: 0\n")
+
+
 def test_a_refusal_is_told_in_bpftraces_words(tmp_path: Path) -> None:
     script = "echo 'ERROR: Unknown error -1: couldn'\"'\"'t set RLIMIT_MEMLOCK for bpftrace.' >&2\n"
     script += "printf '\\033[31mp.bt:3:1-9: ERROR: tracepoint not found\\033[0m\\n' >&2; exit 1"
@@ -69,6 +91,13 @@ def test_a_refusal_is_told_in_bpftraces_words(tmp_path: Path) -> None:
 )
 def test_the_line_that_names_the_error_is_found(text: str, complaint: str) -> None:
     assert complaint_in(text) == complaint
+
+
+def test_the_time_that_it_has_worked_is_known_while_it_runs(tmp_path: Path) -> None:
+    with a_bpftrace(tmp_path, "while :; do :; done") as tracer:
+        time.sleep(0.5)
+        assert tracer.used_s() > 0
+    assert tracer.used_s() == 0
 
 
 def test_leaving_the_context_ends_it(tmp_path: Path) -> None:

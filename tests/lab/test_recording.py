@@ -1,0 +1,60 @@
+"""A guest on KVM is recorded whole, one disk's image on OCFS2 on NVMe, the other's with a dm-linear in between."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from lab.host import Host
+from lab.load import KIB, FioJob, Load, fio
+from lab.scenario import Image, Scenario, record_on
+from lab.session import Outcome
+from lab.volumes import FileSystem, Stack
+from lab.witness import Findings, Traffic, device_traffic, examine, guest_differences
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+
+JOBS = (
+    FioJob("write", io_count=64, io_bytes=64 * KIB, depth=4),
+    FioJob("randrw", io_count=200, depth=8, span_bytes=4 << 20, flush_every=20),
+)
+LOAD = Load(
+    "lab",
+    tuple(fio(*(replace(job, disk=disk) for disk in ("vda", "vdb"))) for job in JOBS),
+)
+IMAGES = (Image(Stack.PLAIN, FileSystem.OCFS2), Image(Stack.LINEAR, FileSystem.OCFS2))
+IO_COUNT = 2 * sum(job.io_count for job in JOBS)
+
+
+@pytest.fixture(scope="session")
+def outcome(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return record_on(host, Scenario(LOAD, IMAGES), tmp_path_factory.mktemp("lab") / "guest.vio")
+
+
+@pytest.fixture(scope="session")
+def findings(outcome: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    return examine(outcome.recording, Path(tmp_path_factory.mktemp("ios")) / "ios.parquet")
+
+
+def test_every_io_of_the_guest_is_recorded(outcome: Outcome, findings: Findings) -> None:
+    assert guest_differences(findings.ios, outcome) == []
+    assert findings.io_count >= IO_COUNT
+    assert findings.losses == {}
+
+
+def test_every_ios_times_add_up_and_its_way_through_qemu_is_known(findings: Findings) -> None:
+    assert findings.exact_count == findings.io_count
+    assert findings.disagree == 0
+    for name in ("t_accept_ns", "t_push_ns", "latency_ns"):
+        assert findings.ios[name].null_count == 0, name
+
+
+def test_what_is_lacking_is_below_qemu(findings: Findings) -> None:
+    # OCFS2 does its direct IO without iomap's tracepoints: between io_submit and the bios nothing is seen. And bios
+    # that device mapper remaps and the block layer then merges are not found again when an fsync writes them.
+    assert set(findings.lacks) <= {"what the kernel did with an asynchronous request", "the request of a bio"}
+
+
+def test_the_devices_bytes_are_what_the_kernel_counted(outcome: Outcome) -> None:
+    for name, stats in outcome.devices.items():
+        if name.startswith("nvme"):  # a device of the mapper has no requests of its own
+            assert device_traffic(outcome, name) == Traffic.counted(stats)
