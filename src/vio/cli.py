@@ -18,7 +18,7 @@ import typer
 
 from vio import __version__
 from vio.errors import ExitCode, OutputError, UsageError, VioError
-from vio.layer import Op
+from vio.layer import Layer, Op
 from vio.printable import printable
 from vio.quantity import parse_duration_s, parse_stretch_s
 from vio.terminal import close_broken, has_colours, render
@@ -45,6 +45,17 @@ VmOption = Annotated[
     str | None, typer.Option("--vm", metavar="NAME", help="The VM of this name (`vio list` shows names).")
 ]
 PidOption = Annotated[int | None, typer.Option("--pid", metavar="N", min=1, help="The QEMU process with this id.")]
+OpenOption = Annotated[
+    list[Layer] | None,
+    typer.Option("--open", metavar="LAYER", help="Open a layer: take its inner points too; repeatable."),
+]
+PointOption = Annotated[
+    list[str] | None,
+    typer.Option("--point", metavar="[LAYER=]PROBE", help="A point more (kprobe:vfs_read ...); repeatable."),
+]
+ProbesOption = Annotated[
+    list[Path] | None, typer.Option("--probes", metavar="DIR", help="Probe files (.bt) of your own; repeatable.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -131,6 +142,9 @@ def record(
     ),
     force: Annotated[bool, typer.Option("--force", help="Replace an existing recording.")] = False,
     buffer_pages: Annotated[int, typer.Option(metavar="N", help="Pages of bpftrace's buffer, a power of two.")] = 4096,
+    open_layers: OpenOption = None,
+    points: PointOption = None,
+    probes: ProbesOption = None,
     plain: Annotated[bool, typer.Option("--plain", hidden=True)] = False,
 ) -> None:
     """Follow every IO of a VM, a process or a command, until the time is over, it ends, or Ctrl-C.
@@ -141,7 +155,9 @@ def record(
     Examples:
       sudo vio record --vm web1 --duration 30s -o web1.vio
       sudo vio record -o bench.vio -- qemu-img bench -c 10000 -d 32 -n -t none disk.qcow2
+      sudo vio record --vm web1 --open fs --point kprobe:vfs_iter_write -o web1.vio
     """
+    from vio.recorder.preparation import Observed
     from vio.recorder.progress import progress_for
     from vio.recorder.record import RecordOptions
     from vio.recorder.record import record as record_target
@@ -158,6 +174,9 @@ def record(
         force=force,
         buffer_pages=buffer_pages,
         is_plain=plain,
+        observed=Observed(
+            more_probes=tuple(probes or ()), points=tuple(points or ()), opened=frozenset(open_layers or ())
+        ),
     )
     summary = record_target(options, progress_for(sys.stderr))
     _show(f"{summary.sentence()}; next: {summary.next_command()}")
