@@ -119,6 +119,12 @@ def parse_probes(text: str, source: str) -> list[Point]:
     """Parse one `.bt` file's text."""
     lines = text.splitlines()
     starts = [number for number, line in enumerate(lines) if line.startswith("//: point")]
+    first = starts[0] if starts else len(lines)
+    stray = next((n for n in range(first) if lines[n].strip() and not lines[n].startswith("//")), None)
+    if stray is not None:
+        raise _wrong(lines, stray, source, "this is before any point", "begin with `//: point NAME: what it is`")
+    if not starts:
+        raise UsageError(f"{source}: there is no point in it", "begin with `//: point NAME: what it is`")
     return [
         _parse_point(lines, start, end, source) for start, end in zip(starts, [*starts[1:], len(lines)], strict=True)
     ]

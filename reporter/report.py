@@ -11,11 +11,13 @@ import pyarrow as pa
 from vio.errors import OutputError, UsageError
 from vio.recording import Recording
 from vio.reporter.choice import Chooser, Filter
+from vio.reporter.opened import OpenedLayers
+from vio.reporter.parts import PartsReader
 from vio.reporter.quality import JoinQuality
 from vio.reporter.recorded import Recorded
 from vio.reporter.result import Report, rows_of
 from vio.reporter.slowest import Notable
-from vio.reporter.spans import hulls, spans_of
+from vio.reporter.spans import hulls, part_spans, spans_of
 from vio.reporter.stream import Join, find_io
 from vio.reporter.summary import Summary
 from vio.reporter.table import TableFormat, TableWriter
@@ -46,6 +48,7 @@ class ReportOptions:
     table_format: TableFormat = TableFormat.PARQUET
     table_path: Path | None = None
     is_table_written: bool = True
+    with_stages: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,13 @@ def report(path: Path, options: ReportOptions, on_progress: Callable[[Progress],
         OutputError: the picture, or a table at a path that was named, cannot be written.
     """
     recording = Recording.open(path)
-    return report_on(Recorded.of(recording), Join(recording), options, on_progress)
+    parts = PartsReader(recording.manifest.points) if options.with_stages else None
+    if parts is not None and not parts.parts:
+        raise UsageError(
+            f"{path} has no inner points",
+            "open a layer when recording: vio record --open fs, or --point kprobe:FUNCTION",
+        )
+    return report_on(Recorded.of(recording), Join(recording, parts=parts), options, on_progress)
 
 
 def report_on(
@@ -80,15 +89,18 @@ def report_on(
     chooser = Chooser(options.choice, recorded)
     result = Report(recorded, Summary(), stream.quality, options.choice, _NO_ROWS, _NO_ROWS)
     notable = Notable(options.slowest)
+    opened = OpenedLayers.of(stream, recorded, result, is_kept=options.is_table_written)
     ticker = _Ticker(recorded, on_progress)
     with _TableOutput(recorded, options, result) as output:
         for every in stream.tables():
             chosen = chooser.choose(every)
             output.write(every, chosen)
+            opened.add(chosen)
             if chosen.num_rows:
                 result.summary.add(chosen)
                 notable.add(chosen)
             ticker.passed(every)
+    opened.close()
     result.slowest, result.unended = notable.slowest, notable.unended
     if options.plot_path and result.summary.groups:
         _plot(result, options.plot_path)
@@ -103,13 +115,14 @@ def timeline(path: Path, number: int, *, is_terminal: bool = False) -> str:
     """
     recording = Recording.open(path)
     recorded = Recorded.of(recording)
-    found = find_io(recording, number)
+    parts = PartsReader(recording.manifest.points)
+    found = find_io(recording, number, parts)
     if found is None:
         raise UsageError(f"{path} has no IO {number}", f"`vio report {path}` shows the numbers of the slowest")
-    table, joined, position = found
+    table, joined, position, stages = found
     row = rows_of(table)[0]
     spans = spans_of(joined, position, recorded) or hulls(row, recorded)
-    return render_timeline(row, spans, recorded, is_terminal=is_terminal)
+    return render_timeline(row, [*spans, *part_spans(stages)], recorded, is_terminal=is_terminal)
 
 
 def _plot(result: Report, path: Path) -> None:

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from vio.layer import Layer, Phase, Stage
 from vio.reporter.choice import Filter
+from vio.reporter.partsum import PartSummary
 from vio.reporter.quality import JoinQuality
 from vio.reporter.recorded import Recorded
 from vio.reporter.summary import Summary
@@ -27,7 +28,10 @@ class Unreached:
 
 @dataclass(slots=True)
 class Report:
-    """Figures of a recording. `table_path` is the per-IO table, None if it was not written; `notes` say why not."""
+    """Figures of a recording. `table_path` is the per-IO table, None if it was not written; `notes` say why not.
+
+    `parts` are those of opened layers, if they were asked for; `stages_path` is their table.
+    """
 
     recorded: Recorded
     summary: Summary
@@ -38,6 +42,8 @@ class Report:
     table_path: Path | None = None
     plot_path: Path | None = None
     notes: list[str] = field(default_factory=list)
+    parts: PartSummary | None = None
+    stages_path: Path | None = None
 
     def unreached(self) -> list[Unreached]:
         """List the stages that not every ended IO reached; loop stages only where some IO did."""

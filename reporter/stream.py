@@ -1,14 +1,15 @@
 """Drive the join over a recording: windows of events in, tables of IOs out."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from vio.errors import RecordingError
-from vio.manifest import Manifest
+from vio.manifest import Manifest, PointInfo
 from vio.mappers.space import device_of
 from vio.mappers.store import from_table
 from vio.mappers.timed import MapSet
@@ -17,33 +18,41 @@ from vio.reporter.events import Events
 from vio.reporter.evidence import DiskMaps, count_evidence
 from vio.reporter.iotable import IoTable
 from vio.reporter.join import Joined, Joiner
+from vio.reporter.parts import PartsReader
 from vio.reporter.paths import Loop, Scope
 from vio.reporter.quality import JoinQuality
-from vio.schema import EVENTS
+from vio.schema import EVENTS, STAGES, arrow_schema
 
 WINDOW = 1 << 20  # events joined at once: memory grows with it, and the overhead of a window shrinks
 _DIRECT = ("none", "directsync")
+Renumbering = npt.NDArray[np.uint8]
 _NEVER_NS = (1 << 63) - 2
 
 
 @dataclass(slots=True)
 class Join:
-    """The join of a recording: iterate `tables()` once; `quality` is complete after that."""
+    """The join of a recording: iterate `tables()` once; `quality` is complete after that.
+
+    With `parts`, `stages` has those of the last table's IOs (schema.STAGES).
+    """
 
     recording: Recording
     quality: JoinQuality = field(default_factory=JoinQuality)
+    parts: PartsReader | None = None
+    stages: pa.Table | None = None
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield tables of schema.IOS, in the order of the windows in which the IOs ended."""
         for table, _ in self.windows():
-            if table.num_rows:
+            if table.num_rows or (self.stages is not None and self.stages.num_rows):
                 yield table
 
     def windows(self) -> Iterator[tuple[pa.Table, Joined]]:
         """Yield each window's table with the joined window that it came from."""
         manifest = self.recording.manifest
         maps = _maps(self.recording)
-        joiner = Joiner({point.name: point.number for point in manifest.points}, _scope(manifest, maps))
+        numbers, renumbered = point_numbers(manifest.points)
+        joiner = Joiner(numbers, _scope(manifest, maps))
         table = IoTable(
             {fd: number for number, disk in enumerate(manifest.target.disks) for fd in disk.fds},
             len(manifest.target.disks),
@@ -51,18 +60,35 @@ class Join:
         )
         disk_maps = tuple(_disk_maps(maps, disk.space) for disk in manifest.target.disks)
         pending: Events | None = None
-        for events in _windows(self.recording):
+        for events in _windows(self.recording, renumbered):
             if pending is not None:
                 yield self._one(joiner.add(pending), table, disk_maps)
             pending = events
-        yield self._one(joiner.add(pending if pending is not None else Events.empty(), is_last=True), table, disk_maps)
+        last = joiner.add(pending if pending is not None else Events.empty(), is_last=True)
+        yield self._one(last, table, disk_maps, is_last=True)
 
-    def _one(self, joined: Joined, table: IoTable, maps: tuple[DiskMaps, ...]) -> tuple[pa.Table, Joined]:
+    def _one(
+        self, joined: Joined, table: IoTable, maps: tuple[DiskMaps, ...], *, is_last: bool = False
+    ) -> tuple[pa.Table, Joined]:
         count_evidence(self.quality, joined, table.disks(joined), maps)
-        return table.rows(joined), joined
+        rows = table.rows(joined)
+        if self.parts:
+            self.stages = self.parts.add(joined, rows, is_last=is_last)
+            self.quality.orphans.update(self.parts.take_orphans())
+        return rows, joined
 
 
-def _windows(recording: Recording) -> Iterator[Events]:
+def point_numbers(points: Sequence[PointInfo]) -> tuple[dict[str, int], Renumbering]:
+    """Return the points' numbers by name, and for each number the one that the join is to read (`same_as`)."""
+    numbers = {point.name: point.number for point in points}
+    renumbered = np.arange(256, dtype=np.uint8)
+    for point in points:
+        if point.same_as:
+            renumbered[point.number] = numbers.setdefault(point.same_as, point.number)
+    return numbers, renumbered
+
+
+def _windows(recording: Recording, renumbered: Renumbering) -> Iterator[Events]:
     clock = recording.manifest.clock
     from_ns, until_ns = clock.start.boottime_ns, clock.stop.boottime_ns if clock.stop else _NEVER_NS
     for every in recording.tables():
@@ -71,7 +97,8 @@ def _windows(recording: Recording) -> Iterator[Events]:
         table = every.slice(first, last - first)
         for start in range(0, table.num_rows, WINDOW):
             part = table.slice(start, WINDOW)
-            yield Events(*(part[column.name].to_numpy() for column in EVENTS))
+            columns = {column.name: part[column.name].to_numpy() for column in EVENTS}
+            yield Events(**columns | {"point": renumbered[columns["point"]]})
 
 
 def _maps(recording: Recording) -> MapSet:
@@ -119,11 +146,14 @@ def _disk_maps(maps: MapSet, space: str) -> DiskMaps:
     return DiskMaps(tuple(to_file), tuple(to_device))
 
 
-def find_io(recording: Recording, number: int) -> tuple[pa.Table, Joined, int] | None:
-    """Return the row of one IO, the window that it ended in, and its position there; None if there is no such IO."""
-    for table, joined in Join(recording).windows():
+def find_io(recording: Recording, number: int, parts: PartsReader) -> tuple[pa.Table, Joined, int, pa.Table] | None:
+    """Return the row of one IO, the window that it ended in, its position there and its parts; None if none."""
+    join = Join(recording, parts=parts)
+    for table, joined in join.windows():
         at = np.flatnonzero(table["io"].to_numpy() == number)
         if at.size:
             done = np.flatnonzero(joined.is_done)
-            return table.slice(int(at[0]), 1), joined, int(done[at[0]])
+            stages = join.stages if join.stages is not None else arrow_schema(STAGES).empty_table()
+            mine = stages.filter(pa.array(stages["io"].to_numpy() == number, pa.bool_()))
+            return table.slice(int(at[0]), 1), joined, int(done[at[0]]), mine
     return None

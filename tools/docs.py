@@ -49,6 +49,12 @@ _TABLES = (
         "`unattributed_ns` of an IO add up to its `latency_ns`.",
         schema.IOS,
     ),
+    (
+        "stages.parquet",
+        "The parts of opened layers that `vio report --stages` writes: one row for each span or mark of a part. In one "
+        "IO the parts' `own_ns` of a stage add up to no more than the stage's own time; what is left is its rest.",
+        schema.STAGES,
+    ),
 )
 
 

@@ -194,6 +194,7 @@ def report(
     ] = None,
     between: Annotated[str, typer.Option(metavar="A:B", help="Only IOs begun then, from the recording's begin.")] = "",
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Save a picture (.png, .svg, .pdf).")] = None,
+    stages: Annotated[bool, typer.Option("--stages", help="Show the parts of opened layers.")] = False,
     as_json: JsonOption = False,
     table_format: Annotated[
         str, typer.Option("--format", metavar="parquet|csv|json", help="Of the table.")
@@ -209,6 +210,7 @@ def report(
       vio report web1.vio
       vio report web1.vio --op write --between 10s:12s --slowest 3
       vio report web1.vio --io 1234
+      vio report web1.vio --stages --plot opened.png
       vio report web1.vio --format csv --output ios.csv
     """
     from vio.reporter.choice import Filter
@@ -233,6 +235,7 @@ def report(
         plot_path=plot,
         table_format=TableFormat(table_format),
         table_path=output,
+        with_stages=stages,
     )
     found = report_on(recording, options, _report_progress())
     _show((render_json(found) if as_json else render_text(found, is_terminal=has_colours(sys.stdout))).rstrip("\n"))

@@ -132,6 +132,21 @@ IOS = (
     Column("unattributed_ns", pa.int64(), "ns", "time that no observed layer claims"),
 )
 
+STAGES = (
+    Column("io", pa.int64(), "", "number of the IO, as in the per-IO table"),
+    Column("stage", pa.uint8(), "", "layer at its place: number in the list of stages"),
+    Column("part", pa.string(), "", "part of that layer: the name in the manifest's table of points"),
+    Column("begin_ns", pa.int64(), "ns", "begin of the span, or the time of a mark (CLOCK_BOOTTIME)"),
+    Column("end_ns", pa.int64(), "ns", "its end; null for a mark, and where no end was seen"),
+    Column("tid", pa.int32(), "", "thread that it began on"),
+    Column(
+        "own_ns",
+        pa.int64(),
+        "ns",
+        "time of its layer's own in this IO in which it was the deepest part at work; null for a mark",
+    ),
+)
+
 LACKS = {
     1: "its end",
     2: "the end of a block-layer call",
