@@ -69,7 +69,7 @@ def _read(text: str) -> _Spec:
     provider, place = match["provider"], match["place"]
     if provider not in {"kprobe", "fentry", "uprobe", "tracepoint"}:
         raise UsageError(f"--point {text}: {provider} is no way to probe", _HOW)
-    if (place.count(":") == 1) != (provider == "tracepoint") and not (provider != "uprobe" and place.count(":") == 1):
+    if place.count(":") not in {"tracepoint": (1,), "uprobe": (0,)}.get(provider, (0, 1)):
         raise UsageError(f"--point {text} cannot be read", _HOW)
     layer = _layer_of(text, match["layer"], provider, place)
     return _Spec(text, layer, provider, place, match["entry"] is not None)
@@ -199,7 +199,8 @@ def _fields_of(body: str) -> str:
 
 
 def _unknown_tracepoint(spec: _Spec, category: str, host: HostFeatures) -> VioError:
-    if category in _FILE_SYSTEMS and category not in host.kernel.modules:
+    is_there = any(one.startswith(f"{category}:") for one in host.tracepoints)
+    if category in _FILE_SYSTEMS and not is_there and category not in host.kernel.modules:
         return HostError(f"--point {spec.text}: module {category} is not loaded", f"modprobe {category}")
     near = difflib.get_close_matches(spec.place, host.tracepoints, 4, 0.7)
     return UsageError(

@@ -1,6 +1,6 @@
 """What inner spans lie in: the work, bios, system calls and QEMU's calls of one window, with the IO of each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -33,10 +33,11 @@ class Containers:
     io: Ints
     is_target: Bools
     is_loop: Bools
+    has_stacks: bool = False
 
     def name(self, number: int) -> Name:
-        """Name one, for the windows to come."""
-        return Name(int(self.begin_ns[number]), int(self.tid[number]))
+        """Name one, for the windows to come: stacks are numbered anew in each."""
+        return Name(int(self.begin_ns[number]), NONE if self.has_stacks else int(self.tid[number]))
 
 
 def host_containers(joined: Joined) -> Containers:
@@ -66,6 +67,7 @@ def qemu_containers(joined: Joined, aux: Ints) -> tuple[Containers, Ints]:
     stacks = _stacks(np.concatenate([ev.aux[frames.call].astype(np.int64), aux]))
     own = stacks[: frames.call.size]
     calls = _sorted(ev.ts_ns[frames.call], ts[frames.call_end], own, joined.call_io, none, none)
+    calls = replace(calls, has_stacks=True)
     return calls, stacks[frames.call.size :]
 
 

@@ -59,8 +59,10 @@ class Hops:
 
     def _learn(self, times: pd.DataFrame) -> None:
         passed = times.columns[times.notna().mean() >= _FEW]
-        since = times[passed].sub(times[passed].min(axis=1), axis=0).median()
-        self.points = tuple(since.sort_values(kind="stable").index)
+        # of IOs of one kind: others would move the place of some points and not of others
+        whole = times[passed].dropna() if times[passed].notna().all(axis=1).any() else times[passed]
+        places = whole.rank(axis=1).mean()
+        self.points = tuple(places.sort_values(kind="stable").index)
         size = max(len(self.points) - 1, 0)
         self.count, self.total_ns, self.most_ns = (np.zeros(size, dtype=np.int64) for _ in range(3))
         self.least_ns = np.full(size, np.iinfo(np.int64).max)

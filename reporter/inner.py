@@ -10,12 +10,16 @@ from vio.manifest import PointInfo
 from vio.reporter.events import Events
 from vio.reporter.match import Bools, Ints, Keys, pair, picked
 
+_IDENTITIES = {"key=iocb", "key=bio", "key=request", "key=file", "key=user_data", "key=pointer"}
 MARK = -2  # in the place of an end: a part that is one time stamp
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A named part of a layer, by the numbers of its points; `is_by_key`: a key ties its ends to its begins."""
+    """A named part of a layer, by the numbers of its points; `is_by_key`: a key ties its ends to its begins.
+
+    `has_identity`: its key is one IO's own (a kiocb, a bio), not an inode or device that many share.
+    """
 
     layer: Layer
     name: str
@@ -23,6 +27,7 @@ class Part:
     ends: tuple[int, ...]
     marks: tuple[int, ...]
     is_by_key: bool
+    has_identity: bool = False
 
     @property
     def is_mark(self) -> bool:
@@ -63,6 +68,7 @@ def parts_of(points: Iterable[PointInfo]) -> tuple[Part, ...]:
             tuple(one.number for one in of if one.role == "end"),
             tuple(one.number for one in of if one.role == "mark"),
             any(one.join == "key" for one in of),
+            any(_IDENTITIES & set(one.fields.split()) for one in of),
         )
         for (layer, name), of in found.items()
     ]
@@ -100,7 +106,9 @@ def spans_in(events: Events, parts: tuple[Part, ...]) -> tuple[InnerSpans, Bools
     order = np.lexsort((-lasting, events.ts_ns[begin]))
     begin, end_ns, kind = begin[order], end_ns[order], kind[order]
     tid, aux = events.tid[begin].astype(np.int64), events.aux[begin].astype(np.int64)
-    return InnerSpans(kind, events.ts_ns[begin], end_ns, tid, events.key[begin], aux), is_loose
+    has_identity = np.array([part.has_identity for part in parts], dtype=np.bool_)
+    key = np.where(has_identity[kind], events.key[begin], np.uint64(0))
+    return InnerSpans(kind, events.ts_ns[begin], end_ns, tid, key, aux), is_loose
 
 
 def _at(events: Events, numbers: tuple[int, ...]) -> Ints:

@@ -131,10 +131,15 @@ class PartsReader:
         self.guesses += int(places.is_guess.sum())
         lost = np.bincount(spans.part[places.first < 0], minlength=len(self.parts))
         for number in np.flatnonzero(lost).tolist():
-            self.orphans[f"spans of {self.parts[number].layer}'s {self.parts[number].name}"] += int(lost[number])
+            self._lose(number, int(lost[number]))
         which, container = _spread(containers, places)
         io = containers.io[container]
-        is_done = np.append(joined.is_done, False)[io] | is_last
+        is_done = (np.append(joined.is_done, False)[io] | is_last) & (io >= 0)
+        if is_last:
+            for one in which[io < 0].tolist():
+                self._lose(int(spans.part[one]))
+            has_io = io >= 0
+            which, container, io, is_done = which[has_io], container[has_io], io[has_io], is_done[has_io]
         for one, at in zip(which[~is_done].tolist(), container[~is_done].tolist(), strict=True):
             name, is_loop = containers.name(at), bool(containers.is_loop[at])
             part, begin, end = int(spans.part[one]), int(spans.begin_ns[one]), int(spans.end_ns[one])
@@ -150,23 +155,26 @@ class PartsReader:
         by_name: dict[Name, int] = {}
         if kept:
             for containers in (host_containers(joined), qemu_containers(joined, np.empty(0, np.int64))[0]):
-                for number in np.flatnonzero(containers.io >= 0).tolist():
+                for number in range(containers.io.size):
                     by_name[containers.name(number)] = int(containers.io[number])
         rows: list[tuple[int, _Kept]] = []
         for one in kept:
-            io = by_name.get(one.name, NONE)
-            if io >= 0 and (is_last or joined.is_done[io]):
+            io = by_name.get(one.name)
+            if io is not None and io >= 0 and (is_last or joined.is_done[io]):
                 rows.append((io, one))
-            elif io >= 0:
+            elif io is not None and not is_last:
                 self._kept.append(one)
             else:
-                self.orphans[f"spans of {self.parts[one.part].layer}'s {self.parts[one.part].name}"] += 1
+                self._lose(one.part)
         part = np.array([one.part for _, one in rows], dtype=np.int64)
         columns = [
             np.array([getattr(one, name) for _, one in rows], np.int64) for name in ("begin_ns", "end_ns", "tid")
         ]
         is_loop = np.array([one.is_loop for _, one in rows], dtype=np.bool_)
         return _Owned(np.array([io for io, _ in rows], dtype=np.int64), self._stages(part, is_loop), part, *columns)
+
+    def _lose(self, part: int, count: int = 1) -> None:
+        self.orphans[f"spans of {self.parts[part].layer}'s {self.parts[part].name}"] += count
 
     def _stages(self, part: Ints, is_loop: Bools) -> Ints:
         plain = np.array([_STAGE_NUMBER[Stage(one.layer.value)] for one in self.parts], dtype=np.int64)

@@ -58,7 +58,8 @@ def place_in_qemu(joined: Joined, spans: InnerSpans) -> tuple[Containers, Places
     containers, stack = qemu_containers(joined, spans.aux)
     code = _Codes.of(containers.tid, stack, int(spans.begin_ns.min(initial=0)))
     keys, begin = code.key(containers.tid, containers.begin_ns), code.key(stack, spans.begin_ns)
-    found = _running(containers, keys, begin, stack, spans.begin_ns)
+    # which IO a call is of may be known only when it has ended
+    found = _running(containers, keys, begin, stack, spans.begin_ns, needs_io=False)
     return containers, Places(found, found, np.zeros(len(spans), dtype=np.bool_))
 
 
@@ -91,7 +92,9 @@ def _taken(values: Ints, at: Ints) -> Ints:
     return values[np.clip(at, 0, values.size - 1)] if values.size else np.full(at.size, NONE)
 
 
-def _running(containers: Containers, keys: Ints, begin: Ints, tid: Ints, begin_ns: Ints) -> Ints:
+def _running(
+    containers: Containers, keys: Ints, begin: Ints, tid: Ints, begin_ns: Ints, *, needs_io: bool = True
+) -> Ints:
     """Return the latest container on the thread that had begun and not ended, of the last few."""
     found = np.full(begin.size, NONE)
     latest = np.searchsorted(keys, begin, side="right") - 1
@@ -101,7 +104,8 @@ def _running(containers: Containers, keys: Ints, begin: Ints, tid: Ints, begin_n
         if not keys.size:
             break
         is_it = (found < 0) & (at >= 0) & (containers.tid[safe] == tid) & (containers.until_ns[safe] >= begin_ns)
-        found[is_it & (containers.io[safe] >= 0)] = at[is_it & (containers.io[safe] >= 0)]
+        is_it &= (containers.io[safe] >= 0) | (not needs_io)
+        found[is_it] = at[is_it]
     return found
 
 

@@ -128,8 +128,9 @@ def timeline(path: Path, number: int, *, is_terminal: bool = False) -> str:
 def _plot(result: Report, path: Path) -> None:
     # Only here: matplotlib takes longer to import than a small report to make.
     from vio.reporter.figure import figure, save
+    from vio.reporter.stagefigure import opened_figure
 
-    save(figure(result), path)
+    save(figure(result) if result.parts is None else opened_figure(result, result.parts), path)
     result.plot_path = path
 
 
