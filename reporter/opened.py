@@ -36,7 +36,7 @@ class OpenedLayers:
     def of(cls, stream: object, recorded: Recorded, result: Report, *, is_kept: bool) -> "OpenedLayers":
         """Begin, if the stream reads parts."""
         parts = getattr(stream, "parts", None)
-        if parts is None:
+        if not isinstance(parts, PartsReader):
             return cls(None, result, None)
         result.parts = PartSummary.of(parts.parts)
         return cls(cast(_WithParts, stream), result, Path(recorded.path) / STAGES_FILE if is_kept else None)
