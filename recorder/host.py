@@ -16,7 +16,7 @@ _HOST = HostRoots()
 _VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
 _CAPABILITIES = {"CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39}
 # in the lab bpftrace needs tens of seconds to start
-_TRIAL_TIMEOUT_S = 90.0
+_TRIAL_TIMEOUT_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def find_bpftrace() -> Bpftrace | None:
     if not place:
         return None
     try:
-        done = _run([place, "--version"], 30.0)
+        done = _run([place, "--version"], _TRIAL_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired):
         return Bpftrace(Path(place), (), "")
     text = done.stdout.strip()
