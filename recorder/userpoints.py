@@ -40,6 +40,11 @@ class _Spec:
 
     @property
     def name(self) -> str:
+        # shipped inner points have functions' names
+        return f"at_{self.function}"
+
+    @property
+    def function(self) -> str:
         return re.sub(r"\W", "_", self.place.rsplit(":", 1)[-1])
 
 
@@ -117,7 +122,7 @@ def _point(spec: _Spec, name: str, role: str, attach: str, predicate: str, body:
     fields = "aux=stack" if "reg(" in body else _fields_of(body)
     ways = (Way(attach, predicate, (body,), 0, (0,)),)
     meaning = f"{spec.place} {what}"
-    part = part or spec.name
+    part = part or spec.function
     return Point(name, meaning, spec.layer, role, ways, f"--point {spec.text}", fields, part=part, join="thread")
 
 
@@ -165,7 +170,7 @@ def _tracepoints(spec: _Spec, host: HostFeatures) -> list[Point]:
         raise _unknown_tracepoint(spec, category, host)
     begin, end = name, _other_half(category, name, host)
     if not end or spec.is_entry:
-        return [_tracepoint(spec, host, name, "mark", spec.name)]
+        return [_tracepoint(spec, host, name, "mark", spec.function)]
     part = begin.removeprefix("sys_enter_")
     for suffix, _ in _PAIRS:
         part = part.removesuffix(suffix)
@@ -191,7 +196,7 @@ def _tracepoint(spec: _Spec, host: HostFeatures, name: str, role: str, part: str
     elif "dev" in has:
         predicate = f"{'ON_DEVICE' if category == 'block' else 'ON_FS'}(args->dev)"
         body = "emit(0, args->dev, 0, 0, 0, 0)"
-    return _point(spec, f"{category}_{name}", role, f"tracepoint:{category}:{name}", predicate, body, part)
+    return _point(spec, f"at_{category}_{name}", role, f"tracepoint:{category}:{name}", predicate, body, part)
 
 
 def _fields_of(body: str) -> str:

@@ -60,9 +60,9 @@ def test_return_probes_on_what_may_have_them_leave_the_target_alive(image: Path,
     recording = Recording.open(tmp_path / "r")
     assert recording.manifest.end.exit_code == 0
     counts = recording.manifest.counts.by_point
-    assert counts["qcow2_cache_put"] > 1000
+    assert counts["at_qcow2_cache_put"] > 1000
     for name in IN_BENCH:
-        assert counts.get(name, 0) == counts.get(f"{name}_end", 0)
+        assert counts.get(f"at_{name}", 0) == counts.get(f"at_{name}_end", 0)
 
 
 @pytest.mark.parametrize(

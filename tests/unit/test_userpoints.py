@@ -140,7 +140,7 @@ def test_what_cannot_be_is_said_in_one_line(
 
 
 def test_a_point_is_named_once() -> None:
-    with pytest.raises(UsageError, match="there is a point vfs_read already"):
+    with pytest.raises(UsageError, match="there is a point at_vfs_read already"):
         points("kprobe:vfs_read", taken=points("fentry:vfs_read"))
 
 
