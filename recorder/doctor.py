@@ -104,7 +104,7 @@ def uprobe_symbols(points: Iterable[Point]) -> set[str]:
 def check_point(point: Point, host: HostFeatures, subject: Subject | None) -> PointCheck:
     """Find the first of a point's ways that this host and this QEMU offer."""
     reasons: list[str] = []
-    for way in point.ways:
+    for way in point.ways if _is_wanted(point, host, subject) else ():
         why = _why_not(way, host, subject)
         if not why:
             return _attachable(point, way, host, subject)

@@ -70,8 +70,11 @@ def make_plan(
     absent: list[AbsentPoint] = []
     costs_ns: dict[str, int] = {}
     for point in points:
+        # looked at only where it is wanted: the kernel's lists of functions are long
+        if point.is_inner and point.layer not in opened:
+            continue
         check = check_point(point, host, subject)
-        if not check.is_wanted or (point.is_inner and point.layer not in opened):
+        if not check.is_wanted:
             continue
         way = next((way for way in point.ways if way.attach == check.attach), point.ways[0])
         why = check.why if not check.is_attachable else _why_not(way, host, scope)
