@@ -12,6 +12,7 @@ from vio.recorder.procfs import HostRoots
 
 _TRIED = "vfs_open"  # in every kernel, and never busy
 _NEAR = 4
+_MOST_ARGUMENTS = 6  # those in registers; the rest are on the stack
 
 
 @dataclass
@@ -61,8 +62,11 @@ class KernelFunctions:
             return why
         if self.no_fentry:
             return f"fentry does not work here: {self.no_fentry}"
-        if self.find_btf(name, module) is None:
+        found = self.find_btf(name, module)
+        if found is None:
             return f"the kernel's types (BTF) do not have {name}"
+        if len(found[1].arguments) > _MOST_ARGUMENTS:
+            return f"{name} has more than {_MOST_ARGUMENTS} arguments, which fentry does not take"
         return "" if name in self.traceable or not self.traceable else f"{name} cannot be traced"
 
     def why_not_kprobe(self, name: str, module: str = "") -> str:

@@ -89,3 +89,16 @@ def test_fentry_programs_are_known_by_their_links(tmp_path: Path) -> None:
     (info / "5").write_text("pos:\t0\nprog_type:\t26\nprog_id:\t17\nrecursion_misses:\t5\n")
     assert attached_programs(1, tmp_path) == {17: AttachKey(type_id=99), 18: AttachKey(type_id=99, is_return=True)}
     assert dict(read_misses(tmp_path)) == {17: 5}
+
+
+def test_a_function_of_many_arguments_is_for_kprobes(tmp_path: Path) -> None:
+    names = b"\0int\0vfs_open\0dio_rw\0"
+    arguments = struct.pack("<II", 1, 1) * 7
+    types = a_type(1, INT, 4, more=bytes(4)) + a_type(0, PROTO, 0, 7, arguments) + a_type(5, FUNC, 2)
+    path = tmp_path / "kernel" / "btf" / "vmlinux"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(btf(types + a_type(14, FUNC, 2), names))
+    found = read_kernel_functions(HostRoots(tmp_path, tmp_path), None, has_kprobes=True)
+    found.try_fentry = lambda type_id: ""
+    assert found.why_not_fentry("dio_rw") == "dio_rw has more than 6 arguments, which fentry does not take"
+    assert found.why_not_kprobe("dio_rw") == ""
