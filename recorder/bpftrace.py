@@ -21,6 +21,7 @@ _PIPE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _TICK_S = 0.02
+_ASK_S = 180.0  # an emulated machine takes half a minute to start it
 # Die with vio. Linux keeps this signal over an exec; a Python of its own is safe where a function run after fork in a
 # process with threads is not. If vio died before the call, the parent is another one already.
 _DIE_WITH_PARENT = (
@@ -194,7 +195,7 @@ def _types_for(program: Path, options: BpftraceOptions) -> Iterator[tuple[list[i
 
 def takes_no_warnings(bpftrace: Path) -> bool:
     """Ask whether this bpftrace knows --no-warnings (0.26 prints warnings on stdout, even with -q)."""
-    shown = subprocess.run([bpftrace, "--help"], capture_output=True, text=True, check=False, timeout=30)
+    shown = subprocess.run([bpftrace, "--help"], capture_output=True, text=True, check=False, timeout=_ASK_S)
     return "--no-warnings" in shown.stdout + shown.stderr
 
 

@@ -1,5 +1,6 @@
 """Diagnose what can be recorded here: from what the host, a QEMU binary and the probe files say. Pure."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -8,12 +9,13 @@ from vio.recorder.elf import Binary
 from vio.recorder.firstinsn import InsnKind
 from vio.recorder.host import HostFeatures, Trial
 from vio.recorder.lacks import Lack, missing
-from vio.recorder.probe import Point, Way
+from vio.recorder.probe import KERNEL_PROVIDERS, Point, Way
 from vio.recorder.subject import Subject
 
 # facts/speed.md 2a, an empty syscall tracepoint; the others were not measured alone
 SYSCALL_COST_NS = 336
 DEAR_NS = 5_000
+_ARGUMENT = re.compile(r"\bargs->(\w+)")
 _MODULES = frozenset({"ext4", "jbd2", "xfs", "btrfs", "ocfs2"})
 
 
@@ -36,6 +38,7 @@ class PointCheck:
     why: str = ""
     without: str = ""
     todo: str = ""
+    is_inner: bool = False
 
     @property
     def is_dear(self) -> bool:
@@ -67,7 +70,7 @@ class Diagnosis:
     @property
     def absent(self) -> tuple[PointCheck, ...]:
         """The points that a recording would miss."""
-        return tuple(point for point in self.points if point.is_wanted and not point.is_attachable)
+        return tuple(one for one in self.points if one.is_wanted and not one.is_attachable and not one.is_inner)
 
 
 def diagnose(
@@ -101,7 +104,7 @@ def uprobe_symbols(points: Iterable[Point]) -> set[str]:
 def check_point(point: Point, host: HostFeatures, subject: Subject | None) -> PointCheck:
     """Find the first of a point's ways that this host and this QEMU offer."""
     reasons: list[str] = []
-    for way in point.ways:
+    for way in point.ways if _is_wanted(point, host, subject) else ():
         why = _why_not(way, host, subject)
         if not why:
             return _attachable(point, way, host, subject)
@@ -112,10 +115,11 @@ def check_point(point: Point, host: HostFeatures, subject: Subject | None) -> Po
         meaning=point.meaning,
         attach=point.ways[0].attach,
         is_attachable=False,
-        is_wanted=_is_wanted(point, subject),
+        is_wanted=_is_wanted(point, host, subject),
         why="; ".join(dict.fromkeys(reasons)),
         without=_without(point),
         todo=_todo(point.ways[0], host, subject),
+        is_inner=point.is_inner,
     )
 
 
@@ -127,14 +131,17 @@ def _attachable(point: Point, way: Way, host: HostFeatures, subject: Subject | N
         meaning=point.meaning,
         attach=way.attach,
         is_attachable=True,
-        is_wanted=_is_wanted(point, subject),
+        is_wanted=_is_wanted(point, host, subject),
         cost_ns=cost_ns,
         why=why,
+        is_inner=point.is_inner,
     )
 
 
-def _is_wanted(point: Point, subject: Subject | None) -> bool:
-    return point.needs != "system" or subject is None or subject.is_system
+def _is_wanted(point: Point, host: HostFeatures, subject: Subject | None) -> bool:
+    if point.needs == "system":
+        return subject is None or subject.is_system
+    return not point.needs or point.needs in host.kernel.modules
 
 
 def _why_not(way: Way, host: HostFeatures, subject: Subject | None) -> str:
@@ -143,6 +150,8 @@ def _why_not(way: Way, host: HostFeatures, subject: Subject | None) -> str:
         if way.attach.removeprefix("tracepoint:") in host.tracepoints:
             return ""
         return "this kernel has no such tracepoint" if host.tracefs else "tracefs cannot be read"
+    if way.provider in KERNEL_PROVIDERS:
+        return _why_no_function(way, host)
     if not subject:
         return "no QEMU here"
     if not subject.binary:
@@ -155,6 +164,17 @@ def _why_not(way: Way, host: HostFeatures, subject: Subject | None) -> str:
     if subject.binary.first_instruction(way.symbol, host.has_fast_nops).kind is InsnKind.REFUSED:
         return "the kernel refuses a uprobe on the function's first instruction"
     return ""
+
+
+def _why_no_function(way: Way, host: HostFeatures) -> str:
+    if way.provider in {"kprobe", "kretprobe"}:
+        return host.kernel.why_not_kprobe(way.symbol, way.module)
+    if why := host.kernel.why_not_fentry(way.symbol, way.module):
+        return why
+    found = host.kernel.find_btf(way.symbol, way.module)
+    has = set(found[1].arguments) if found else set()
+    missing = sorted(set(_ARGUMENT.findall(" ".join([way.predicate, *way.body]))) - has)
+    return f"the kernel's {way.symbol} has no argument {', '.join(missing)}" if missing else ""
 
 
 def _cost(way: Way, host: HostFeatures, binary: Binary | None) -> tuple[int | None, str]:
@@ -182,6 +202,8 @@ def _todo(way: Way, host: HostFeatures, subject: Subject | None) -> str:
         if category in _MODULES:
             return f"matters for images on {category} only: modprobe {category}"
         return "use a kernel that has it"
+    if way.provider in KERNEL_PROVIDERS:
+        return "use a kernel with kprobes, or with BTF and without lockdown"
     if subject and not subject.binary:
         return "run vio as root" if "ermission" in subject.why else "examine another binary with --binary"
     return "use a QEMU that exports its functions (built with modules or plugins), or one that is not stripped"

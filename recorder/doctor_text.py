@@ -20,10 +20,11 @@ def diagnosis_text(diagnosis: Diagnosis) -> RenderableType:
     """Draw the diagnosis for a terminal; what comes from outside is shown as it is, never obeyed."""
     parts: list[RenderableType] = [_heading("Host"), _host_table(diagnosis), Text()]
     parts += [_heading("QEMU"), _subject_table(diagnosis.subject), Text()]
-    wanted = [point for point in diagnosis.points if point.is_wanted]
+    outer = tuple(point for point in diagnosis.points if not point.is_inner)
+    wanted = [point for point in outer if point.is_wanted]
     found = sum(point.is_attachable for point in wanted)
-    parts += [_heading(f"Points: {found} of {len(wanted)} can be attached"), _points_table(diagnosis.points)]
-    parts += [*_costs(diagnosis.points), Text()]
+    parts += [_heading(f"Points: {found} of {len(wanted)} can be attached"), _points_table(outer)]
+    parts += [*_costs(outer), *_inner(diagnosis.points), Text()]
     lacking = list(_lacking(diagnosis))
     if lacking:
         parts += [_heading("What a recording would lack"), *lacking, Text()]
@@ -150,6 +151,17 @@ def _costs(points: tuple[PointCheck, ...]) -> Iterator[Text]:
     for point in points:
         if point.is_dear:
             yield Text(printable(f"  dear here: {point.name}, {point.cost_ns} ns: {point.why}"), style=_POOR)
+
+
+def _inner(points: tuple[PointCheck, ...]) -> Iterator[Text]:
+    """Say how far each layer can be opened here."""
+    inner = [point for point in points if point.is_inner and point.is_wanted]
+    for layer in dict.fromkeys(point.layer for point in inner):
+        mine = [point for point in inner if point.layer is layer]
+        found = sum(point.is_attachable for point in mine)
+        why = next((point.why for point in mine if not point.is_attachable), "")
+        text = f"  inside {layer}, with --open {layer}: {found} of {len(mine)} points" + f" ({why})" * bool(why)
+        yield Text(printable(text), style=_GOOD if found == len(mine) else _POOR)
 
 
 def _lacking(diagnosis: Diagnosis) -> Iterator[Text]:

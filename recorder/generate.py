@@ -4,8 +4,11 @@ printf costs about 8 us a call in the traced thread and 2 us of CPU a record in 
 number, and vio takes them out (recorder/stored.py). Where the kernel cannot hand over many at a time, they are printed
 in batches. Numbers and batches must have one writer at a time. Uprobe programs may be preempted and may be interrupted
 by tracepoint programs (Linux commit 8c7dcb84e3b7 ("bpf: implement sleepable uprobes by chaining gps") (in v6.0)), so
-theirs are keyed by thread; tracepoint programs exclude each other on a CPU (bpf_prog_active in trace_call_bpf), so
-theirs are keyed by CPU. Every integer is cast: untyped literals and maps are errors in one version or another.
+theirs are keyed by thread; programs of tracepoints and kprobes exclude each other on a CPU (bpf_prog_active in
+trace_call_bpf), so theirs are keyed by CPU. An fentry program excludes only itself on a CPU, which it does not leave
+(Linux commit ca06f55b9002 ("bpf: Add per-program recursion prevention mechanism") (in v5.12)), and may be preempted or
+interrupted by others: each is keyed by itself and CPU. Every integer is cast: untyped literals and maps are errors in
+one version or another.
 """
 
 import re
@@ -13,17 +16,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from vio.errors import UsageError
-from vio.recorder.probe import Point, Way
+from vio.recorder.probe import USER_PROVIDERS, Point, Way
 
 WORDS = 5  # u64 words of a record: time; aux|flags|point; space|bytes; offset; key
 STORED = 0  # instead of the records of one printf: they are not printed
 BATCH = 11  # records of one printf: 0.17 takes about 60 arguments before the 512-byte BPF stack is full
-# u: uprobes, batched by thread; t: tracepoints, batched by CPU; r: rare tracepoints, one record a line, by CPU.
+# u: uprobes, batched by thread; t: the kernel's probes, batched by CPU (fentry: by CPU and point); r: rare ones, one
+# record a line, with the same keys.
 STREAMS = {"u": 1, "t": 2, "r": 3}
-_BATCH_KEY = {"u": "(uint64)tid", "t": "(uint64)cpu"}
 READY = "vio ready"
+_MACRO = re.compile(r"\b(ON_DEVICE|ON_FS|ON_FILE)\(")
+_ON_TARGET_OR_LOOP = '(pid == PID || strncmp(comm, "kworker", 7) == 0)'
 FIELD_WIDTH = 16  # a line's numbers are hexadecimal and of one width: reading them takes a quarter of the time
 _FIELD = f",%{FIELD_WIDTH}llx"
+
+_SPELLED = {"fentry": "kfunc", "fexit": "kretfunc"}  # before bpftrace 0.20; the newest know these names too
+_OWN_BATCHES = frozenset(_SPELLED)
+POINT_SHIFT = 32  # of the point's number in a batch key
+LOOP_MAJOR = 7
 
 _RWBS_OP = (
     '$op = (uint64)0; if (strncmp(args->rwbs, "R", 1) == 0) { $op = (uint64)1; } '
@@ -52,6 +62,11 @@ class Scope:
     files: tuple[tuple[int, int], ...] = ()  # (device, inode)
     constants: dict[str, str] = field(default_factory=dict)  # what the names in the .bt files stand for: qemu_layout()
 
+    @property
+    def has_loops(self) -> bool:
+        """Whether the kernel's own threads work for the target: those of loop devices."""
+        return any(device >> 20 == LOOP_MAJOR for device in self.devices)
+
 
 def generate(chosen: Sequence[Chosen], scope: Scope, batch: int = BATCH) -> str:
     """Return the program's text; the same for the same inputs.
@@ -72,9 +87,10 @@ _BATCH_MAPS = {"u", "t", *_COUNTERS}
 
 def applies(way: Way, scope: Scope) -> bool:
     """Tell whether a way has anything to observe in this scope (a block point without a device has not)."""
-    if "ON_DEVICE(" in way.predicate:
+    text = " ".join([way.predicate, *way.body])
+    if "ON_DEVICE(" in text:
         return bool(scope.devices)
-    return not re.search(r"ON_(FILE|FS)\(", way.predicate) or bool(scope.files)
+    return not re.search(r"ON_(FILE|FS)\(", text) or bool(scope.files)
 
 
 def _begin_stored(streams: Sequence[str], maps: Iterable[str]) -> str:
@@ -118,21 +134,23 @@ def _end(maps: Iterable[str]) -> str:
 
 def _probe(one: Chosen, scope: Scope, batch: int) -> str:
     way = one.way
-    is_user = way.provider in ("uprobe", "usdt")
-    attach = way.attach.replace("QEMU", scope.binary)
+    is_user = way.provider in USER_PROVIDERS
+    attach = attach_point(way, scope.binary)
     lines = [f"// {one.point.name} ({one.point.layer}): {one.point.meaning}", attach]
     if way.predicate:
         lines.append(f"/{_fill(way.predicate, scope)}/")
     lines.append("{")
     for statement in way.body[:-1]:
-        text = _RWBS_OP if statement == "RWBS_OP" else f"{_fill(statement, scope)};"
-        lines.append(f"    {text}")
+        text = _RWBS_OP if statement == "RWBS_OP" else _fill(statement, scope)
+        lines.append(f"    {text}" if text.endswith("}") else f"    {text};")
     words = _record(one, _fill(way.body[-1], scope), is_user)
-    stream = "u" if is_user else "t"
+    stream, key = ("u", "(uint64)tid") if is_user else ("t", _cpu_key(one))
     if batch == STORED:
-        emitted = _storing(stream, words)
+        emitted = _storing(stream, key, words)
+    elif one.point.is_rare:
+        emitted = _single("(uint64)cpu" if is_user else key, words, batch)
     else:
-        emitted = _single(words, batch) if one.point.is_rare else _batching(stream, words, batch)
+        emitted = _batching(stream, key, words, batch)
     lines += [f"    {line}" for line in emitted]
     lines += ["}", ""]
     return "\n".join(lines)
@@ -150,28 +168,42 @@ def _record(one: Chosen, emit: str, is_user: bool) -> str:
     return f"(uint64)nsecs, {header}, {extent}, (uint64)({offset}), (uint64)({key})"
 
 
-def _storing(stream: str, words: str) -> list[str]:
+def attach_point(way: Way, binary: str) -> str:
+    """Spell a way's attach point as bpftrace 0.17 and all later ones take it."""
+    provider, _, place = way.attach.partition(":")
+    if provider in {"kprobe", "kretprobe"}:
+        place = way.symbol  # 0.17 knows no module here
+    return f"{_SPELLED.get(provider, provider)}:{place.replace('QEMU', binary, 1)}"
+
+
+def _cpu_key(one: Chosen) -> str:
+    if one.way.provider in _OWN_BATCHES:
+        return f"((uint64){one.number} << {POINT_SHIFT}) | (uint64)cpu"
+    return "(uint64)cpu"
+
+
+def _storing(stream: str, key: str, words: str) -> list[str]:
     number = f"@{stream}s[$k]"
     return [
-        f"$k = {_BATCH_KEY[stream]};",
+        f"$k = {key};",
         f"$n = {number} + (uint64)1;",
         f"{number} = $n;",
         f"@{stream}[$k, $n] = ({words});",
     ]
 
 
-def _single(words: str, batch: int) -> list[str]:
+def _single(key: str, words: str, batch: int) -> list[str]:
     padding = "," + "0".rjust(FIELD_WIDTH)
     form = f"{STREAMS['r']}" + _FIELD * (2 + WORDS) + padding * (WORDS * (batch - 1)) + "\\n"
-    return ["$k = (uint64)cpu;", "@rs[$k] = @rs[$k] + (uint64)1;", f'printf("{form}", $k, @rs[$k], {words});']
+    return [f"$k = {key};", "@rs[$k] = @rs[$k] + (uint64)1;", f'printf("{form}", $k, @rs[$k], {words});']
 
 
-def _batching(stream: str, words: str, batch: int) -> list[str]:
+def _batching(stream: str, key: str, words: str, batch: int) -> list[str]:
     count, sequence = f"@{stream}n[$k]", f"@{stream}s[$k]"
     stored = [f"@{stream}[$k, (uint64){i}].{j}" for i in range(batch) for j in range(WORDS)]
     form = f"{STREAMS[stream]}" + _FIELD * (2 + batch * WORDS) + "\\n"
     return [
-        f"$k = {_BATCH_KEY[stream]};",
+        f"$k = {key};",
         f"$i = {count};",
         f"@{stream}[$k, $i] = ({words});",
         f"if ($i == (uint64){batch - 1}) {{",
@@ -186,17 +218,35 @@ def _batching(stream: str, words: str, batch: int) -> list[str]:
 
 
 def _fill(text: str, scope: Scope) -> str:
-    text = re.sub(r"ON_DEVICE\(([^,()]+)\)", lambda m: _any_of(f"{m[1]} == {d}" for d in scope.devices), text)
-    text = re.sub(r"ON_FS\(([^,()]+)\)", lambda m: _any_of(f"{m[1]} == {d}" for d, _ in scope.files), text)
-    text = re.sub(
-        r"ON_FILE\(([^,()]+),\s*([^,()]+)\)",
-        lambda m: _any_of(f"({m[1]} == {d} && {m[2]} == {i})" for d, i in scope.files),
-        text,
-    )
+    while macro := _MACRO.search(text):
+        end = _closing(text, macro.end())
+        arguments = split_arguments(text[macro.end() : end])
+        text = text[: macro.start()] + _condition(macro[1], arguments, scope) + text[end + 1 :]
+    text = re.sub(r"\bON_TARGET\b", _ON_TARGET_OR_LOOP if scope.has_loops else "(pid == PID)", text)
     text = re.sub(r"\bPID\b", str(scope.pid), text)
     for name, value in scope.constants.items():
         text = re.sub(rf"\b{name}\b", value, text)
     return text
+
+
+def _closing(text: str, start: int) -> int:
+    """Return where the bracket closes that opened before `start`."""
+    depth = 1
+    for at in range(start, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[at], 0)
+        if not depth:
+            return at
+    raise UsageError(f"a bracket is not closed: {text}")
+
+
+def _condition(macro: str, arguments: list[str], scope: Scope) -> str:
+    if macro == "ON_FILE" and len(arguments) == 2:
+        device, inode = arguments
+        return _any_of(f"({device} == {d} && {inode} == {i})" for d, i in scope.files)
+    if macro == "ON_FILE" or len(arguments) != 1:
+        raise UsageError(f"{macro} takes another number of arguments than {len(arguments)}")
+    numbers = scope.devices if macro == "ON_DEVICE" else [device for device, _ in scope.files]
+    return _any_of(f"{arguments[0]} == {number}" for number in numbers)
 
 
 def _any_of(terms: Iterable[str]) -> str:

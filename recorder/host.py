@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vio.recorder.kernelfn import KernelFunctions, read_kernel_functions
 from vio.recorder.procfs import HostRoots
 from vio.recorder.tracefs import find_tracefs, list_tracepoints
 
@@ -15,7 +16,7 @@ _HOST = HostRoots()
 _VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
 _CAPABILITIES = {"CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39}
 # in the lab bpftrace needs tens of seconds to start
-_TRIAL_TIMEOUT_S = 90.0
+_TRIAL_TIMEOUT_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,13 @@ class HostFeatures:
     lockdown: str
     cpu_count: int
     clock_source: str
+    kernel: KernelFunctions = field(default_factory=KernelFunctions, repr=False, compare=False)
 
 
 def read_host(roots: HostRoots = _HOST) -> HostFeatures:
     """Look at the host; runs nothing but `bpftrace --version`."""
     tracefs = find_tracefs(roots)
+    has_kprobes = tracefs is not None and _exists(tracefs / "kprobe_events")
     return HostFeatures(
         kernel_release=platform.release(),
         machine=platform.machine(),
@@ -72,11 +75,12 @@ def read_host(roots: HostRoots = _HOST) -> HostFeatures:
         tracefs=tracefs,
         tracepoints=list_tracepoints(tracefs) if tracefs else frozenset(),
         has_uprobes=tracefs is not None and _exists(tracefs / "uprobe_events"),
-        has_kprobes=tracefs is not None and _exists(tracefs / "kprobe_events"),
+        has_kprobes=has_kprobes,
         has_fast_nops=_has_kernel_symbol(roots, b"__x64_sys_uprobe"),
         lockdown=_lockdown(roots),
         cpu_count=os.cpu_count() or 1,
         clock_source=_read(roots.sys / "devices/system/clocksource/clocksource0/current_clocksource"),
+        kernel=read_kernel_functions(roots, tracefs, has_kprobes),
     )
 
 
@@ -86,7 +90,7 @@ def find_bpftrace() -> Bpftrace | None:
     if not place:
         return None
     try:
-        done = _run([place, "--version"], 30.0)
+        done = _run([place, "--version"], _TRIAL_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired):
         return Bpftrace(Path(place), (), "")
     text = done.stdout.strip()

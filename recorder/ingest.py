@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vio.losses import Loss, LossKind
-from vio.recorder.generate import BATCH, STREAMS, WORDS
+from vio.recorder.generate import BATCH, POINT_SHIFT, STREAMS, WORDS
 from vio.recorder.mapprint import Printed
 from vio.recorder.rowbuffer import RowBuffer
 from vio.recorder.rows import Rows, rows_of
@@ -178,6 +178,8 @@ def where(stream: int, key: int) -> str:
     """Say whose records a batch key's are."""
     if stream == _THREADS:
         return f"thread {key}"
+    point, cpu = key >> POINT_SHIFT, key & ((1 << POINT_SHIFT) - 1)
+    where = f"point {point} on cpu {cpu}" if point else f"cpu {cpu}"
     if stream == _RARE:
-        return f"rare points on cpu {key}"
-    return f"cpu {key}"
+        return where if point else f"rare points on {where}"
+    return where

@@ -1,4 +1,4 @@
-"""Probe hits that the kernel did not run: another BPF program was active on that CPU (trace_call_bpf).
+"""Probe hits that the kernel did not run: another BPF program was active on that CPU (trace_call_bpf), or this one.
 
 bpftrace never hears of them. The kernel counts them for each program: `recursion_misses` in /proc/PID/fdinfo, since
 Linux commit 9ed9e9ba2337 ("bpf: Count the number of times recursion was prevented") (in v5.12). Which program belongs
@@ -17,7 +17,8 @@ from vio.recorder.procfs import HostRoots
 
 _TASK_FD_QUERY = 20
 _NAME_BYTES = 512
-_TRACEPOINT, _UPROBE = 1, 4
+_TRACEPOINT, _KPROBE, _KRETPROBE, _UPROBE, _URETPROBE = 1, 2, 3, 4, 5
+_FEXIT = "25"  # attach_type of a link: BPF_TRACE_FEXIT
 _HOST = HostRoots()
 
 
@@ -40,10 +41,16 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class AttachKey:
-    """What the kernel says of an attached program: a tracepoint's name, or a uprobe's offset in its file."""
+    """What the kernel says of an attached program.
+
+    A tracepoint's name, a uprobe's offset in its file, a kprobe's function, or the BTF number of fentry's function.
+    """
 
     tracepoint: str = ""
     file_offset: int = -1
+    function: str = ""
+    type_id: int = -1
+    is_return: bool = False
 
 
 class MissedHits:
@@ -85,28 +92,44 @@ def read_misses(process: Path) -> Iterator[tuple[int, int]]:
     except OSError:
         return
     for entry in entries:
-        try:
-            text = entry.read_text()
-        except OSError:
-            continue
-        if "prog_type:" not in text:
-            continue
-        values = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-        yield int(values.get("prog_id", "0")), int(values.get("recursion_misses", "0"))
+        values = _read_info(entry)
+        if "prog_type" in values:
+            yield int(values.get("prog_id", "0")), int(values.get("recursion_misses", "0"))
+
+
+def _read_info(entry: Path) -> dict[str, str]:
+    try:
+        text = entry.read_text()
+    except OSError:
+        return {}
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
 
 def attached_programs(pid: int, process: Path) -> dict[int, AttachKey]:
     """Ask the kernel where the programs of a process are attached; empty where it does not say."""
-    found = {}
+    found = dict(_linked_programs(process))
     try:
         descriptors = [int(entry.name) for entry in (process / "fd").iterdir() if _is_event(entry)]
     except OSError:
-        return {}
+        return found
     for descriptor in descriptors:
         answer = _query(pid, descriptor)
         if answer:
             found[answer[0]] = answer[1]
     return found
+
+
+def _linked_programs(process: Path) -> Iterator[tuple[int, AttachKey]]:
+    """Yield the fentry programs: their links say where (since v5.13)."""
+    try:
+        entries = list((process / "fdinfo").iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        values = _read_info(entry)
+        if "link_type" in values and "target_btf_id" in values:
+            is_return = values.get("attach_type", "").strip() == _FEXIT
+            yield int(values["prog_id"]), AttachKey(type_id=int(values["target_btf_id"]), is_return=is_return)
 
 
 def _is_event(entry: Path) -> bool:
@@ -126,6 +149,10 @@ def _query(pid: int, descriptor: int) -> tuple[int, AttachKey] | None:
         return None
     if query.fd_type == _TRACEPOINT:
         return query.prog_id, AttachKey(tracepoint=name.value.decode(errors="replace"))
-    if query.fd_type == _UPROBE:
-        return query.prog_id, AttachKey(file_offset=query.probe_offset)
+    if query.fd_type in {_UPROBE, _URETPROBE}:
+        key = AttachKey(file_offset=query.probe_offset, is_return=query.fd_type == _URETPROBE)
+        return query.prog_id, key
+    if query.fd_type in {_KPROBE, _KRETPROBE}:
+        function = name.value.decode(errors="replace")
+        return query.prog_id, AttachKey(function=function, is_return=query.fd_type == _KRETPROBE)
     return None

@@ -1,9 +1,10 @@
 """Choose for each point the way that this host and this QEMU offer, and say what is absent. Pure but for tracefs."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from vio.errors import UsageError
 from vio.layer import Layer
 from vio.manifest import AbsentPoint, PointInfo
 from vio.recorder.doctor import PointCheck, check_point
@@ -36,9 +37,12 @@ class Plan:
                 role=one.point.role,
                 meaning=one.point.meaning,
                 fields=one.point.fields,
-                attach=one.way.attach.replace("QEMU", binary),
+                attach=one.way.attach.replace("QEMU", binary, 1),
                 is_rare=one.point.is_rare,
                 cost_ns=self.costs_ns.get(one.point.name),
+                part=one.point.part,
+                join=one.point.join,
+                same_as=one.point.same_as,
             )
             for one in self.chosen
         )
@@ -48,12 +52,27 @@ class Plan:
         return {one.number: one.point.layer for one in self.chosen}
 
 
-def make_plan(points: Sequence[Point], host: HostFeatures, subject: Subject, scope: Scope) -> Plan:
-    """Choose the ways and number the points; a point of a device that the target has not is neither here nor there."""
+def make_plan(
+    points: Sequence[Point],
+    host: HostFeatures,
+    subject: Subject,
+    scope: Scope,
+    opened: Collection[Layer] = (),
+) -> Plan:
+    """Choose the ways and number the points; a point of a device that the target has not is neither here nor there.
+
+    Inner points are chosen in the layers that are `opened`.
+
+    Raises:
+        UsageError: there are more points than a recording can number.
+    """
     chosen: list[Chosen] = []
     absent: list[AbsentPoint] = []
     costs_ns: dict[str, int] = {}
     for point in points:
+        # looked at only where it is wanted: the kernel's lists of functions are long
+        if point.is_inner and point.layer not in opened:
+            continue
         check = check_point(point, host, subject)
         if not check.is_wanted:
             continue
@@ -65,7 +84,9 @@ def make_plan(points: Sequence[Point], host: HostFeatures, subject: Subject, sco
         chosen.append(Chosen(len(chosen) + 1, point, way))
         if check.cost_ns is not None:
             costs_ns[point.name] = check.cost_ns
-    return Plan(tuple(chosen[:MOST_POINTS]), tuple(absent), costs_ns)
+    if len(chosen) > MOST_POINTS:
+        raise UsageError(f"{len(chosen)} points are too many", f"{MOST_POINTS} is the most: open fewer layers")
+    return Plan(tuple(chosen), tuple(absent), costs_ns)
 
 
 def constants_of(subject: Subject) -> dict[str, str]:

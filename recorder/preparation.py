@@ -1,23 +1,36 @@
 """What a recording needs before anything of it is written: the points, the bpftrace program, the trace buffer."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vio.errors import HostError, TargetError
+from vio.layer import Layer
 from vio.recorder.aim import Aim
 from vio.recorder.bpfmap import can_take
+from vio.recorder.checkup import PROBES
 from vio.recorder.generate import BATCH, STORED, Scope, generate
 from vio.recorder.host import HostFeatures
 from vio.recorder.plan import Plan, constants_of, make_plan
-from vio.recorder.probe import load_probes
+from vio.recorder.probe import check_names, load_probes
 from vio.recorder.scope import Ground, find_ground
 from vio.recorder.tracebuffer import TraceBuffer
 from vio.recorder.tracefields import translate_all
 from vio.recorder.tracefs import tracepoint_fields
+from vio.recorder.userpoints import user_points
 
 _TRACE_MEMORY_KB = 512 << 10
 _LEAST_TRACE_KB, _MOST_TRACE_KB = 1 << 10, 16 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What to observe: the shipped probe files and the user's, points by name, and the layers to open."""
+
+    probes: Path = PROBES
+    more_probes: tuple[Path, ...] = ()
+    points: tuple[str, ...] = ()
+    opened: frozenset[Layer] = field(default_factory=frozenset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +50,7 @@ class Prepared:
 
 
 def prepare(
-    probes: Path,
+    what: Observed,
     host: HostFeatures,
     found: Aim,
     stack: ExitStack,
@@ -52,8 +65,10 @@ def prepare(
 
     Raises:
         TargetError: it lacks the functions that vio observes.
+        UsageError: a probe file or a point that the user named is wrong.
+        HostError: this host lacks what a point that the user named takes.
     """
-    ground, scope, plan = _plan(probes, host, found)
+    ground, scope, plan = _plan(what, host, found)
     batch = STORED if can_take() and not is_batched else BATCH
     tracefs = host.tracefs
     if tracefs is None:
@@ -70,17 +85,20 @@ def prepare(
     return Prepared(ground, plan, generate(rest, scope, batch), batch, traces, frozenset(rule.number for rule in rules))
 
 
-def prepare_plain(probes: Path, host: HostFeatures, found: Aim) -> Prepared:
+def prepare_plain(what: Observed, host: HostFeatures, found: Aim) -> Prepared:
     """Choose the points for the plain style, which costs are compared with: bpftrace alone, one printf a record."""
-    ground, scope, plan = _plan(probes, host, found)
+    ground, scope, plan = _plan(what, host, found)
     return Prepared(ground, plan, generate(plan.chosen, scope, 1), 1)
 
 
-def _plan(probes: Path, host: HostFeatures, found: Aim) -> tuple[Ground, Scope, Plan]:
+def _plan(what: Observed, host: HostFeatures, found: Aim) -> tuple[Ground, Scope, Plan]:
     ground = find_ground(found.disks)
     constants = constants_of(found.subject)
     scope = Scope(found.target.pid, found.binary, ground.kernel_devs, ground.file_ids, constants)
-    plan = make_plan(load_probes(probes), host, found.subject, scope)
+    points = load_probes(what.probes, *what.more_probes)
+    points += user_points(what.points, host, found.subject, points)
+    check_names(points)
+    plan = make_plan(points, host, found.subject, scope, what.opened)
     if not any(one.way.provider in {"uprobe", "usdt"} for one in plan.chosen):
         raise TargetError(
             f"{found.target.exe} lacks the functions that vio observes", "`vio doctor` shows which; try another build"

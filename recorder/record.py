@@ -3,16 +3,16 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vio.errors import HostError, OutputError, TargetError, UsageError, VioError
 from vio.manifest import Manifest
 from vio.recorder.aim import Aim, aim
+from vio.recorder.attachkey import attach_key
+from vio.recorder.blame import blamed
 from vio.recorder.bpftrace import Bpftrace, BpftraceOptions, searches_types, takes_no_warnings
-from vio.recorder.checkup import PROBES
 from vio.recorder.clock import boottime_ns
 from vio.recorder.files import check_directory, make_directory, remove_directory, writing
 from vio.recorder.generate import STORED
@@ -22,7 +22,7 @@ from vio.recorder.keeper import Keeper
 from vio.recorder.lacks import missing
 from vio.recorder.maptaker import held_images
 from vio.recorder.missed import AttachKey, MissedHits
-from vio.recorder.preparation import Prepared, prepare, prepare_plain
+from vio.recorder.preparation import Observed, Prepared, prepare, prepare_plain
 from vio.recorder.procfs import HostRoots
 from vio.recorder.progress import NullProgress, Progress
 from vio.recorder.rows import scaling_of
@@ -60,7 +60,7 @@ class RecordOptions:
     map_entries: int = 65_536
     is_batched: bool = False
     is_plain: bool = False
-    probes: Path = PROBES
+    observed: Observed = field(default_factory=Observed)
 
 
 def record(options: RecordOptions, progress: Progress | None = None) -> RecordSummary:
@@ -107,8 +107,8 @@ def _able_host() -> HostFeatures:
 
 def _prepare(options: RecordOptions, host: HostFeatures, found: Aim, stack: ExitStack) -> Prepared:
     if options.is_plain:
-        return prepare_plain(options.probes, host, found)
-    return prepare(options.probes, host, found, stack, options.trace_kb, is_batched=options.is_batched)
+        return prepare_plain(options.observed, host, found)
+    return prepare(options.observed, host, found, stack, options.trace_kb, is_batched=options.is_batched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +135,11 @@ class _Run:
             missed = MissedHits(tracer.pid, self._attach_keys(), boottime_ns())
             session = Session(Watched(tracer, self.stop, pidfd), ingest, writer, missed)
             self.progress.attaching(self._name(), len(plan.chosen))
-            if not session.wait_ready():
-                raise KeyboardInterrupt
+            try:
+                if not session.wait_ready():
+                    raise KeyboardInterrupt
+            except HostError as error:
+                raise blamed(error, self.prepared.program, plan.chosen) from None
             if self.prepared.traces:
                 self.prepared.traces.start()
                 session.add_traces(self.prepared.traces)
@@ -198,15 +201,8 @@ class _Run:
         return pidfd
 
     def _attach_keys(self) -> dict[AttachKey, str]:
-        return dict(self._attach_key_pairs())
-
-    def _attach_key_pairs(self) -> Iterator[tuple[AttachKey, str]]:
-        binary = self.aim.subject.binary
-        for one in self.prepared.plan.chosen:
-            if one.way.provider == "tracepoint":
-                yield AttachKey(tracepoint=one.way.symbol), one.point.name
-            elif one.way.provider == "uprobe" and binary and binary.has(one.way.symbol):
-                yield AttachKey(file_offset=binary.functions[one.way.symbol].file_offset), one.point.name
+        keys = ((attach_key(one.way, self.aim, self.host), one.point.name) for one in self.prepared.plan.chosen)
+        return {key: name for key, name in keys if key}
 
     def _exit_code(self) -> int | None:
         if self.aim.command is None:

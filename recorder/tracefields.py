@@ -132,7 +132,7 @@ def _predicate(text: str, scope: Scope, fields: Fields) -> _Predicate | None:
     found = _Predicate()
     for term in filter(None, text.split(" && ")):
         test, comparison, macro = _TEST.fullmatch(term), _COMPARISON.fullmatch(term), _MACRO.fullmatch(term)
-        if term == "pid == PID":
+        if term == "pid == PID" or (term == "ON_TARGET" and not scope.has_loops):
             found.is_of_threads = True
         elif test and not found.tests:
             found.tests, found.mark = test[1], _field(test[2], fields)

@@ -9,6 +9,7 @@ from vio.reporter.cachetext import not_linked
 from vio.reporter.choice import Filter
 from vio.reporter.group import Group
 from vio.reporter.histogram import Distribution
+from vio.reporter.partsum import PartSummary
 from vio.reporter.quality import Evidence, JoinRow
 from vio.reporter.recorded import Recorded
 from vio.reporter.result import IoRow, Report, Unreached, longest_part, number_in, rows_of
@@ -43,7 +44,7 @@ def to_json(report: Report) -> Json:
         "losses": _losses(recorded),
         "latency": _times(total.latency),
         "layers": _phases(summary),
-        "stages": _stages(summary),
+        "stages": _stages(summary, report.parts),
         "unattributed_share": _share(summary.unattributed.total_ns, summary.total_ns),
         "unattributed": _times(summary.unattributed),
         "not_reached": [_unreached(gap) for gap in report.unreached()],
@@ -125,11 +126,35 @@ def _phases(summary: Summary) -> list[Json]:
     ]
 
 
-def _stages(summary: Summary) -> list[Json]:
+def _stages(summary: Summary, opened: PartSummary | None) -> list[Json]:
     return [
-        {**_place(stage), "time_share": _share(part.total_ns, summary.total_ns), **_times(part)}
+        {
+            **_place(stage),
+            "time_share": _share(part.total_ns, summary.total_ns),
+            **_times(part),
+            **(_parts(stage, part.total_ns, opened) if opened and stage in opened.rest else {}),
+        }
         for stage, part in summary.stages.items()
     ]
+
+
+def _parts(stage: Stage, total_ns: int, opened: PartSummary) -> Json:
+    """Of an opened layer: its parts, whose shares are of the layer's own time, and the rest of it."""
+    rest = opened.rest[stage]
+    parts: list[Json] = [
+        {
+            "part": name,
+            "is_mark": one.is_mark,
+            "span_count": one.span_count,
+            "open_count": one.open_count,
+            "layer_share": _share(one.own.total_ns, total_ns),
+            "total_ns": one.own.total_ns,
+            **_times(one.own),
+        }
+        for name, one in opened.parts_of(stage).items()
+    ]
+    rest_json = {"layer_share": _share(rest.total_ns, total_ns), "total_ns": rest.total_ns, **_times(rest)}
+    return {"total_ns": total_ns, "parts": parts, "rest": rest_json}
 
 
 def _unreached(gap: Unreached) -> Json:

@@ -11,11 +11,13 @@ import pyarrow as pa
 from vio.errors import OutputError, UsageError
 from vio.recording import Recording
 from vio.reporter.choice import Chooser, Filter
+from vio.reporter.opened import OpenedLayers
+from vio.reporter.parts import PartsReader
 from vio.reporter.quality import JoinQuality
 from vio.reporter.recorded import Recorded
 from vio.reporter.result import Report, rows_of
 from vio.reporter.slowest import Notable
-from vio.reporter.spans import hulls, spans_of
+from vio.reporter.spans import hulls, part_spans, spans_of
 from vio.reporter.stream import Join, find_io
 from vio.reporter.summary import Summary
 from vio.reporter.table import TableFormat, TableWriter
@@ -49,6 +51,7 @@ class ReportOptions:
     table_format: TableFormat = TableFormat.PARQUET
     table_path: Path | None = None
     is_table_written: bool = True
+    with_stages: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,13 @@ def report(path: Path, options: ReportOptions, on_progress: Callable[[Progress],
         OutputError: the picture, or a table at a path that was named, cannot be written.
     """
     recording = Recording.open(path)
-    return report_on(Recorded.of(recording), Join(recording), options, on_progress)
+    parts = PartsReader(recording.manifest.points) if options.with_stages else None
+    if parts is not None and not parts.parts:
+        raise UsageError(
+            f"{path} has no inner points",
+            "open a layer when recording: vio record --open fs, or --point kprobe:FUNCTION",
+        )
+    return report_on(Recorded.of(recording), Join(recording, parts=parts), options, on_progress)
 
 
 def report_on(
@@ -83,17 +92,20 @@ def report_on(
     chooser = Chooser(options.choice, recorded)
     result = Report(recorded, Summary(), stream.quality, options.choice, _NO_ROWS, _NO_ROWS)
     notable = Notable(options.slowest)
+    opened = OpenedLayers.of(stream, recorded, result, is_kept=options.is_table_written)
     ticker = _Ticker(recorded, on_progress)
     with _TableOutput(recorded, options, result) as output, _WritebackOutput(recorded, options, result) as later:
         for every in stream.tables():
             chosen = chooser.choose(every)
             output.write(every, chosen)
+            opened.add(chosen)
             if chosen.num_rows:
                 result.summary.add(chosen)
                 notable.add(chosen)
             later.write(stream.writeback)
             ticker.passed(every)
         later.write(stream.writeback)
+    opened.close()
     result.slowest, result.unended = notable.slowest, notable.unended
     if options.plot_path and result.summary.groups:
         _plot(result, options.plot_path)
@@ -108,19 +120,22 @@ def timeline(path: Path, number: int, *, is_terminal: bool = False) -> str:
     """
     recording = Recording.open(path)
     recorded = Recorded.of(recording)
-    found = find_io(recording, number)
+    parts = PartsReader(recording.manifest.points)
+    found = find_io(recording, number, parts)
     if found is None:
         raise UsageError(f"{path} has no IO {number}", f"`vio report {path}` shows the numbers of the slowest")
     row = rows_of(found.row)[0]
     spans = spans_of(found.joined, found.position, recorded) or hulls(row, recorded)
+    spans = [*spans, *part_spans(found.stages)]
     return render_timeline(row, spans, recorded, found.later.to_pylist(), is_terminal=is_terminal)
 
 
 def _plot(result: Report, path: Path) -> None:
     # Only here: matplotlib takes longer to import than a small report to make.
     from vio.reporter.figure import figure, save
+    from vio.reporter.stagefigure import opened_figure
 
-    save(figure(result), path)
+    save(figure(result) if result.parts is None else opened_figure(result, result.parts), path)
     result.plot_path = path
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 from vio.layer import Layer, Phase, Stage
 from vio.reporter.cachefigures import WritebackFigures
 from vio.reporter.choice import Filter
+from vio.reporter.partsum import PartSummary
 from vio.reporter.quality import JoinQuality
 from vio.reporter.recorded import Recorded
 from vio.reporter.summary import Summary
@@ -31,6 +32,7 @@ class Report:
     """Figures of a recording. `table_path` is the per-IO table, None if it was not written; `notes` say why not.
 
     `writeback` is of the whole recording, whatever was chosen; None where no disk goes through the page cache.
+    `parts` are those of opened layers, if they were asked for; `stages_path` is their table.
     """
 
     recorded: Recorded
@@ -44,6 +46,8 @@ class Report:
     notes: list[str] = field(default_factory=list)
     writeback: WritebackFigures | None = None
     writebacks_path: Path | None = None
+    parts: PartSummary | None = None
+    stages_path: Path | None = None
 
     def unreached(self) -> list[Unreached]:
         """List the stages that not every ended IO reached; loop stages only where some IO did."""

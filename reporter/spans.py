@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from vio.layer import Layer, Stage
 from vio.manifest import PointInfo
@@ -41,6 +42,22 @@ class Span:
     offset: int | None = None
     bytes: int | None = None
     space: str = ""
+    part: str = ""
+    own_ns: int | None = None
+
+
+def part_spans(stages: pa.Table) -> list[Span]:
+    """Return the spans of parts (schema.STAGES) of one IO."""
+    return [
+        Span(
+            _STAGES[row["stage"]],
+            row["begin_ns"],
+            row["begin_ns"] if row["own_ns"] is None else row["end_ns"],
+            part=row["part"],
+            own_ns=row["own_ns"],
+        )
+        for row in stages.to_pylist()
+    ]
 
 
 def hulls(row: IoRow, recorded: Recorded) -> list[Span]:

@@ -1,14 +1,15 @@
 """Drive the join over a recording: windows of events in, tables of IOs out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vio.errors import RecordingError
-from vio.manifest import Manifest
+from vio.manifest import Manifest, PointInfo
 from vio.mappers.store import from_table
 from vio.mappers.timed import MapSet
 from vio.recording import Recording
@@ -18,14 +19,16 @@ from vio.reporter.iotable import IoTable
 from vio.reporter.join import Joined, Joiner
 from vio.reporter.laterbios import WRITEBACKS_SCHEMA
 from vio.reporter.match import NONE, Ints
+from vio.reporter.parts import PartsReader
 from vio.reporter.paths import Loop, Scope
 from vio.reporter.places import kernel_dev
 from vio.reporter.quality import JoinQuality
 from vio.reporter.writeback import CachedDisks, Writeback
-from vio.schema import EVENTS
+from vio.schema import EVENTS, STAGES, arrow_schema
 
 WINDOW = 1 << 20  # events joined at once: memory grows with it, and the overhead of a window shrinks
 _DIRECT = ("none", "directsync")
+Renumbering = npt.NDArray[np.uint8]
 _NEVER_NS = (1 << 63) - 2
 
 
@@ -33,24 +36,28 @@ _NEVER_NS = (1 << 63) - 2
 class Join:
     """The join of a recording: iterate `tables()` once; `quality` and `writeback` are complete after that.
 
-    `writeback` is None where no disk goes through the page cache.
+    `writeback` is None where no disk goes through the page cache. With `parts`, `stages` has those of the last table's
+    IOs (schema.STAGES).
     """
 
     recording: Recording
     quality: JoinQuality = field(default_factory=JoinQuality)
     writeback: Writeback | None = None
+    parts: PartsReader | None = None
+    stages: pa.Table | None = None
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield tables of schema.IOS, in the order of the windows in which the IOs ended."""
         for table, _ in self.windows():
-            if table.num_rows:
+            if table.num_rows or (self.stages is not None and self.stages.num_rows):
                 yield table
 
     def windows(self) -> Iterator[tuple[pa.Table, Joined]]:
         """Yield each window's table with the joined window that it came from."""
         manifest = self.recording.manifest
         maps = _maps(self.recording)
-        joiner = Joiner({point.name: point.number for point in manifest.points}, _scope(manifest, maps))
+        numbers, renumbered = point_numbers(manifest.points)
+        joiner = Joiner(numbers, _scope(manifest, maps))
         table = IoTable(
             {fd: number for number, disk in enumerate(manifest.target.disks) for fd in disk.fds},
             len(manifest.target.disks),
@@ -60,7 +67,7 @@ class Join:
         self.writeback = Writeback(maps, cached) if cached.numbers else None
         disk_maps = tuple(_disk_maps(maps, disk.space) for disk in manifest.target.disks)
         pending: Events | None = None
-        for events in _windows(self.recording):
+        for events in _windows(self.recording, renumbered):
             if pending is not None:
                 yield self._one(joiner.add(pending), table, disk_maps)
             pending = events
@@ -75,6 +82,9 @@ class Join:
         rows = table.rows(joined)
         if self.writeback is not None:
             self.writeback.add(joined, _numbers(joined, rows), disk, is_last=is_last)
+        if self.parts:
+            self.stages = self.parts.add(joined, rows, is_last=is_last)
+            self.quality.orphans.update(self.parts.take_orphans())
         return rows, joined
 
 
@@ -91,7 +101,17 @@ def _cached_disks(manifest: Manifest) -> CachedDisks:
     return CachedDisks(tuple("" if disk.cache in _DIRECT else disk.space for disk in disks), descriptors)
 
 
-def _windows(recording: Recording) -> Iterator[Events]:
+def point_numbers(points: Sequence[PointInfo]) -> tuple[dict[str, int], Renumbering]:
+    """Return the points' numbers by name, and for each number the one that the join is to read (`same_as`)."""
+    numbers = {point.name: point.number for point in points}
+    renumbered = np.arange(256, dtype=np.uint8)
+    for point in points:
+        if point.same_as:
+            renumbered[point.number] = numbers.setdefault(point.same_as, point.number)
+    return numbers, renumbered
+
+
+def _windows(recording: Recording, renumbered: Renumbering) -> Iterator[Events]:
     clock = recording.manifest.clock
     from_ns, until_ns = clock.start.boottime_ns, clock.stop.boottime_ns if clock.stop else _NEVER_NS
     for every in recording.tables():
@@ -100,7 +120,8 @@ def _windows(recording: Recording) -> Iterator[Events]:
         table = every.slice(first, last - first)
         for start in range(0, table.num_rows, WINDOW):
             part = table.slice(start, WINDOW)
-            yield Events(*(part[column.name].to_numpy() for column in EVENTS))
+            columns = {column.name: part[column.name].to_numpy() for column in EVENTS}
+            yield Events(**columns | {"point": renumbered[columns["point"]]})
 
 
 def _maps(recording: Recording) -> MapSet:
@@ -144,22 +165,25 @@ def _disk_maps(maps: MapSet, space: str) -> DiskMaps:
 
 @dataclass(slots=True)
 class FoundIo:
-    """The row of one IO, the window that it ended in, its position there, and its rows of schema.WRITEBACKS."""
+    """The row of one IO, the window that it ended in, its position there, its rows of STAGES and of WRITEBACKS."""
 
     row: pa.Table
     joined: Joined
     position: int
+    stages: pa.Table
     later: pa.Table = field(default_factory=WRITEBACKS_SCHEMA.empty_table)
 
 
-def find_io(recording: Recording, number: int) -> FoundIo | None:
+def find_io(recording: Recording, number: int, parts: PartsReader) -> FoundIo | None:
     """Find one IO, and what of it was written back, up to the end of the recording; None if there is no such IO."""
-    join, found = Join(recording), None
+    join, found = Join(recording, parts=parts), None
     for table, joined in join.windows():
         at = np.flatnonzero(table["io"].to_numpy() == number)
         if at.size:
             done = np.flatnonzero(joined.is_done)
-            found = FoundIo(table.slice(int(at[0]), 1), joined, int(done[at[0]]))
+            stages = join.stages if join.stages is not None else arrow_schema(STAGES).empty_table()
+            mine = stages.filter(pc.equal(stages["io"], number))
+            found = FoundIo(table.slice(int(at[0]), 1), joined, int(done[at[0]]), mine)
         if join.writeback is not None:
             rows = join.writeback.take()
             mine = rows.filter(pc.equal(rows["io"], number))

@@ -10,6 +10,7 @@ from vio.reporter.header import count_lines, loss_lines, recorded_lines, wrapped
 from vio.reporter.histogram import Distribution
 from vio.reporter.quality import JoinRow
 from vio.reporter.result import IoRow, Report, Unreached, longest_part, number_in, place_name, rows_of
+from vio.reporter.stagetext import hop_lines, part_lines
 from vio.reporter.units import TimeUnit, bytes_text, share_text, time_text, unit_for
 from vio.schema import OPS
 
@@ -42,6 +43,7 @@ def _body(report: Report, style: Style) -> Iterator[str]:
     if report.summary.total().latency.count:
         yield ""
         yield from _layer_lines(report, style)
+        yield from _opened_lines(report, style)
     if report.slowest.num_rows:
         yield ""
         yield from _slowest_lines(report, style)
@@ -82,6 +84,16 @@ def _layer_lines(report: Report, style: Style) -> Iterator[str]:
     yield "A layer's own time: while nothing below it works. down: before its first work below begins, up:"
     yield "after the last has ended, between: between the two; all of it in the lowest layer of an IO."
     yield from _gap_lines(report.unreached())
+
+
+def _opened_lines(report: Report, style: Style) -> Iterator[str]:
+    if report.parts is None:
+        return
+    yield ""
+    unit = unit_for(report.summary.total().latency.quantile_ns(0.5))
+    yield from part_lines(report.parts, report.summary.stages, unit, style)
+    yield ""
+    yield from hop_lines(report.parts.hops, max(report.slowest.num_rows, 1), style)
 
 
 def _gap_lines(gaps: list[Unreached]) -> Iterator[str]:
@@ -164,6 +176,8 @@ def _closing_lines(report: Report) -> Iterator[str]:
         yield f"every IO, with its time stamp at every point: {printable(str(report.table_path))}"
     if report.writebacks_path:
         yield f"what was written back of them later: {printable(str(report.writebacks_path))}"
+    if report.stages_path:
+        yield f"every span of a part: {printable(str(report.stages_path))}"
     if report.plot_path:
         yield f"picture: {printable(str(report.plot_path))}"
     if report.slowest.num_rows:

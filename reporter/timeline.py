@@ -32,7 +32,8 @@ def build_tree(spans: Sequence[Span]) -> list[Node]:
     Of several such spans of one stage, the one whose addresses hold the child's, then the latest begun. A span that
     began when nothing above it was at work hangs below the latest begun before it.
     """
-    ordered = sorted(spans, key=lambda span: (_DEPTHS[span.stage], span.begin_ns, span.end_ns or _FAR))
+    outer = [span for span in spans if not span.part]
+    ordered = sorted(outer, key=lambda span: (_DEPTHS[span.stage], span.begin_ns, span.end_ns or _FAR))
     nodes: list[Node] = []
     roots: list[Node] = []
     for span in ordered:
@@ -41,9 +42,30 @@ def build_tree(spans: Sequence[Span]) -> list[Node]:
         node = Node(span)
         (parent.children if parent else roots).append(node)
         nodes.append(node)
+    nodes += _add_parts(nodes, [span for span in spans if span.part])
     for node in nodes:
         node.children.sort(key=lambda child: child.span.begin_ns)
     return roots
+
+
+def _add_parts(nodes: list[Node], parts: list[Span]) -> list[Node]:
+    """Hang each part below the part, else the span of its layer, that holds its begin and began last."""
+    added: list[Node] = []
+    for span in sorted(parts, key=lambda span: (span.begin_ns, -(span.end_ns or _FAR))):
+        around = [node for node in nodes if node.span.stage is span.stage]
+        inside = [node for node in added if node.span.stage is span.stage and _is_at_work(node.span, span.begin_ns)]
+        inside = [node for node in inside if node.span.end_ns is not None and node.span.end_ns >= (span.end_ns or 0)]
+        working = [node for node in around if _is_at_work(node.span, span.begin_ns)] or around or nodes
+        node = Node(span)
+        above = inside[-1:] or [max(working, key=lambda one: one.span.begin_ns)] if inside or working else []
+        for parent in above:
+            parent.children.append(node)
+        added.append(node)
+    return added
+
+
+def _is_at_work(span: Span, time_ns: int) -> bool:
+    return span.begin_ns <= time_ns <= (span.end_ns if span.end_ns is not None else _FAR)
 
 
 def _fitness(parent: Span, child: Span) -> tuple[bool, bool, int, bool, int]:
@@ -96,6 +118,9 @@ def _tree_lines(row: IoRow, roots: list[Node], style: Style) -> list[str]:
     shown: set[Stage] = set()
     for node, prefix in _walk(roots):
         span = node.span
+        if span.part:
+            grid.add(f"{prefix}{printable(span.part)}", *_span_cells(row, span), _time_text(span.own_ns), "")
+            continue
         own = _own_ns(row, span.stage) if span.stage not in shown else None
         shown.add(span.stage)
         grid.add(f"{prefix}{span.stage}", *_span_cells(row, span), _time_text(own), _where(span))
@@ -103,7 +128,7 @@ def _tree_lines(row: IoRow, roots: list[Node], style: Style) -> list[str]:
     if unattributed:
         grid.add("unattributed", "", "", "", _time_text(unattributed), "")
     lines = grid.lines(style)
-    if len(shown) < len(list(_walk(roots))):
+    if len(shown) < sum(not node.span.part for node, _ in _walk(roots)):
         lines.append("own: of all spans of a layer together, at the first of them")
     return lines
 

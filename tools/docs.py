@@ -56,6 +56,12 @@ _TABLES = (
         "in the IO's own; an IO has many rows, one, or none.",
         schema.WRITEBACKS,
     ),
+    (
+        "stages.parquet",
+        "The parts of opened layers that `vio report --stages` writes: one row for each span or mark of a part. In one "
+        "IO the parts' `own_ns` of a stage add up to no more than the stage's own time; what is left is its rest.",
+        schema.STAGES,
+    ),
 )
 
 

@@ -18,7 +18,7 @@ import typer
 
 from vio import __version__
 from vio.errors import ExitCode, OutputError, UsageError, VioError
-from vio.layer import Op
+from vio.layer import Layer, Op
 from vio.printable import printable
 from vio.quantity import parse_duration_s, parse_stretch_s
 from vio.terminal import close_broken, has_colours, render
@@ -45,6 +45,17 @@ VmOption = Annotated[
     str | None, typer.Option("--vm", metavar="NAME", help="The VM of this name (`vio list` shows names).")
 ]
 PidOption = Annotated[int | None, typer.Option("--pid", metavar="N", min=1, help="The QEMU process with this id.")]
+OpenOption = Annotated[
+    list[Layer] | None,
+    typer.Option("--open", metavar="LAYER", help="Open a layer: take its inner points too; repeatable."),
+]
+PointOption = Annotated[
+    list[str] | None,
+    typer.Option("--point", metavar="[LAYER=]PROBE", help="A point more (kprobe:vfs_read ...); repeatable."),
+]
+ProbesOption = Annotated[
+    list[Path] | None, typer.Option("--probes", metavar="DIR", help="Probe files (.bt) of your own; repeatable.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -131,6 +142,9 @@ def record(
     ),
     force: Annotated[bool, typer.Option("--force", help="Replace an existing recording.")] = False,
     buffer_pages: Annotated[int, typer.Option(metavar="N", help="Pages for probes' records, a power of two.")] = 4096,
+    open_layers: OpenOption = None,
+    points: PointOption = None,
+    probes: ProbesOption = None,
     batches: Annotated[bool, typer.Option("--batches", hidden=True)] = False,
     plain: Annotated[bool, typer.Option("--plain", hidden=True)] = False,
 ) -> None:
@@ -142,7 +156,9 @@ def record(
     Examples:
       sudo vio record --vm web1 --duration 30s -o web1.vio
       sudo vio record -o bench.vio -- qemu-img bench -c 10000 -d 32 -n -t none disk.qcow2
+      sudo vio record --vm web1 --open fs --point kprobe:vfs_iter_write -o web1.vio
     """
+    from vio.recorder.preparation import Observed
     from vio.recorder.progress import progress_for
     from vio.recorder.record import RecordOptions
     from vio.recorder.record import record as record_target
@@ -160,6 +176,9 @@ def record(
         buffer_pages=buffer_pages,
         is_batched=batches,
         is_plain=plain,
+        observed=Observed(
+            more_probes=tuple(probes or ()), points=tuple(points or ()), opened=frozenset(open_layers or ())
+        ),
     )
     summary = record_target(options, progress_for(sys.stderr))
     _show(f"{summary.sentence()}; next: {summary.next_command()}")
@@ -177,6 +196,7 @@ def report(
     ] = None,
     between: Annotated[str, typer.Option(metavar="A:B", help="Only IOs begun then, from the recording's begin.")] = "",
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Save a picture (.png, .svg, .pdf).")] = None,
+    stages: Annotated[bool, typer.Option("--stages", help="Show the parts of opened layers.")] = False,
     as_json: JsonOption = False,
     table_format: Annotated[
         str, typer.Option("--format", metavar="parquet|csv|json", help="Of the table.")
@@ -192,6 +212,7 @@ def report(
       vio report web1.vio
       vio report web1.vio --op write --between 10s:12s --slowest 3
       vio report web1.vio --io 1234
+      vio report web1.vio --stages --plot opened.png
       vio report web1.vio --format csv --output ios.csv
     """
     from vio.reporter.choice import Filter
@@ -216,6 +237,7 @@ def report(
         plot_path=plot,
         table_format=TableFormat(table_format),
         table_path=output,
+        with_stages=stages,
     )
     found = report_on(recording, options, _report_progress())
     _show((render_json(found) if as_json else render_text(found, is_terminal=has_colours(sys.stdout))).rstrip("\n"))

@@ -115,6 +115,9 @@ class PointInfo:
     """A point that was observed. `cost_ns` is the estimate of one hit for the traced program, records apart.
 
     `fields` says what the event's columns hold here; lengths and addresses are bytes whatever the kernel counts in.
+    `part` names the part of the layer that it begins, ends or marks ("" for a point of the layer's bounds); `join`
+    says what ties its begin to its end: `thread` or `key`. The join reads its events as those of the point that it is
+    `same_as`.
     """
 
     number: int
@@ -126,6 +129,9 @@ class PointInfo:
     attach: str
     is_rare: bool = False
     cost_ns: int | None = None
+    part: str = ""
+    join: str = ""
+    same_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from vio.layer import Op, Phase, Stage
 
 # Major: old readers cannot read it. Minor: a column was added.
 MAJOR = 1
-MINOR = 0
+MINOR = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +153,21 @@ WRITEBACKS = (
         pa.int64(),
         "",
         "the IO in whose call the bio was queued, such as a flush; null for the kernel's own",
+    ),
+)
+
+STAGES = (
+    Column("io", pa.int64(), "", "number of the IO, as in the per-IO table"),
+    Column("stage", pa.uint8(), "", "layer at its place: number in the list of stages"),
+    Column("part", pa.string(), "", "part of that layer: the name in the manifest's table of points"),
+    Column("begin_ns", pa.int64(), "ns", "begin of the span, or the time of a mark (CLOCK_BOOTTIME)"),
+    Column("end_ns", pa.int64(), "ns", "its end; null for a mark, and where no end was seen"),
+    Column("tid", pa.int32(), "", "thread that it began on"),
+    Column(
+        "own_ns",
+        pa.int64(),
+        "ns",
+        "time of its layer's own in this IO in which it was the deepest part at work; null for a mark",
     ),
 )
 

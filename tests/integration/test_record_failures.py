@@ -17,6 +17,7 @@ from tests.integration.test_record import assert_accounted, bench, recorder, run
 
 from vio.errors import ExitCode
 from vio.manifest import EndReason, State
+from vio.recorder.preparation import Observed
 from vio.recorder.procfs import HostRoots
 from vio.recorder.record import RecordOptions, record
 from vio.recorder.tracefs import find_tracefs
@@ -95,7 +96,7 @@ def test_a_bpftrace_that_refuses_the_program_is_quoted(image: Path, tmp_path: Pa
         "uprobe:QEMU:blk_aio_preadv\n{\n    emit(0, 0, 0, 0, nonsense(arg0), 0);\n}\n"
     )
     with pytest.raises(Exception, match=r"bpftrace refused the program: .*nonsense.*`vio doctor`") as caught:
-        record(RecordOptions(output=tmp_path / "r", command=tuple(bench(image, 1)), probes=probes))
+        record(RecordOptions(output=tmp_path / "r", command=tuple(bench(image, 1)), observed=Observed(probes)))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "r").exists()
     assert instances_of(os.getpid()) == []

@@ -53,10 +53,10 @@ def test_each_tracepoint_translates_or_is_listed(point: Point, way: object) -> N
     assert (rule is None) == (one.way.attach in NOT_TRANSLATABLE)
 
 
-def test_uprobes_are_left_to_bpftrace() -> None:
+def test_functions_are_left_to_bpftrace() -> None:
     chosen = [Chosen(n, point, point.ways[0]) for n, point in enumerate(POINTS, 1)]
     rules, rest = translate_all(chosen, SCOPE, fields_by_event)
-    assert {one.way.provider for one in rest} == {"uprobe"}
+    assert {one.way.provider for one in rest} == {"uprobe", "fentry", "fexit"}
     assert len(rules) + len(rest) == len(chosen)
 
 
