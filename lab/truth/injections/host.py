@@ -1,0 +1,175 @@
+"""Delays in the host's kernel: device, IO scheduler, control group, file system, journal, inode lock."""
+
+import contextlib
+import fcntl
+import mmap
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from lab.truth.attribution import cell, cells_of
+from lab.truth.cgroup import has_io_controller, reads_limited
+from lab.truth.play import Injection, Play, longer_by, longest_by, now_ns, span
+from lab.truth.scene import PLAIN, SLOW, Scene
+from vio.layer import Op, Phase, Stage
+
+_LIMIT_IOPS = 50
+_FREEZE_S = 0.2
+_HOLD_MS = 200.0
+_SLOW_MS = 10.0
+_JOURNAL_MS = 5.0
+_DEPTH = 8
+_FIFREEZE, _FITHAW = 0xC0045877, 0xC0045878
+_BLOCK_BYTES = 4096
+
+
+def _slow_device(scene: Scene) -> Play:
+    base = scene.reads(SLOW, 60, rate=200).finish()
+    usual = [one.service_ns for one in scene.slow.requests(*span(base)) if one.is_read]
+    with scene.slow.slowed(read_ms=_SLOW_MS):
+        slow = scene.reads(SLOW, 40).finish()
+    served = [one.service_ns for one in scene.slow.requests(*span(slow)) if one.is_read]
+    injected_ns = round(sum(served) - len(served) * sum(usual) / len(usual))
+    return Play(SLOW, (Op.READ,), span(base), span(slow), injected_ns)
+
+
+def _deep_queue(scene: Scene) -> Play:
+    with _one_at_a_time(scene.slow.name), scene.slow.slowed(read_ms=_SLOW_MS / 2):
+        base = scene.reads(SLOW, 20).finish()
+        slow = scene.reads(SLOW, 80, depth=_DEPTH).finish()
+    return Play(SLOW, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read))
+
+
+@contextlib.contextmanager
+def _one_at_a_time(device: str) -> Iterator[None]:
+    """Let BFQ hand one request after the other to a device: all others wait in the scheduler."""
+    queue = Path("/sys/block", device, "queue")
+    before = (queue / "scheduler").read_text().split("[")[1].split("]")[0]
+    try:
+        (queue / "scheduler").write_text("bfq")
+        (queue / "iosched" / "strict_guarantees").write_text("1")
+        yield
+    finally:
+        (queue / "scheduler").write_text(before)
+
+
+def _lacks_bfq() -> str:
+    schedulers = Path("/sys/block/loop0/queue/scheduler")
+    return "" if schedulers.exists() and "bfq" in schedulers.read_text() else "no BFQ scheduler"
+
+
+def _io_limit(scene: Scene) -> Play:
+    base = scene.reads(PLAIN, 100, rate=200).finish()
+    with reads_limited(scene.guest.pid, scene.fast.devices[0], _LIMIT_IOPS):
+        slow = scene.reads(PLAIN, 40).finish()
+    return Play(PLAIN, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read))
+
+
+def _frozen(scene: Scene) -> Play:
+    base = scene.writes(PLAIN, 100, rate=200).finish()
+    pending = scene.writes(PLAIN, 200, rate=200)
+    time.sleep(0.5)
+    freeze_ns = now_ns()
+    with _freeze(scene.fast.directory):
+        time.sleep(_FREEZE_S)
+    thaw_ns = now_ns()
+    slow = pending.finish()
+    return Play(PLAIN, (Op.WRITE,), span(base), (freeze_ns, thaw_ns), longest_by(base.write, slow.write))
+
+
+@contextlib.contextmanager
+def _freeze(directory: Path) -> Iterator[None]:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.ioctl(handle, _FIFREEZE, 0)
+        try:
+            yield
+        finally:
+            fcntl.ioctl(handle, _FITHAW, 0)
+    finally:
+        os.close(handle)
+
+
+def _inode_lock(scene: Scene) -> Play:
+    base = scene.reads(SLOW, 100, rate=200).finish()
+    pending = scene.reads(SLOW, 200, rate=200)
+    time.sleep(0.5)
+    with scene.slow.slowed(write_ms=_HOLD_MS):
+        begin_ns = now_ns()
+        _extend(scene.images[SLOW])
+        end_ns = now_ns()
+    slow = pending.finish()
+    return Play(SLOW, (Op.READ,), span(base), (begin_ns, end_ns), longest_by(base.read, slow.read))
+
+
+def _extend(file: Path) -> None:
+    """Write one block behind the end of a file, directly: ext4 holds the inode's lock until the device has done it."""
+    handle = os.open(file, os.O_RDWR | os.O_DIRECT)
+    try:
+        with mmap.mmap(-1, _BLOCK_BYTES) as block:
+            os.pwritev(handle, [block], os.fstat(handle).st_size)
+    finally:
+        os.close(handle)
+
+
+def _journal(scene: Scene) -> Play:
+    with scene.slow.slowed(write_ms=_JOURNAL_MS):
+        scene.writes(SLOW, 2, flush_every=1).finish()  # what earlier writes left to the journal
+        base = scene.writes(SLOW, 30, flush_every=1).finish()
+        slow = scene.fresh_writes(SLOW, 30, flush_every=1)
+    return Play(SLOW, (Op.FLUSH,), span(base), span(slow), longer_by(base.sync, slow.sync))
+
+
+INJECTIONS = (
+    Injection(
+        "slow-device",
+        f"a loop device over a FUSE file that takes {_SLOW_MS} ms for each read",
+        cells_of(Stage.DEVICE),
+        "the request has been issued to the driver and is not complete",
+        "the slow disk's log",
+        _slow_device,
+    ),
+    Injection(
+        "deep-queue",
+        f"BFQ with strict_guarantees (one request in the device at a time), {_DEPTH} reads in flight",
+        (cell(Stage.BLOCK, Phase.DOWN),),
+        "all but one request wait in the IO scheduler: queued, not issued",
+        "fio in the guest",
+        _deep_queue,
+        _lacks_bfq,
+    ),
+    Injection(
+        "io-limit",
+        f"blkio/io control group of QEMU: {_LIMIT_IOPS} reads a second on the device",
+        (cell(Stage.BLOCK, Phase.DOWN),),
+        "the bio has been submitted to the block layer, which holds it back",
+        "fio in the guest",
+        _io_limit,
+        lambda: "" if has_io_controller() else "no control group limits IO",
+    ),
+    Injection(
+        "frozen-fs",
+        f"FIFREEZE and, {_FREEZE_S * 1e3:.0f} ms later, FITHAW of the image's XFS, under writes",
+        (cell(Stage.VFS, Phase.DOWN),),
+        "a write waits for the thaw at its entry (kiocb_start_write), before the file system sees it",
+        "the longest write, by fio in the guest",
+        _frozen,
+    ),
+    Injection(
+        "inode-lock",
+        f"another process extends the image by a direct write that takes {_HOLD_MS:.0f} ms: ext4 holds i_rwsem",
+        cells_of(Stage.FS),
+        "ext4_dio_read_iter waits for inode_lock_shared: the file system's code",
+        "the longest read, by fio in the guest",
+        _inode_lock,
+    ),
+    Injection(
+        "journal",
+        f"flushes after writes that allocated blocks; each write of the device takes {_JOURNAL_MS} ms",
+        cells_of(Stage.FS),
+        "fdatasync waits in ext4 for the journal's commit, which the journal's thread writes",
+        "fio in the guest: latency of its syncs",
+        _journal,
+    ),
+)

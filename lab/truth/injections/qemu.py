@@ -1,0 +1,92 @@
+"""Delays that QEMU makes: its throttling, and qcow2's own reads."""
+
+from lab.load import KIB
+from lab.truth.attribution import cell, cells_of
+from lab.truth.play import Injection, Play, longer_by, span
+from lab.truth.scene import CACHED, L2_SLICE_BYTES, OVERLAY, OVERLAY_CLUSTER, PLAIN, Scene, set_throttle
+from vio.layer import Op, Phase, Stage
+
+_LIMIT_IOPS = 50
+_SLOW_MS = 10.0
+
+
+def _throttle_filter(scene: Scene) -> Play:
+    base = scene.reads(PLAIN, 100, rate=200).finish()
+    set_throttle(scene, _LIMIT_IOPS)
+    try:
+        slow = scene.reads(PLAIN, 40).finish()
+    finally:
+        set_throttle(scene, 0)
+    return Play(PLAIN, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read))
+
+
+def _throttle_device(scene: Scene) -> Play:
+    base = scene.reads(PLAIN, 100, rate=200).finish()
+    _limit_device(scene, _LIMIT_IOPS)
+    try:
+        slow = scene.reads(PLAIN, 40).finish()
+    finally:
+        _limit_device(scene, 0)
+    return Play(PLAIN, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read))
+
+
+def _limit_device(scene: Scene, iops: int) -> None:
+    others = dict.fromkeys(("iops_rd", "iops_wr", "bps", "bps_rd", "bps_wr"), 0)
+    scene.qmp("block_set_io_throttle", id=f"virtio{PLAIN}", iops=iops, **others)
+
+
+def _small_l2_cache(scene: Scene) -> Play:
+    with scene.slow.slowed(read_ms=_SLOW_MS):
+        base = scene.reads(CACHED, 30, span_bytes=L2_SLICE_BYTES).finish()
+        slow = scene.reads(CACHED, 30).finish()
+    return Play(CACHED, (Op.READ,), span(base), span(slow), _extra_service_ns(scene, span(slow), slow.read.count))
+
+
+def _extra_service_ns(scene: Scene, during: tuple[int, int], io_count: int) -> int:
+    """What the slow disk did beyond one request for each IO: the requests' mean stands for those."""
+    served = [one.service_ns for one in scene.slow.requests(*during) if one.is_read]
+    return round(sum(served) * (1 - io_count / len(served)))
+
+
+def _copy_on_write(scene: Scene) -> Play:
+    base = scene.writes(OVERLAY, 60, rate=200).finish()
+    with scene.slow.slowed(read_ms=_SLOW_MS):
+        slow = scene.fresh_writes(OVERLAY, 30, gap_bytes=OVERLAY_CLUSTER - 4 * KIB)
+    served = sum(one.service_ns for one in scene.slow.requests(*span(slow)) if one.is_read)
+    return Play(OVERLAY, (Op.WRITE,), span(base), span(slow), served)
+
+
+INJECTIONS = (
+    Injection(
+        "qemu-throttle-filter",
+        f"a throttle filter above qcow2, set to {_LIMIT_IOPS} IOs a second while the guest reads one by one",
+        (cell(Stage.QEMU_BLOCK, Phase.DOWN),),
+        "the filter is a node of the block graph: the request waits in it on its way down",
+        "fio in the guest",
+        _throttle_filter,
+    ),
+    Injection(
+        "qemu-throttle-drive",
+        f"throttling of the drive itself (-drive throttling.*, block_set_io_throttle): {_LIMIT_IOPS} IOs a second",
+        (cell(Stage.QEMU_BLOCK, Phase.DOWN),),
+        "the request has entered the block layer (blk_aio_preadv) and waits before its first node",
+        "fio in the guest",
+        _throttle_device,
+    ),
+    Injection(
+        "small-l2-cache",
+        f"qcow2 with room for two slices of L2 table; random reads, {_SLOW_MS} ms each on the device",
+        cells_of(Stage.DEVICE),
+        "the tables are read from the same slow device: the deepest layer at work is the device",
+        "the slow disk's log: reads beyond one for each IO",
+        _small_l2_cache,
+    ),
+    Injection(
+        "copy-on-write",
+        f"first writes to clusters that a backing file holds, which lies on a device with {_SLOW_MS} ms a read",
+        cells_of(Stage.DEVICE),
+        "the cluster's old content is read from the backing file: the deepest layer at work is its device",
+        "the slow disk's log",
+        _copy_on_write,
+    ),
+)

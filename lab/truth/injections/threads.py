@@ -1,0 +1,101 @@
+"""Delays of QEMU's threads: stopped, not scheduled, or not yet back in the guest."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from lab.truth.attribution import cell
+from lab.truth.cgroup import has_controller, thread_freezer
+from lab.truth.hog import hogging, pinned
+from lab.truth.play import Injection, Play, longest_by, now_ns, span
+from lab.truth.scene import SLOW, Scene
+from lab.truth.sched import queue_delays
+from vio.layer import Op, Phase, Stage
+
+_SLOW_MS = 20.0
+_STOP_S = 0.1
+_HOG_BUSY_MS, _HOG_IDLE_MS = 60.0, 15.0
+_HOGGED_SLOW_MS = 2.0
+_LIMIT_S = 2.0
+
+
+def _stopped(scene: Scene) -> Play:
+    with scene.slow.slowed(read_ms=_SLOW_MS):
+        base = scene.reads(SLOW, 20).finish()
+        pending = scene.reads(SLOW, 50)
+        time.sleep(0.5)
+        pid = scene.guest.pid
+        from_ns = now_ns()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            _wait_for_state(pid, "T")
+            time.sleep(_STOP_S)
+            to_ns = now_ns()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        slow = pending.finish()
+    return Play(SLOW, (Op.READ,), span(base), (from_ns, to_ns), longest_by(base.read, slow.read))
+
+
+def _wait_for_state(pid: int, state: str) -> None:
+    deadline_s = time.monotonic() + _LIMIT_S
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != state:
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"process {pid} does not reach state {state}")
+        time.sleep(0.001)
+
+
+def _hogged(scene: Scene) -> Play:
+    cpu = max(os.sched_getaffinity(0))
+    tid = scene.iothreads[SLOW]
+    with scene.slow.slowed(read_ms=_HOGGED_SLOW_MS), pinned(tid, cpu):
+        base = scene.reads(SLOW, 60).finish()
+        with hogging(cpu, _HOG_BUSY_MS, _HOG_IDLE_MS), queue_delays(tid) as delays:
+            slow = scene.reads(SLOW, 40).finish()
+    return Play(SLOW, (Op.READ,), span(base), span(slow), tuple(delays.intervals))
+
+
+def _guest_away(scene: Scene) -> Play:
+    with scene.slow.slowed(read_ms=_SLOW_MS), thread_freezer(scene.vcpu) as state:
+        base = scene.reads(SLOW, 20).finish()
+        pending = scene.reads(SLOW, 50)
+        time.sleep(0.5)
+        from_ns = now_ns()
+        try:
+            state.write_text("FROZEN")
+            time.sleep(_STOP_S)
+        finally:
+            state.write_text("THAWED")
+        to_ns = now_ns()
+        slow = pending.finish()
+    return Play(SLOW, (Op.READ,), span(base), (from_ns, to_ns), longest_by(base.read, slow.read))
+
+
+INJECTIONS = (
+    Injection(
+        "stopped-qemu",
+        f"SIGSTOP of QEMU, SIGCONT {_STOP_S * 1e3:.0f} ms later, while a read is in the device",
+        (cell(Stage.QEMU_AIO, Phase.UP),),
+        "the device completes meanwhile; the completion waits until QEMU reaps it",
+        "the longest read, by fio in the guest",
+        _stopped,
+    ),
+    Injection(
+        "hogged-iothread",
+        f"a SCHED_FIFO hog, busy for {_HOG_BUSY_MS:.0f} ms of {_HOG_BUSY_MS + _HOG_IDLE_MS:.0f}, on the iothread's CPU",
+        (cell(Stage.QEMU_AIO, Phase.UP),),
+        "the completion has woken the iothread, which is runnable and does not run: not reaped",
+        "sched_waking and sched_switch of the iothread, as far as an IO was under way",
+        _hogged,
+    ),
+    Injection(
+        "guest-away",
+        f"the virtual CPU's thread is frozen for {_STOP_S * 1e3:.0f} ms while a read is in the device",
+        (),
+        "the device completes and QEMU notifies in time; what the guest does then is after the IO's end",
+        "the longest read, by fio in the guest",
+        _guest_away,
+        lambda: "" if has_controller("freezer") else "no freezer for a single thread (cgroup v1)",
+    ),
+)

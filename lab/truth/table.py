@@ -1,0 +1,32 @@
+"""The table of a run, in Markdown."""
+
+from lab.truth.runner import Outcome, Result
+
+_HEAD = "| injection | injected ms | report adds ms | attribution | others | what changes most | IOs | |"
+
+
+def figures(result: Result) -> str:
+    """Give one row for each injection."""
+    return "\n".join([_HEAD, "|---|---|---|---|---|---|---|---|", *(_row(one) for one in result.outcomes)])
+
+
+def _row(outcome: Outcome) -> str:
+    name, judged = outcome.injection.name, outcome.judged
+    if judged is None:
+        return f"| {name} | | | | | | | {outcome.problem} |"
+    place, share = judged.largest
+    verdict = "met" if judged.is_met else "**short**"
+    return (
+        f"| {name} | {judged.injected_ns / 1e6:.1f} | {judged.added_ns / 1e6:.1f} | {judged.attribution:.1%} "
+        f"| {judged.spill:.1%} | {place} {share:+.1%} | {judged.touched_count} | {verdict} |"
+    )
+
+
+def expectations(result: Result) -> str:
+    """Say of each injection how it is made, what is expected and why, and what the truth is."""
+    lines = ["| injection | how it is made | where it must go | because | the truth is from |", "|---|---|---|---|---|"]
+    for outcome in result.outcomes:
+        one = outcome.injection
+        places = " or ".join(one.expected) if len(one.expected) < 3 else one.expected[0].split(" ")[0]
+        lines.append(f"| {one.name} | {one.what} | {places or 'no layer of the host'} | {one.why} | {one.truth} |")
+    return "\n".join(lines)
