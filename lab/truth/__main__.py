@@ -23,7 +23,7 @@ def main(words: list[str]) -> int:
     chosen = [one for one in INJECTIONS if not given.names or one.name in given.names]
     with tempfile.TemporaryDirectory(prefix="vio-truth-") as scratch:
         result = run(chosen, given.keep or Path(scratch) / "truth.vio")
-    print(f"{expectations(result)}\n\n{figures(result)}")
+    print(f"{expectations(chosen)}\n\n{figures(result)}")
     if given.changes:
         for outcome in result.outcomes:
             changes = outcome.judged.changes if outcome.judged else {}

@@ -100,7 +100,8 @@ def attribute(base: Lives, touched: Lives, injected_ns: int, expected: Sequence[
     """Compare IOs that an injection touched with others of their kind; both must not be empty."""
     if not len(base) or not len(touched) or injected_ns <= 0:
         raise ValueError(f"nothing to compare: {len(base)} and {len(touched)} IOs, {injected_ns} ns injected")
-    usual_ns = base.own_ns.mean(axis=0)
+    # The median: a machine that others use too delays an IO now and then.
+    usual_ns = np.median(base.own_ns, axis=0)
     change_ns = touched.own_ns.sum(axis=0) - len(touched) * usual_ns
     changes = {name: round(float(value)) for name, value in zip(CELLS, change_ns, strict=True)}
     return Attribution(injected_ns, len(base), len(touched), tuple(expected), changes)

@@ -55,12 +55,12 @@ class Injection:
 
 def longer_by(base: Latency, slow: Latency) -> int:
     """Give by how much the IOs of one fio run took longer than as many of another: the guest's own measure."""
-    return round(slow.total_ns - slow.count * base.mean_ns)
+    return round(slow.total_ns - slow.count * base.median_ns)
 
 
 def longest_by(base: Latency, slow: Latency) -> int:
     """Give by how much the longest IO of a run took longer: for a delay that meets one IO only."""
-    return round(slow.max_ns - base.mean_ns)
+    return round(slow.max_ns - base.median_ns)
 
 
 def span(run: FioRun) -> tuple[int, int]:

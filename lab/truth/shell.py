@@ -6,7 +6,7 @@ import shlex
 import socket
 import time
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from lab.guest import Guest, GuestError
 from lab.load import FioJob, Load
@@ -29,6 +29,7 @@ class Latency:
 
     count: int
     mean_ns: float
+    median_ns: float
     max_ns: int
 
     @property
@@ -126,10 +127,15 @@ def fio_run(text: str, from_ns: int, to_ns: int) -> FioRun:
     """Read fio's JSON, whatever stands around it."""
     try:
         job = json.loads(text[text.index("{") : text.rindex("}") + 1])["jobs"][0]
-        return FioRun(from_ns, to_ns, *(_latency(job[kind]["lat_ns"]) for kind in ("read", "write", "sync")))
+        return FioRun(from_ns, to_ns, *(_latency(job[kind]) for kind in ("read", "write", "sync")))
     except (ValueError, KeyError, IndexError) as error:
         raise GuestError(f"fio in the guest printed no result: {error}: {text[-500:]}") from None
 
 
-def _latency(said: dict[str, float]) -> Latency:
-    return Latency(int(said.get("N", 0)), float(said.get("mean", 0)), int(said.get("max", 0)))
+def _latency(said: dict[str, dict[str, Any]]) -> Latency:
+    whole = said["lat_ns"]
+    # fio keeps percentiles of one of the two only; what submitting takes is no matter here
+    parts = whole.get("percentile") or said.get("clat_ns", {}).get("percentile", {})
+    mean_ns = float(whole.get("mean", 0))
+    median_ns = float(parts.get("50.000000", mean_ns))
+    return Latency(int(whole.get("N", 0)), mean_ns, median_ns, int(whole.get("max", 0)))

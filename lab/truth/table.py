@@ -1,5 +1,8 @@
 """The table of a run, in Markdown."""
 
+from collections.abc import Iterable
+
+from lab.truth.play import Injection
 from lab.truth.runner import Outcome, Result
 
 _HEAD = "| injection | injected ms | report adds ms | attribution | others | what changes most | IOs | |"
@@ -22,11 +25,10 @@ def _row(outcome: Outcome) -> str:
     )
 
 
-def expectations(result: Result) -> str:
+def expectations(injections: Iterable[Injection]) -> str:
     """Say of each injection how it is made, what is expected and why, and what the truth is."""
     lines = ["| injection | how it is made | where it must go | because | the truth is from |", "|---|---|---|---|---|"]
-    for outcome in result.outcomes:
-        one = outcome.injection
-        places = " or ".join(one.expected) if len(one.expected) < 3 else one.expected[0].split(" ")[0]
+    for one in injections:
+        places = one.expected[0] if len(one.expected) == 1 else one.expected[0].split(" ")[0] if one.expected else ""
         lines.append(f"| {one.name} | {one.what} | {places or 'no layer of the host'} | {one.why} | {one.truth} |")
     return "\n".join(lines)

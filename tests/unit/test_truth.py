@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 from lab.guest import GuestError
+from lab.initramfs import REPOSITORY
 from lab.load import FioJob
 from lab.truth.attribution import CELLS, UNATTRIBUTED, Lives, attribute, cell, cells_of, overlap_ns
 from lab.truth.injections import INJECTIONS
 from lab.truth.play import Play, longer_by, longest_by
 from lab.truth.sched import delays_of
 from lab.truth.shell import Latency, fio_run, fio_words
+from lab.truth.table import expectations
 from lab.witness import TIMES
 
 from vio.layer import Op, Phase, Stage
@@ -95,16 +97,16 @@ def test_a_play_is_judged_by_its_spans() -> None:
 
 
 def test_fio_says_how_much_longer() -> None:
-    base, slow = Latency(100, 10.0, 50), Latency(20, 30.0, 400)
+    base, slow = Latency(100, 12.0, 10.0, 50), Latency(20, 30.0, 29.0, 400)
     assert longer_by(base, slow) == 400
     assert longest_by(base, slow) == 390
 
 
 def test_fio_is_read_from_a_console() -> None:
-    one = {"lat_ns": {"N": 3, "mean": 1.5, "max": 2}}
+    one = {"lat_ns": {"N": 3, "mean": 1.5, "max": 2}, "clat_ns": {"percentile": {"50.000000": 1}}}
     text = "noise\r\n" + json.dumps({"jobs": [{"read": one, "write": {"lat_ns": {}}, "sync": one}]}) + "\r\nmore"
     run = fio_run(text, 1, 2)
-    assert run.read == Latency(3, 1.5, 2)
+    assert run.read == Latency(3, 1.5, 1.0, 2)
     assert run.write.count == 0
     with pytest.raises(GuestError, match="no result"):
         fio_run("fio: failed", 1, 2)
@@ -129,6 +131,11 @@ def test_delays_of_a_thread_are_read_from_the_kernel_s_trace() -> None:
         "  x-1 [0] d.. 1.005000: sched_waking: comm=b pid=7 prio=120 target_cpu=000",
     ]
     assert delays_of(lines, 7) == [(1_000_000_000, 1_000_300_000), (1_000_900_000, 1_001_000_000)]
+
+
+def test_the_page_says_what_is_expected() -> None:
+    page = (REPOSITORY / "docs" / "truth.md").read_text(encoding="utf-8")
+    assert expectations(INJECTIONS) in page, "docs/truth.md is stale: take the first table that `make truth` prints"
 
 
 def test_injections_have_names_of_their_own_and_places_that_exist() -> None:

@@ -14,11 +14,12 @@ from lab.truth.play import Injection, Play, longer_by, longest_by, now_ns, span
 from lab.truth.scene import PLAIN, SLOW, Scene
 from vio.layer import Op, Phase, Stage
 
-_LIMIT_IOPS = 50
+_LIMIT_IOPS = 10
+_LIMITED_COUNT, _LIMITED_DEPTH = 12, 8
 _FREEZE_S = 0.2
 _HOLD_MS = 200.0
-_SLOW_MS = 10.0
-_JOURNAL_MS = 5.0
+_SLOW_MS = 25.0
+_JOURNAL_MS = 20.0
 _DEPTH = 8
 _FIFREEZE, _FITHAW = 0xC0045877, 0xC0045878
 _BLOCK_BYTES = 4096
@@ -28,16 +29,16 @@ def _slow_device(scene: Scene) -> Play:
     base = scene.reads(SLOW, 60, rate=200).finish()
     usual = [one.service_ns for one in scene.slow.requests(*span(base)) if one.is_read]
     with scene.slow.slowed(read_ms=_SLOW_MS):
-        slow = scene.reads(SLOW, 40).finish()
+        slow = scene.reads(SLOW, 20).finish()
     served = [one.service_ns for one in scene.slow.requests(*span(slow)) if one.is_read]
     injected_ns = round(sum(served) - len(served) * sum(usual) / len(usual))
     return Play(SLOW, (Op.READ,), span(base), span(slow), injected_ns)
 
 
 def _deep_queue(scene: Scene) -> Play:
-    with _one_at_a_time(scene.slow.name), scene.slow.slowed(read_ms=_SLOW_MS / 2):
-        base = scene.reads(SLOW, 20).finish()
-        slow = scene.reads(SLOW, 80, depth=_DEPTH).finish()
+    with _one_at_a_time(scene.slow.name), scene.slow.slowed(read_ms=_SLOW_MS):
+        base = scene.reads(SLOW, 10).finish()
+        slow = scene.reads(SLOW, 30, depth=_DEPTH).finish()
     return Play(SLOW, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read))
 
 
@@ -62,7 +63,7 @@ def _lacks_bfq() -> str:
 def _io_limit(scene: Scene) -> Play:
     base = scene.reads(PLAIN, 100, rate=200).finish()
     with reads_limited(scene.guest.pid, scene.fast.devices[0], _LIMIT_IOPS):
-        slow = scene.reads(PLAIN, 40).finish()
+        slow = scene.reads(PLAIN, _LIMITED_COUNT, depth=_LIMITED_DEPTH).finish()
     return Play(PLAIN, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read))
 
 
@@ -116,8 +117,8 @@ def _extend(file: Path) -> None:
 def _journal(scene: Scene) -> Play:
     with scene.slow.slowed(write_ms=_JOURNAL_MS):
         scene.writes(SLOW, 2, flush_every=1).finish()  # what earlier writes left to the journal
-        base = scene.writes(SLOW, 30, flush_every=1).finish()
-        slow = scene.fresh_writes(SLOW, 30, flush_every=1)
+        base = scene.writes(SLOW, 10, flush_every=1).finish()
+        slow = scene.fresh_writes(SLOW, 12, flush_every=1)
     return Play(SLOW, (Op.FLUSH,), span(base), span(slow), longer_by(base.sync, slow.sync))
 
 
@@ -141,12 +142,13 @@ INJECTIONS = (
     ),
     Injection(
         "io-limit",
-        f"blkio/io control group of QEMU: {_LIMIT_IOPS} reads a second on the device",
+        f"blkio/io control group of QEMU: {_LIMIT_IOPS} reads a second on the device, {_LIMITED_DEPTH} in flight",
         (cell(Stage.BLOCK, Phase.DOWN),),
         "the bio has been submitted to the block layer, which holds it back",
         "fio in the guest",
         _io_limit,
         lambda: "" if has_io_controller() else "no control group limits IO",
+        "block_bio_queue comes when a bio leaves the throttle, from another thread: the bio is of no IO",
     ),
     Injection(
         "frozen-fs",
@@ -163,6 +165,7 @@ INJECTIONS = (
         "ext4_dio_read_iter waits for inode_lock_shared: the file system's code",
         "the longest read, by fio in the guest",
         _inode_lock,
+        falls_short="the fs layer begins behind the lock, at iomap_dio_rw_begin: the wait shows as vfs down",
     ),
     Injection(
         "journal",

@@ -6,15 +6,16 @@ from lab.truth.play import Injection, Play, longer_by, span
 from lab.truth.scene import CACHED, L2_SLICE_BYTES, OVERLAY, OVERLAY_CLUSTER, PLAIN, Scene, set_throttle
 from vio.layer import Op, Phase, Stage
 
-_LIMIT_IOPS = 50
-_SLOW_MS = 10.0
+_LIMIT_IOPS = 10
+_LIMITED_COUNT, _LIMITED_DEPTH = 12, 8
+_SLOW_MS = 20.0
 
 
 def _throttle_filter(scene: Scene) -> Play:
     base = scene.reads(PLAIN, 100, rate=200).finish()
     set_throttle(scene, _LIMIT_IOPS)
     try:
-        slow = scene.reads(PLAIN, 40).finish()
+        slow = scene.reads(PLAIN, _LIMITED_COUNT, depth=_LIMITED_DEPTH).finish()
     finally:
         set_throttle(scene, 0)
     return Play(PLAIN, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read))
@@ -24,7 +25,7 @@ def _throttle_device(scene: Scene) -> Play:
     base = scene.reads(PLAIN, 100, rate=200).finish()
     _limit_device(scene, _LIMIT_IOPS)
     try:
-        slow = scene.reads(PLAIN, 40).finish()
+        slow = scene.reads(PLAIN, _LIMITED_COUNT, depth=_LIMITED_DEPTH).finish()
     finally:
         _limit_device(scene, 0)
     return Play(PLAIN, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read))
@@ -32,13 +33,13 @@ def _throttle_device(scene: Scene) -> Play:
 
 def _limit_device(scene: Scene, iops: int) -> None:
     others = dict.fromkeys(("iops_rd", "iops_wr", "bps", "bps_rd", "bps_wr"), 0)
-    scene.qmp("block_set_io_throttle", id=f"virtio{PLAIN}", iops=iops, **others)
+    scene.qmp("block_set_io_throttle", id=f"/machine/peripheral/virtio{PLAIN}/virtio-backend", iops=iops, **others)
 
 
 def _small_l2_cache(scene: Scene) -> Play:
     with scene.slow.slowed(read_ms=_SLOW_MS):
-        base = scene.reads(CACHED, 30, span_bytes=L2_SLICE_BYTES).finish()
-        slow = scene.reads(CACHED, 30).finish()
+        base = scene.reads(CACHED, 20, span_bytes=L2_SLICE_BYTES).finish()
+        slow = scene.reads(CACHED, 20).finish()
     return Play(CACHED, (Op.READ,), span(base), span(slow), _extra_service_ns(scene, span(slow), slow.read.count))
 
 
@@ -51,7 +52,7 @@ def _extra_service_ns(scene: Scene, during: tuple[int, int], io_count: int) -> i
 def _copy_on_write(scene: Scene) -> Play:
     base = scene.writes(OVERLAY, 60, rate=200).finish()
     with scene.slow.slowed(read_ms=_SLOW_MS):
-        slow = scene.fresh_writes(OVERLAY, 30, gap_bytes=OVERLAY_CLUSTER - 4 * KIB)
+        slow = scene.fresh_writes(OVERLAY, 20, gap_bytes=OVERLAY_CLUSTER - 4 * KIB)
     served = sum(one.service_ns for one in scene.slow.requests(*span(slow)) if one.is_read)
     return Play(OVERLAY, (Op.WRITE,), span(base), span(slow), served)
 
@@ -59,7 +60,7 @@ def _copy_on_write(scene: Scene) -> Play:
 INJECTIONS = (
     Injection(
         "qemu-throttle-filter",
-        f"a throttle filter above qcow2, set to {_LIMIT_IOPS} IOs a second while the guest reads one by one",
+        f"a throttle filter above qcow2, set to {_LIMIT_IOPS} IOs a second, under {_LIMITED_DEPTH} reads in flight",
         (cell(Stage.QEMU_BLOCK, Phase.DOWN),),
         "the filter is a node of the block graph: the request waits in it on its way down",
         "fio in the guest",
@@ -67,7 +68,7 @@ INJECTIONS = (
     ),
     Injection(
         "qemu-throttle-drive",
-        f"throttling of the drive itself (-drive throttling.*, block_set_io_throttle): {_LIMIT_IOPS} IOs a second",
+        f"throttling of the drive itself (block_set_io_throttle): {_LIMIT_IOPS} IOs a second, likewise",
         (cell(Stage.QEMU_BLOCK, Phase.DOWN),),
         "the request has entered the block layer (blk_aio_preadv) and waits before its first node",
         "fio in the guest",
@@ -88,5 +89,6 @@ INJECTIONS = (
         "the cluster's old content is read from the backing file: the deepest layer at work is its device",
         "the slow disk's log",
         _copy_on_write,
+        falls_short="backing files are not among the recording's files: nothing below the hand-over is joined",
     ),
 )

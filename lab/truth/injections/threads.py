@@ -9,14 +9,14 @@ from lab.truth.attribution import cell
 from lab.truth.cgroup import has_controller, thread_freezer
 from lab.truth.hog import hogging, pinned
 from lab.truth.play import Injection, Play, longest_by, now_ns, span
-from lab.truth.scene import SLOW, Scene
+from lab.truth.scene import ROOT, SLOW, Scene
 from lab.truth.sched import queue_delays
 from vio.layer import Op, Phase, Stage
 
 _SLOW_MS = 20.0
 _STOP_S = 0.1
 _HOG_BUSY_MS, _HOG_IDLE_MS = 60.0, 15.0
-_HOGGED_SLOW_MS = 2.0
+_HOGGED_DEPTH = 8
 _LIMIT_S = 2.0
 
 
@@ -24,7 +24,7 @@ def _stopped(scene: Scene) -> Play:
     with scene.slow.slowed(read_ms=_SLOW_MS):
         base = scene.reads(SLOW, 20).finish()
         pending = scene.reads(SLOW, 50)
-        time.sleep(0.5)
+        _wait_for_a_read(scene)
         pid = scene.guest.pid
         from_ns = now_ns()
         os.kill(pid, signal.SIGSTOP)
@@ -34,8 +34,18 @@ def _stopped(scene: Scene) -> Play:
             to_ns = now_ns()
         finally:
             os.kill(pid, signal.SIGCONT)
-        slow = pending.finish()
-    return Play(SLOW, (Op.READ,), span(base), (from_ns, to_ns), longest_by(base.read, slow.read))
+        pending.finish()
+    inside = [one for one in scene.slow.requests(from_ns - round(2e6 * _SLOW_MS), to_ns) if one.went_ns > from_ns]
+    return Play(SLOW, (Op.READ,), span(base), (from_ns, to_ns), sum(to_ns - one.went_ns for one in inside))
+
+
+def _wait_for_a_read(scene: Scene) -> None:
+    """Return while the slow disk is at work on a read: somewhat after the one before it."""
+    time.sleep(0.3)
+    count, deadline_s = len(scene.slow.requests()), time.monotonic() + _LIMIT_S
+    while len(scene.slow.requests()) == count and time.monotonic() < deadline_s:
+        time.sleep(0.001)
+    time.sleep(_SLOW_MS / 2e3)
 
 
 def _wait_for_state(pid: int, state: str) -> None:
@@ -48,12 +58,12 @@ def _wait_for_state(pid: int, state: str) -> None:
 
 def _hogged(scene: Scene) -> Play:
     cpu = max(os.sched_getaffinity(0))
-    tid = scene.iothreads[SLOW]
-    with scene.slow.slowed(read_ms=_HOGGED_SLOW_MS), pinned(tid, cpu):
-        base = scene.reads(SLOW, 60).finish()
+    tid = scene.iothreads[ROOT]  # its device needs no thread of the kernel's, which the hog would hold up too
+    with pinned(tid, cpu):
+        base = scene.reads(ROOT, 200, depth=_HOGGED_DEPTH).finish()
         with hogging(cpu, _HOG_BUSY_MS, _HOG_IDLE_MS), queue_delays(tid) as delays:
-            slow = scene.reads(SLOW, 40).finish()
-    return Play(SLOW, (Op.READ,), span(base), span(slow), tuple(delays.intervals))
+            slow = scene.reads(ROOT, 1000, depth=_HOGGED_DEPTH).finish()
+    return Play(ROOT, (Op.READ,), span(base), span(slow), tuple(delays.intervals))
 
 
 def _guest_away(scene: Scene) -> Play:
@@ -78,7 +88,7 @@ INJECTIONS = (
         f"SIGSTOP of QEMU, SIGCONT {_STOP_S * 1e3:.0f} ms later, while a read is in the device",
         (cell(Stage.QEMU_AIO, Phase.UP),),
         "the device completes meanwhile; the completion waits until QEMU reaps it",
-        "the longest read, by fio in the guest",
+        "the slow disk's log: from its answer to the SIGCONT",
         _stopped,
     ),
     Injection(

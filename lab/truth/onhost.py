@@ -1,0 +1,142 @@
+"""Injections that want a host with device mapper, run on it as `python -m lab.truth.onhost NAME DEVICE DIRECTORY`.
+
+There is no guest here: qemu-io reads one block after the other, and says how long each took. That is the truth. A
+lab host is slow (its processor is emulated), so the delays are long.
+"""
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lab.load import KIB, MIB
+from lab.session import Recorder
+from lab.truth.attribution import attribute, cell
+from lab.truth.play import now_ns
+from lab.truth.runner import lives_of
+from lab.witness import examine
+from vio.errors import VioError
+from vio.layer import Op, Phase, Stage
+
+_IMAGE_BYTES = 16 * MIB
+_DELAY_MS = 100
+_COUNT = 20
+_RATE = re.compile(r"and ([\d.]+) ops/sec")  # more exact than the seconds, which have two decimals
+_STEP_LIMIT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Reads that qemu-io has done one by one: when (CLOCK_BOOTTIME), and how long each took by its own clock."""
+
+    from_ns: int
+    to_ns: int
+    took_ns: tuple[int, ...]
+
+
+class QemuIo:
+    """A qemu-io that waits for commands on an image."""
+
+    def __init__(self, image: Path) -> None:
+        words = ("stdbuf", "-oL", "qemu-io", "-f", "raw", "-t", "none", "-i", "native", str(image))
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def reads(self, count: int, step_bytes: int = 64 * KIB) -> Reads:
+        """Read `count` blocks of 4 KiB, one after the other."""
+        from_ns = now_ns()
+        took = tuple(self._read(number * step_bytes) for number in range(count))
+        time.sleep(0.1)
+        return Reads(from_ns, now_ns(), took)
+
+    def end(self) -> None:
+        """Let it go."""
+        self._process.communicate("quit\n", timeout=_STEP_LIMIT_S)
+
+    def _read(self, offset: int) -> int:
+        if self._process.stdin is None or self._process.stdout is None:
+            raise VioError("qemu-io has no pipes")
+        self._process.stdin.write(f"read {offset} 4k\n")
+        self._process.stdin.flush()
+        while line := self._process.stdout.readline():
+            if found := _RATE.search(line):
+                return round(1e9 / float(found[1]))
+        raise VioError("qemu-io has ended")
+
+
+@contextlib.contextmanager
+def delayed_device(device: str) -> Iterator[Callable[[int], None]]:
+    """Put a dm-delay over `device` and mount an ext4 from it on /mnt; gives a function that sets its milliseconds."""
+    sectors = _run("blockdev", "--getsz", device).strip()
+    _run("modprobe", "dm-delay")
+
+    def table(delay_ms: int) -> str:
+        return f"0 {sectors} delay {device} 0 {delay_ms}"
+
+    def set_delay(delay_ms: int) -> None:
+        _run("dmsetup", "suspend", "truth")
+        _run("dmsetup", "reload", "truth", "--table", table(delay_ms))
+        _run("dmsetup", "resume", "truth")
+
+    _run("dmsetup", "create", "truth", "--table", table(0))
+    try:
+        _run("mkfs.ext4", "-q", "-F", "/dev/mapper/truth")
+        _run("mount", "-o", "noatime", "/dev/mapper/truth", "/mnt")
+        try:
+            yield set_delay
+        finally:
+            set_delay(0)
+            _run("umount", "/mnt")
+    finally:
+        _run("dmsetup", "remove", "truth")
+
+
+def dm_delay(device: str, directory: Path) -> dict[str, object]:
+    """Measure: reads of an image on ext4 on dm-delay, without and with the delay."""
+    recording = directory / "dm-delay.vio"
+    with delayed_device(device) as set_delay:
+        image = Path("/mnt/image.raw")
+        image.write_bytes(b"vio." * (_IMAGE_BYTES // 4))
+        _run("sync")
+        qemu_io = QemuIo(image)
+        try:
+            qemu_io.reads(2)
+            with Recorder(qemu_io.pid, recording):
+                base = qemu_io.reads(_COUNT)
+                set_delay(_DELAY_MS)
+                slow = qemu_io.reads(_COUNT, 68 * KIB)
+        finally:
+            qemu_io.end()
+    lives = lives_of(examine(recording).ios, 0, (Op.READ,))
+    injected_ns = sum(slow.took_ns) - sum(base.took_ns)
+    expected = (cell(Stage.BLOCK, Phase.DOWN),)
+    touched = lives.within(slow.from_ns, slow.to_ns)
+    return asdict(attribute(lives.within(base.from_ns, base.to_ns), touched, injected_ns, expected))
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+ON_HOST: dict[str, Callable[[str, Path], dict[str, object]]] = {"dm-delay": dm_delay}
+"""The injections by their names."""
+
+
+def main(name: str, device: str, directory: str) -> int:
+    """Measure one, and leave the judgement as NAME.json in the directory."""
+    place = Path(directory)
+    (place / f"{name}.json").write_text(json.dumps(ON_HOST[name](device, place)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:4]))
