@@ -76,8 +76,10 @@ class QemuIo:
 @contextlib.contextmanager
 def delayed_device(device: str) -> Iterator[Callable[[int], None]]:
     """Put a dm-delay over `device` and mount an ext4 from it on /mnt; gives a function that sets its milliseconds."""
+    for module in ("nvme", "dm-delay"):
+        _run("modprobe", module)
+    _wait_for(Path(device))
     sectors = _run("blockdev", "--getsz", device).strip()
-    _run("modprobe", "dm-delay")
 
     def table(delay_ms: int) -> str:
         return f"0 {sectors} delay {device} 0 {delay_ms}"
@@ -121,6 +123,12 @@ def dm_delay(device: str, directory: Path) -> dict[str, object]:
     expected = (cell(Stage.BLOCK, Phase.DOWN),)
     touched = lives.within(slow.from_ns, slow.to_ns)
     return asdict(attribute(lives.within(base.from_ns, base.to_ns), touched, injected_ns, expected))
+
+
+def _wait_for(path: Path) -> None:
+    deadline_s = time.monotonic() + _STEP_LIMIT_S
+    while not path.exists() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
 
 
 def _run(*command: str) -> str:

@@ -1,4 +1,4 @@
-"""The guest of the truth tests: five disks, each made so that a delay can be put into one place below it."""
+"""The guest of the truth tests: four disks, each made so that a delay can be put into one place below it."""
 
 import contextlib
 import json
@@ -27,16 +27,15 @@ _THROTTLE_GROUP = "throttle0"
 
 Node = dict[str, object]
 
-PLAIN, SLOW, CACHED, OVERLAY, ROOT = range(5)
+PLAIN, SLOW, CACHED, OVERLAY = range(4)
 """The disks: qcow2 under a throttle filter on XFS; raw on the slow disk; qcow2 with an L2 cache of two slices, on the
-slow disk; qcow2 on XFS with a backing file on the slow disk; raw on the file system of this repository."""
+slow disk; qcow2 on XFS with a backing file on the slow disk."""
 
 FILLED_BYTES = {
     PLAIN: 64 * MIB,
     SLOW: _RAW_FILLED_BYTES,
     CACHED: _CACHED_BYTES,
     OVERLAY: _OVERLAY_FILLED_BYTES,
-    ROOT: 32 * MIB,
 }
 """How much of each disk has been written: what lies behind is a hole, or the backing file's."""
 L2_SLICE_BYTES = 512 // 8 * _CACHED_CLUSTER
@@ -61,9 +60,14 @@ class Scene:
         return qmp.command(self.guest.qmp_socket, name, **arguments)
 
     def reads(self, disk: int, count: int, *, depth: int = 1, rate: int = 0, span_bytes: int = 0) -> PendingFio:
-        """Begin random 4 KiB reads of what has been written of a disk."""
-        job = FioJob("randread", count, depth=depth, rate=rate, span_bytes=span_bytes or FILLED_BYTES[disk])
-        return self.shell.begin_fio(job, filename=device(disk))
+        """Begin random 4 KiB reads of what has been written of a disk.
+
+        A `depth` above 1 is as many processes: one that has several in flight reaps its last ones all together, and
+        says that each took until then.
+        """
+        job = FioJob("randread", count // depth, depth=1, rate=rate, span_bytes=span_bytes or FILLED_BYTES[disk])
+        several = {"numjobs": depth, "group_reporting": 1} if depth > 1 else {}
+        return self.shell.begin_fio(job, filename=device(disk), **several)
 
     def writes(self, disk: int, count: int, *, rate: int = 0, flush_every: int = 0) -> PendingFio:
         """Begin random 4 KiB writes over what has been written of a disk."""
@@ -80,7 +84,7 @@ class Scene:
 
 def device(disk: int) -> str:
     """Name a disk in the guest."""
-    return f"/dev/vd{'abcde'[disk]}"
+    return f"/dev/vd{'abcd'[disk]}"
 
 
 def set_throttle(scene: Scene, iops: int) -> None:
@@ -97,7 +101,7 @@ def opened(recording: Path) -> Iterator[Scene]:
         xfs_on_loop() as fast,
         slow_disk(Path(folder), "ext4", _SLOW_BYTES) as slow,
     ):
-        images = _make_images(fast.directory, slow.directory, Path(folder))
+        images = _make_images(fast.directory, slow.directory)
         guest = Guest([], SHELL_LOAD, name="truth", wait_for_go=True, extra_arguments=_arguments(images))
         with guest, Recorder(guest.pid, recording):
             guest.go()
@@ -109,7 +113,7 @@ def opened(recording: Path) -> Iterator[Scene]:
             time.sleep(0.2)  # the last notification is after fio's end
 
 
-def _make_images(fast: Path, slow: Path, root: Path) -> tuple[Path, ...]:
+def _make_images(fast: Path, slow: Path) -> tuple[Path, ...]:
     raw, backing, source = slow / "raw.img", slow / "backing.img", fast / "source.img"
     _fill(raw, _RAW_FILLED_BYTES)
     with raw.open("r+b") as file:
@@ -125,9 +129,8 @@ def _make_images(fast: Path, slow: Path, root: Path) -> tuple[Path, ...]:
     source.unlink()
     _run("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(backing), "-F", "raw", str(overlay))
     _run("qemu-io", "-c", f"write -P 7 0 {_OVERLAY_FILLED_BYTES}", str(overlay))
-    _fill(root / "root.img", FILLED_BYTES[ROOT])
-    _run("sync", "-f", str(slow), str(fast), str(root))
-    return plain, raw, cached, overlay, root / "root.img"
+    _run("sync", "-f", str(slow), str(fast))
+    return plain, raw, cached, overlay
 
 
 def _fill(path: Path, size: int) -> None:
@@ -142,14 +145,13 @@ def _run(*command: str) -> None:
 
 
 def _arguments(images: tuple[Path, ...]) -> list[str]:
-    plain, raw, cached, overlay, root = images
+    plain, raw, cached, overlay = images
     backing: Node = {"driver": "raw", "read-only": True, "file": _file(raw.with_name("backing.img"), read_only=True)}
     top: dict[int, Node] = {
         PLAIN: {"driver": "throttle", "throttle-group": _THROTTLE_GROUP, "file": _qcow2(plain)},
         SLOW: {"driver": "raw", **_DIRECT, "file": _file(raw)},
         CACHED: {**_qcow2(cached), "l2-cache-entry-size": 512, "l2-cache-size": 1024},
         OVERLAY: {**_qcow2(overlay), "backing": backing},
-        ROOT: {"driver": "raw", **_DIRECT, "file": _file(root)},
     }
     words = ["-object", f"throttle-group,id={_THROTTLE_GROUP}"]
     for disk, node in top.items():

@@ -2,6 +2,7 @@
 
 import contextlib
 import mmap
+import os
 import subprocess
 import sys
 import time
@@ -50,6 +51,7 @@ class SlowDisk:
 
     name: str
     directory: Path
+    server_pid: int
     _control: mmap.mmap = field(repr=False)
     _log: Path = field(repr=False)
 
@@ -66,6 +68,24 @@ class SlowDisk:
         finally:
             self.set_delay()
 
+    def extra_ns(self, operation: int, during: tuple[int, int], io_count: int) -> int:
+        """Give the time that requests took beyond one for each of `io_count` IOs, of which all are alike."""
+        served = [one.service_ns for one in self.requests(*during) if one.operation == operation]
+        return round(sum(served) * (1 - io_count / len(served)))
+
+    @contextlib.contextmanager
+    def bound_to(self, cpu: int) -> Iterator[None]:
+        """Keep what makes this disk, its server and the loop device's workers, on one CPU for a while."""
+        workers = Path("/sys/devices/virtual/workqueue/cpumask")
+        workers_before, server_before = workers.read_text().strip(), os.sched_getaffinity(self.server_pid)
+        try:
+            workers.write_text(f"{1 << cpu:x}")
+            os.sched_setaffinity(self.server_pid, {cpu})
+            yield
+        finally:
+            os.sched_setaffinity(self.server_pid, server_before)
+            workers.write_text(workers_before)
+
     def requests(self, from_ns: int = 0, to_ns: int = 1 << 62) -> list[Request]:
         """Give the requests that came in a stretch of time (CLOCK_BOOTTIME)."""
         content = self._log.read_bytes()
@@ -77,15 +97,15 @@ class SlowDisk:
 @contextlib.contextmanager
 def slow_disk(scratch: Path, kind: str, size_bytes: int) -> Iterator[SlowDisk]:
     """Make a slow disk with a file system of `kind` (ext4, xfs) on it; it starts without delay."""
-    with _server(scratch, size_bytes) as (file, control, log), loop(file, is_direct=False) as device:
+    with _server(scratch, size_bytes) as (file, server_pid, control, log), loop(file, is_direct=False) as device:
         quiet = {"ext4": ("-q", "-F", "-E", "nodiscard,lazy_itable_init=0"), "xfs": ("-q", "-f", "-K")}[kind]
         subprocess.run((f"mkfs.{kind}", *quiet, device), check=True, capture_output=True, timeout=60)
         with mounted(device, scratch / "slow", kind, "nodiscard,noatime") as directory:
-            yield SlowDisk(Path(device).name, directory, control, log)
+            yield SlowDisk(Path(device).name, directory, server_pid, control, log)
 
 
 @contextlib.contextmanager
-def _server(scratch: Path, size_bytes: int) -> Iterator[tuple[Path, mmap.mmap, Path]]:
+def _server(scratch: Path, size_bytes: int) -> Iterator[tuple[Path, int, mmap.mmap, Path]]:
     file, control, log = (scratch / name for name in ("slow.img", "slow.control", "slow.log"))
     file.touch()
     control.write_bytes(bytes(CONTROL.size))
@@ -96,7 +116,7 @@ def _server(scratch: Path, size_bytes: int) -> Iterator[tuple[Path, mmap.mmap, P
     process = subprocess.Popen((sys.executable, "-m", "lab.truth.slowserver", *words), cwd=REPOSITORY)
     try:
         _wait_until_mounted(process, file, size_bytes)
-        yield file, delays, log
+        yield file, process.pid, delays, log
     finally:
         subprocess.run(("umount", str(file)), check=False, capture_output=True, timeout=30)
         try:

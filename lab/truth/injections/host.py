@@ -12,10 +12,11 @@ from lab.truth.attribution import cell, cells_of
 from lab.truth.cgroup import has_io_controller, reads_limited
 from lab.truth.play import Injection, Play, longer_by, longest_by, now_ns, span
 from lab.truth.scene import PLAIN, SLOW, Scene
+from lab.truth.slowserver import WRITE
 from vio.layer import Op, Phase, Stage
 
 _LIMIT_IOPS = 10
-_LIMITED_COUNT, _LIMITED_DEPTH = 12, 8
+_LIMITED_COUNT, _LIMITED_DEPTH = 16, 8
 _FREEZE_S = 0.2
 _HOLD_MS = 200.0
 _SLOW_MS = 25.0
@@ -38,7 +39,7 @@ def _slow_device(scene: Scene) -> Play:
 def _deep_queue(scene: Scene) -> Play:
     with _one_at_a_time(scene.slow.name), scene.slow.slowed(read_ms=_SLOW_MS):
         base = scene.reads(SLOW, 10).finish()
-        slow = scene.reads(SLOW, 30, depth=_DEPTH).finish()
+        slow = scene.reads(SLOW, 32, depth=_DEPTH).finish()
     return Play(SLOW, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read))
 
 
@@ -119,7 +120,8 @@ def _journal(scene: Scene) -> Play:
         scene.writes(SLOW, 2, flush_every=1).finish()  # what earlier writes left to the journal
         base = scene.writes(SLOW, 10, flush_every=1).finish()
         slow = scene.fresh_writes(SLOW, 12, flush_every=1)
-    return Play(SLOW, (Op.FLUSH,), span(base), span(slow), longer_by(base.sync, slow.sync))
+    journal_ns = scene.slow.extra_ns(WRITE, span(slow), slow.write.count)
+    return Play(SLOW, (Op.FLUSH,), span(base), span(slow), journal_ns)
 
 
 INJECTIONS = (
@@ -172,7 +174,7 @@ INJECTIONS = (
         f"flushes after writes that allocated blocks; each write of the device takes {_JOURNAL_MS} ms",
         cells_of(Stage.FS),
         "fdatasync waits in ext4 for the journal's commit, which the journal's thread writes",
-        "fio in the guest: latency of its syncs",
+        "the slow disk's log: writes beyond one for each of the guest's",
         _journal,
     ),
 )

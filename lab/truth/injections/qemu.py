@@ -4,11 +4,12 @@ from lab.load import KIB
 from lab.truth.attribution import cell, cells_of
 from lab.truth.play import Injection, Play, longer_by, span
 from lab.truth.scene import CACHED, L2_SLICE_BYTES, OVERLAY, OVERLAY_CLUSTER, PLAIN, Scene, set_throttle
+from lab.truth.slowserver import READ
 from vio.layer import Op, Phase, Stage
 
 _LIMIT_IOPS = 10
-_LIMITED_COUNT, _LIMITED_DEPTH = 12, 8
-_SLOW_MS = 20.0
+_LIMITED_COUNT, _LIMITED_DEPTH = 16, 8
+_SLOW_MS = 40.0
 
 
 def _throttle_filter(scene: Scene) -> Play:
@@ -38,21 +39,15 @@ def _limit_device(scene: Scene, iops: int) -> None:
 
 def _small_l2_cache(scene: Scene) -> Play:
     with scene.slow.slowed(read_ms=_SLOW_MS):
-        base = scene.reads(CACHED, 20, span_bytes=L2_SLICE_BYTES).finish()
-        slow = scene.reads(CACHED, 20).finish()
-    return Play(CACHED, (Op.READ,), span(base), span(slow), _extra_service_ns(scene, span(slow), slow.read.count))
-
-
-def _extra_service_ns(scene: Scene, during: tuple[int, int], io_count: int) -> int:
-    """What the slow disk did beyond one request for each IO: the requests' mean stands for those."""
-    served = [one.service_ns for one in scene.slow.requests(*during) if one.is_read]
-    return round(sum(served) * (1 - io_count / len(served)))
+        base = scene.reads(CACHED, 10, span_bytes=L2_SLICE_BYTES).finish()
+        slow = scene.reads(CACHED, 12).finish()
+    return Play(CACHED, (Op.READ,), span(base), span(slow), scene.slow.extra_ns(READ, span(slow), slow.read.count))
 
 
 def _copy_on_write(scene: Scene) -> Play:
     base = scene.writes(OVERLAY, 60, rate=200).finish()
     with scene.slow.slowed(read_ms=_SLOW_MS):
-        slow = scene.fresh_writes(OVERLAY, 20, gap_bytes=OVERLAY_CLUSTER - 4 * KIB)
+        slow = scene.fresh_writes(OVERLAY, 12, gap_bytes=OVERLAY_CLUSTER - 4 * KIB)
     served = sum(one.service_ns for one in scene.slow.requests(*span(slow)) if one.is_read)
     return Play(OVERLAY, (Op.WRITE,), span(base), span(slow), served)
 

@@ -9,14 +9,14 @@ from lab.truth.attribution import cell
 from lab.truth.cgroup import has_controller, thread_freezer
 from lab.truth.hog import hogging, pinned
 from lab.truth.play import Injection, Play, longest_by, now_ns, span
-from lab.truth.scene import ROOT, SLOW, Scene
+from lab.truth.scene import SLOW, Scene
 from lab.truth.sched import queue_delays
 from vio.layer import Op, Phase, Stage
 
 _SLOW_MS = 20.0
 _STOP_S = 0.1
-_HOG_BUSY_MS, _HOG_IDLE_MS = 60.0, 15.0
-_HOGGED_DEPTH = 8
+_AWAY_S = 0.2
+_HOG_BUSY_MS, _HOG_IDLE_MS = 200.0, 60.0
 _LIMIT_S = 2.0
 
 
@@ -57,13 +57,13 @@ def _wait_for_state(pid: int, state: str) -> None:
 
 
 def _hogged(scene: Scene) -> Play:
-    cpu = max(os.sched_getaffinity(0))
-    tid = scene.iothreads[ROOT]  # its device needs no thread of the kernel's, which the hog would hold up too
-    with pinned(tid, cpu):
-        base = scene.reads(ROOT, 200, depth=_HOGGED_DEPTH).finish()
+    other, cpu = sorted(os.sched_getaffinity(0))[:2]
+    tid = scene.iothreads[SLOW]
+    with scene.slow.slowed(read_ms=_SLOW_MS), scene.slow.bound_to(other), pinned(tid, cpu):
+        base = scene.reads(SLOW, 20).finish()
         with hogging(cpu, _HOG_BUSY_MS, _HOG_IDLE_MS), queue_delays(tid) as delays:
-            slow = scene.reads(ROOT, 1000, depth=_HOGGED_DEPTH).finish()
-    return Play(ROOT, (Op.READ,), span(base), span(slow), tuple(delays.intervals))
+            slow = scene.reads(SLOW, 24).finish()
+    return Play(SLOW, (Op.READ,), span(base), span(slow), tuple(delays.intervals))
 
 
 def _guest_away(scene: Scene) -> Play:
@@ -74,7 +74,7 @@ def _guest_away(scene: Scene) -> Play:
         from_ns = now_ns()
         try:
             state.write_text("FROZEN")
-            time.sleep(_STOP_S)
+            time.sleep(_AWAY_S)
         finally:
             state.write_text("THAWED")
         to_ns = now_ns()
@@ -98,10 +98,11 @@ INJECTIONS = (
         "the completion has woken the iothread, which is runnable and does not run: not reaped",
         "sched_waking and sched_switch of the iothread, as far as an IO was under way",
         _hogged,
+        lambda: "" if len(os.sched_getaffinity(0)) > 1 else "one CPU only",
     ),
     Injection(
         "guest-away",
-        f"the virtual CPU's thread is frozen for {_STOP_S * 1e3:.0f} ms while a read is in the device",
+        f"the virtual CPU's thread is frozen for {_AWAY_S * 1e3:.0f} ms while a read is in the device",
         (),
         "the device completes and QEMU notifies in time; what the guest does then is after the IO's end",
         "the longest read, by fio in the guest",
