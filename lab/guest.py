@@ -43,6 +43,7 @@ class Guest:
     """A QEMU whose guest boots, runs `load` on `disks`, reports what its disks did, and powers itself off.
 
     With `wait_for_go` the guest stands at the ready, idle, until `go()`; entering the context waits for that.
+    The `accelerator` is TCG, as the reference machine's /dev/kvm boots no ordinary kernel; a lab host's does.
     Leaving the context ends a QEMU that still runs. After `limit_s` the guest powers itself off.
     Its `directory` (a temporary one if not given) holds console.txt, qemu.txt, and the sockets.
     """
@@ -57,6 +58,7 @@ class Guest:
         cpus: int = 1,
         wait_for_go: bool = False,
         limit_s: int = 120,
+        accelerator: str = "tcg",
         directory: Path | None = None,
         extra_arguments: Sequence[str] = (),
     ) -> None:
@@ -67,6 +69,7 @@ class Guest:
         self._cpus = cpus
         self._wait_for_go = wait_for_go
         self._limit_s = limit_s
+        self._accelerator = accelerator
         self._directory = directory
         self._extra_arguments = tuple(extra_arguments)
         self._cleanup = contextlib.ExitStack()
@@ -185,7 +188,7 @@ class Guest:
         disks = [word for index, disk in enumerate(self.disks) for word in disk.qemu_arguments(index)]
         directory = self.directory
         return [
-            *(_QEMU, "-name", f"guest={self.name},debug-threads=on", "-accel", "tcg"),
+            *(_QEMU, "-name", f"guest={self.name},debug-threads=on", "-accel", self._accelerator),
             *("-m", str(self._memory_mib), "-smp", str(self._cpus)),
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
             *("-kernel", str(kernel), "-initrd", str(directory / "initramfs.cpio"), "-append", _KERNEL_WORDS),

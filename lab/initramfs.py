@@ -5,7 +5,7 @@ import lzma
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -35,20 +35,34 @@ class Kernel:
     image: Path
     modules: Path
 
+    @property
+    def is_cloud(self) -> bool:
+        """Tell whether it is the one for virtual machines, which has few drivers."""
+        return self.version.endswith("-cloud-amd64")
+
 
 def find_kernel() -> Kernel:
     """Find the newest Debian cloud kernel, installed or unpacked by tools/setup.sh."""
-    found = [kernel for root in (Path("/"), UNPACKED) for kernel in _kernels(root)]
-    if not found:
-        raise HostError("no Debian cloud kernel for the lab guest", "run: make setup")
-    return max(found, key=lambda kernel: _version_key(kernel.version))
+    return _newest([one for one in _all_kernels() if one.is_cloud], "cloud kernel for the lab guest")
+
+
+def find_host_kernel() -> Kernel:
+    """Find the newest Debian kernel with all drivers; modprobe can work with its modules."""
+    found = [one for one in _all_kernels() if not one.is_cloud and (one.modules / "modules.dep").exists()]
+    return _newest(found, "kernel for the lab host")
+
+
+def _newest(kernels: list[Kernel], what: str) -> Kernel:
+    if not kernels:
+        raise HostError(f"no Debian {what}", "run: make setup")
+    return max(kernels, key=lambda kernel: _version_key(kernel.version))
 
 
 def build(kernel: Kernel) -> Path:
     """Give the initramfs for `kernel`, from the cache when nothing that goes into it has changed."""
-    busybox = _find_busybox()
+    busybox = find_busybox()
     tools = [_find_tool(name) for name in _TOOLS]
-    modules = _load_order(kernel)
+    modules = load_order(kernel, _DRIVERS)
     key = _digest([busybox, *tools, *modules, *(Path(__file__).parent / name for name in _SOURCES)])
     path = CACHE / f"initramfs-{kernel.version}-{key}.cpio"
     if not path.exists():
@@ -56,8 +70,13 @@ def build(kernel: Kernel) -> Path:
     return path
 
 
+def _all_kernels() -> Iterator[Kernel]:
+    for root in (Path("/"), UNPACKED):
+        yield from _kernels(root)
+
+
 def _kernels(root: Path) -> Iterator[Kernel]:
-    for image in (root / "boot").glob("vmlinuz-*-cloud-amd64"):
+    for image in (root / "boot").glob("vmlinuz-*-amd64"):
         version = image.name.removeprefix("vmlinuz-")
         for modules in (root / "lib/modules" / version, root / "usr/lib/modules" / version):
             if (modules / "kernel").is_dir():
@@ -69,7 +88,8 @@ def _version_key(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)]
 
 
-def _find_busybox() -> Path:
+def find_busybox() -> Path:
+    """Find a busybox without shared libraries."""
     for root in (UNPACKED, Path("/")):
         for folder in _TOOL_FOLDERS:
             path = root / folder / "busybox"
@@ -91,10 +111,10 @@ def _is_static(program: Path) -> bool:
     return all(segment["p_type"] != "PT_INTERP" for segment in elf.iter_segments())
 
 
-def _load_order(kernel: Kernel) -> list[Path]:
+def load_order(kernel: Kernel, drivers: Iterable[str]) -> list[Path]:
     """List the modules to load, each after those that it needs; drivers built into the kernel have none."""
     order: list[Path] = []
-    for name in _DRIVERS:
+    for name in drivers:
         _add_module(kernel, name, order)
     return order
 
@@ -120,11 +140,12 @@ def _entries(busybox: Path, tools: list[Path], modules: list[Path]) -> Iterator[
     yield cpio.file_entry("/init", init, executable=True)
     yield cpio.file_entry("/bin/busybox", busybox.read_bytes(), executable=True)
     yield from (cpio.Entry(f"/{name}", 0o040755) for name in ("dev", "proc", "sys", "tmp"))
-    yield from _module_entries(modules)
+    yield from module_entries(modules)
     yield from _tool_entries(tools)
 
 
-def _module_entries(modules: list[Path]) -> Iterator[cpio.Entry]:
+def module_entries(modules: list[Path]) -> Iterator[cpio.Entry]:
+    """Give the members of an archive that has `modules`, and their order, under /modules."""
     names = [path.name.removesuffix(".xz") for path in modules]
     yield cpio.file_entry("/modules/order", "".join(f"{name}\n" for name in names).encode())
     for name, path in zip(names, modules, strict=True):

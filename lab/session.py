@@ -19,8 +19,9 @@ from vio.errors import ExitCode, HostError, VioError
 from vio.recording import MANIFEST
 
 VIO = (sys.executable, "-m", "vio")
-_ATTACH_LIMIT_S = 60.0
-_FINISH_LIMIT_S = 30.0
+_ATTACH_LIMIT_S = 300.0  # on a lab host bpftrace needs minutes where it needs seconds elsewhere
+_FINISH_LIMIT_S = 120.0
+_GUEST_LIMIT_S = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,7 @@ def record_guest(
     name: str = "lab",
     options: Sequence[str] = (),
     echo: BinaryIO | None = None,
+    accelerator: str = "tcg",
 ) -> Outcome:
     """Boot a guest, record its load to the guest's end, and count on `devices` of the host.
 
@@ -142,7 +144,7 @@ def record_guest(
         VioError: the recorder failed.
     """
     with (
-        Guest(disks, load, name=name, wait_for_go=True) as guest,
+        Guest(disks, load, name=name, wait_for_go=True, limit_s=_GUEST_LIMIT_S, accelerator=accelerator) as guest,
         Recorder(guest.pid, output, *options, echo=echo) as recorder,
     ):
         from_ns, before = _counted(devices)

@@ -2,14 +2,15 @@
 # Prepare this machine for `make demo` and `make test`. Quick when there is nothing to do, and safe to repeat.
 #   packages   as root where apt-get is: installs Debian packages that are missing; otherwise names them and goes on,
 #              as what can be done without them is still worth doing
-#   guest      unpacks Debian's cloud kernel and a static busybox under .cache/lab: installed, that kernel could become
-#              the one that the host boots, and busybox-static would put another busybox out
+#   guest      unpacks Debian's cloud kernel, its full kernel (for the lab's hosts) and a static busybox under .cache/lab:
+#              installed, such a kernel could become the one that the host boots, and busybox-static would put another
+#              busybox out
 #   tracefs    as root: mounts it where it is not mounted
 #   .venv      a virtual environment with vio (editable) and the development tools
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-packages=(binutils bpftrace e2fsprogs fio mount qemu-system-x86 qemu-utils xfsprogs)
+packages=(binutils bpftrace btrfs-progs cryptsetup-bin dmsetup e2fsprogs fio iproute2 kmod mdadm mount ocfs2-tools qemu-system-x86 qemu-utils xfsprogs)
 guest_files=.cache/lab/debian
 stamp=.venv/vio-setup.stamp
 is_apt_fresh=no
@@ -48,30 +49,56 @@ set_up_packages() {
 
 has_cloud_kernel() { compgen -G "/boot/vmlinuz-*-cloud-amd64" >/dev/null || compgen -G "$guest_files/boot/vmlinuz-*-cloud-amd64" >/dev/null; }
 
+newest_host_modules() {
+    local modules
+    for modules in "$guest_files"/lib/modules/*-amd64 "$guest_files"/usr/lib/modules/*-amd64; do
+        case $modules in *-cloud-amd64 | *'*'*) ;; *) echo "$modules" ;; esac
+    done | sort -V | tail -n 1
+}
+
+# An installed one is there only if somebody wanted it: then it is used, and has its modules.dep.
+has_host_kernel() {
+    local image
+    for image in /boot/vmlinuz-*-amd64; do
+        case $image in *-cloud-amd64 | *'*'*) ;; *) return 0 ;; esac
+    done
+    [ -n "$(newest_host_modules)" ] && [ -e "$(newest_host_modules)/modules.dep" ]
+}
+
+unpack_host_kernel() {
+    local modules
+    [ -n "$(newest_host_modules)" ] || unpack_package "$(kernel_package linux-image-amd64)"
+    modules=$(newest_host_modules)
+    [ -n "$modules" ] || return 0
+    # modprobe in a lab host wants an index, which the package leaves to its installation
+    PATH=$PATH:/sbin:/usr/sbin depmod -b "${modules%/lib/modules/*}" "${modules##*/}" || say "depmod failed: lab hosts will not run"
+}
+
 has_static_busybox() { [ -e "$guest_files/bin/busybox" ] || [ -e "$guest_files/usr/bin/busybox" ] || is_installed busybox-static; }
 
-cloud_kernel_package() { apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '$1 == "Depends:" && /linux-image-/ { print $2; exit }'; }
+kernel_package() { apt-cache depends "$1" 2>/dev/null | awk '$1 == "Depends:" && /linux-image-/ { print $2; exit }'; }
 
 unpack_package() {
     local folder
     folder=$(mktemp -d)
     chmod 755 "$folder"
-    say "unpacking $1 for the lab guest"
+    say "unpacking $1 for the lab"
     if (cd "$folder" && apt-get download -qq "$1" >&2 2>/dev/null); then
         mkdir -p "$guest_files"
         dpkg-deb --extract "$folder"/*.deb "$guest_files"
     else
-        say "could not get $1: the lab guest will not run"
+        say "could not get $1: the lab will not run"
     fi
     rm -r "$folder"
 }
 
 set_up_guest() {
     command -v apt-get >/dev/null || return 0
-    has_cloud_kernel && has_static_busybox && return
+    has_cloud_kernel && has_static_busybox && has_host_kernel && return
     ! can_install || refresh_apt
     has_static_busybox || unpack_package busybox-static
-    has_cloud_kernel || unpack_package "$(cloud_kernel_package)"
+    has_cloud_kernel || unpack_package "$(kernel_package linux-image-cloud-amd64)"
+    has_host_kernel || unpack_host_kernel
 }
 
 set_up_tracefs() {

@@ -1,0 +1,137 @@
+"""What a lab host is made of: its disks, its wire, its first file system, and the QEMU that it is from outside."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from lab import cpio, initramfs
+
+_QEMU = "qemu-system-x86_64"
+_DRIVERS = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
+_KERNEL_WORDS = "console=ttyS0 quiet panic=-1 mitigations=off audit=0 apparmor=0 random.trust_cpu=on"
+
+
+class Bus(StrEnum):
+    """How a lab host sees a disk."""
+
+    NVME = "nvme"
+    VIRTIO = "virtio"
+
+
+@dataclass(frozen=True, slots=True)
+class HostDisk:
+    """A raw file of the outer machine that is a disk of a lab host.
+
+    The NVMe disks are nvme0n1, nvme1n1 ... in the order in which they are given. One that `is_shared` may be
+    a disk of two hosts at once.
+    """
+
+    path: Path
+    bus: Bus = Bus.NVME
+    is_shared: bool = False
+
+    def qemu_arguments(self, index: int) -> list[str]:
+        """Give the options that make this disk number `index` of the machine."""
+        # unsafe: flushes need not reach the outer machine's disk; two QEMUs see each other's writes in its page cache
+        drive = f"file={_quoted(self.path)},if=none,id=disk{index},format=raw,cache=unsafe,discard=unmap"
+        share = ",share-rw=on" if self.is_shared else ""
+        if self.is_shared:
+            drive += ",file.locking=off"
+        kinds = {Bus.NVME: f"nvme,serial=vio{index}", Bus.VIRTIO: f"virtio-blk-pci,serial=vio{index}"}
+        return ["-drive", drive, "-device", f"{kinds[self.bus]},drive=disk{index}{share}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """One end of a private wire between two lab hosts, over a Unix socket; the end that `listens` is started first."""
+
+    socket: Path
+    mac: str
+    listens: bool = False
+
+    def qemu_arguments(self) -> list[str]:
+        """Give the options that make this the machine's network card."""
+        server = "on" if self.listens else "off"
+        netdev = f"stream,id=wire,server={server},addr.type=unix,addr.path={_quoted(self.socket)}"
+        return ["-netdev", netdev, "-device", f"virtio-net-pci,netdev=wire,mac={self.mac}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A lab host before it is started."""
+
+    name: str
+    disks: tuple[HostDisk, ...]
+    nic: Wire | None
+    memory_mib: int
+    cpus: int
+    limit_s: int
+
+    def command(self, directory: Path, initrd: Path, kernel: initramfs.Kernel) -> list[str]:
+        """Give the command line of its QEMU; the sockets and the console are in `directory`."""
+        disks = [word for index, disk in enumerate(self.disks) for word in disk.qemu_arguments(index)]
+        return [
+            *("setpriv", "--pdeathsig", "KILL", _QEMU, "-name", f"{self.name},debug-threads=on"),
+            *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"),
+            *("-m", str(self.memory_mib), "-smp", str(self.cpus)),
+            *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+            *("-kernel", str(kernel.image), "-initrd", str(initrd), "-append", _KERNEL_WORDS),
+            *("-chardev", f"file,id=console,path={_quoted(directory)}/console.txt", "-serial", "chardev:console"),
+            *("-chardev", f"socket,id=agent,path={_quoted(directory)}/agent,server=on,wait=off"),
+            *("-serial", "chardev:agent", "-device", "virtio-rng-pci"),
+            *_shared_directory("vio-root", Path("/"), is_readonly=True),
+            *_shared_directory("vio-share", directory, is_readonly=False),
+            *disks,
+            *(self.nic.qemu_arguments() if self.nic else ()),
+        ]
+
+    def archive(self, share: Path, kernel: initramfs.Kernel) -> bytes:
+        """Give what it boots from: it mounts the outer machine's root, and then listens to it."""
+        return cpio.archive(self._entries(share, kernel))
+
+    def _entries(self, share: Path, kernel: initramfs.Kernel) -> Iterator[cpio.Entry]:
+        here = Path(__file__).parent
+        settings = {
+            "NAME": self.name,
+            "SHARE": str(share),
+            "MODULES": str(kernel.modules),
+            "LIMIT_S": str(self.limit_s),
+            "DIRECTORY": str(initramfs.REPOSITORY),
+            "VISIBLE": " ".join(_visible(kernel)),
+        }
+        text = "".join(f"{name}='{value}'\n" for name, value in settings.items())
+        yield cpio.file_entry("/init", (here / "host_init.sh").read_bytes(), executable=True)
+        yield cpio.file_entry("/lab/agent.sh", (here / "host_agent.sh").read_bytes())
+        yield cpio.file_entry("/lab/settings", text.encode())
+        yield cpio.file_entry("/bin/busybox", initramfs.find_busybox().read_bytes(), executable=True)
+        yield from (cpio.Entry(f"/{name}", 0o040755) for name in ("dev", "proc", "sys", "root"))
+        yield from initramfs.module_entries(initramfs.load_order(kernel, _DRIVERS))
+
+
+def make_disk(size_bytes: int, directory: Path | None = None) -> Path:
+    """Make an empty sparse file to be a disk, in `directory` or where big temporary files go; the caller removes it."""
+    number, name = tempfile.mkstemp(prefix="vio-disk-", suffix=".img", dir=directory or "/var/tmp")
+    os.close(number)
+    os.truncate(name, size_bytes)
+    return Path(name)
+
+
+def _visible(kernel: initramfs.Kernel) -> Sequence[str]:
+    """Name what has to be seen inside even if it lies where the host has places of its own, such as /tmp."""
+    return sorted({str(initramfs.REPOSITORY), sys.prefix, sys.base_prefix, str(kernel.modules)})
+
+
+def _shared_directory(tag: str, path: Path, *, is_readonly: bool) -> list[str]:
+    options = f"local,id={tag},path={_quoted(path)},security_model=none,multidevs=remap"
+    return [
+        *("-fsdev", f"{options},readonly=on" if is_readonly else options),
+        *("-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"),
+    ]
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace(",", ",,")
