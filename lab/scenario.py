@@ -1,4 +1,4 @@
-"""Record a guest on a lab host: `record_on(host, scenario)` here, and inside `python -m lab.scenario FILE DIRECTORY`."""
+"""Record a guest on a lab host: `record_on(host, scenario)` here; inside, `python -m lab.scenario FILE DIRECTORY`."""
 
 import dataclasses
 import json
@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 

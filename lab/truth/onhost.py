@@ -1,4 +1,4 @@
-"""Injections that want a host with device mapper, run on it as `python -m lab.truth.onhost NAME DEVICE DIRECTORY`.
+"""Injections for a host with device mapper; there it runs as `python -m lab.truth.onhost NAME DEVICE DIRECTORY`.
 
 There is no guest here: qemu-io reads one block after the other, and says how long each took. That is the truth. A
 lab host is slow (its processor is emulated), so the delays are long.
@@ -16,12 +16,7 @@ from pathlib import Path
 
 from lab.load import KIB, MIB
 from lab.session import Recorder
-from lab.truth.attribution import attribute, cell
-from lab.truth.play import now_ns
-from lab.truth.runner import lives_of
-from lab.witness import examine
 from vio.errors import VioError
-from vio.layer import Op, Phase, Stage
 
 _IMAGE_BYTES = 16 * MIB
 _DELAY_MS = 100
@@ -53,10 +48,10 @@ class QemuIo:
 
     def reads(self, count: int, step_bytes: int = 64 * KIB) -> Reads:
         """Read `count` blocks of 4 KiB, one after the other."""
-        from_ns = now_ns()
+        from_ns = _now_ns()
         took = tuple(self._read(number * step_bytes) for number in range(count))
         time.sleep(0.1)
-        return Reads(from_ns, now_ns(), took)
+        return Reads(from_ns, _now_ns(), took)
 
     def end(self) -> None:
         """Let it go."""
@@ -103,7 +98,7 @@ def delayed_device(device: str) -> Iterator[Callable[[int], None]]:
 
 
 def dm_delay(device: str, directory: Path) -> dict[str, object]:
-    """Measure: reads of an image on ext4 on dm-delay, without and with the delay."""
+    """Record reads of an image on ext4 on dm-delay, without and with the delay; give when they were, and how long."""
     recording = directory / "dm-delay.vio"
     with delayed_device(device) as set_delay:
         image = Path("/mnt/image.raw")
@@ -118,11 +113,11 @@ def dm_delay(device: str, directory: Path) -> dict[str, object]:
                 slow = qemu_io.reads(_COUNT, 68 * KIB)
         finally:
             qemu_io.end()
-    lives = lives_of(examine(recording).ios, 0, (Op.READ,))
-    injected_ns = sum(slow.took_ns) - sum(base.took_ns)
-    expected = (cell(Stage.BLOCK, Phase.DOWN),)
-    touched = lives.within(slow.from_ns, slow.to_ns)
-    return asdict(attribute(lives.within(base.from_ns, base.to_ns), touched, injected_ns, expected))
+    return {"base": asdict(base), "slow": asdict(slow)}
+
+
+def _now_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def _wait_for(path: Path) -> None:
@@ -140,7 +135,7 @@ ON_HOST: dict[str, Callable[[str, Path], dict[str, object]]] = {"dm-delay": dm_d
 
 
 def main(name: str, device: str, directory: str) -> int:
-    """Measure one, and leave the judgement as NAME.json in the directory."""
+    """Play one, and leave NAME.vio and what is known of it, NAME.json, in the directory."""
     place = Path(directory)
     (place / f"{name}.json").write_text(json.dumps(ON_HOST[name](device, place)))
     return 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from lab.truth.attribution import Attribution
 from lab.truth.play import Injection
 from lab.truth.runner import Outcome, Result
 
@@ -14,9 +15,13 @@ def figures(result: Result) -> str:
 
 
 def _row(outcome: Outcome) -> str:
-    name, judged = outcome.injection.name, outcome.judged
-    if judged is None:
-        return f"| {name} | | | | | | | {outcome.problem} |"
+    if outcome.judged is None:
+        return f"| {outcome.injection.name} | | | | | | | {outcome.problem} |"
+    return row(outcome.injection.name, outcome.judged)
+
+
+def row(name: str, judged: Attribution) -> str:
+    """Give the row of one judgement."""
     place, share = judged.largest
     verdict = "met" if judged.is_met else "**short**"
     return (
