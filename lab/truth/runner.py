@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,8 @@ from lab.witness import TIMES, Findings, examine
 from vio.layer import Op
 from vio.schema import OPS
 
+NOT_HERE = "not here: "
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -25,6 +27,13 @@ class Outcome:
     judged: Attribution | None
     problem: str = ""
     seconds: float = 0.0
+
+    @property
+    def is_missed(self) -> bool:
+        """Tell whether it should have been met here and was not."""
+        if self.injection.falls_short or self.problem.startswith(NOT_HERE):
+            return False
+        return self.judged is None or not self.judged.is_met
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,11 @@ class Result:
     def of(self, name: str) -> Outcome:
         """Give the outcome of one injection."""
         return next(one for one in self.outcomes if one.injection.name == name)
+
+    def amended(self, later: "Result") -> "Result":
+        """Take the outcomes of a later run in place of those of the same injections here."""
+        newer = {one.injection.name: one for one in later.outcomes}
+        return replace(self, outcomes=tuple(newer.get(one.injection.name, one) for one in self.outcomes))
 
 
 def run(injections: Iterable[Injection], recording: Path) -> Result:
@@ -53,7 +67,7 @@ def run(injections: Iterable[Injection], recording: Path) -> Result:
 
 def _played(injection: Injection, scene: Scene) -> Play | str:
     if lack := injection.lacks():
-        return f"not here: {lack}"
+        return f"{NOT_HERE}{lack}"
     try:
         return injection.play(scene)
     except Exception as error:  # the others are to be played all the same

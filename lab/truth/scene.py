@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import initramfs
-from lab.guest import Guest
+from lab.disk import DiskStats
+from lab.guest import Guest, GuestError
 from lab.load import KIB, MIB, FioJob
 from lab.session import Recorder
 from lab.targets import Target, xfs_on_loop
@@ -24,6 +26,8 @@ _RAW_BYTES, _RAW_FILLED_BYTES = 64 * MIB, 48 * MIB
 _CACHED_BYTES, _CACHED_CLUSTER = 32 * MIB, 8 * KIB
 _OVERLAY_BYTES, _OVERLAY_FILLED_BYTES = 16 * MIB, 8 * MIB
 _THROTTLE_GROUP = "throttle0"
+_BUSY_IOS, _BUSY_LIMIT_S = 5, 10.0
+_NICE = -15
 
 Node = dict[str, object]
 
@@ -69,6 +73,15 @@ class Scene:
         several = {"numjobs": depth, "group_reporting": 1} if depth > 1 else {}
         return self.shell.begin_fio(job, filename=device(disk), **several)
 
+    def wait_until_busy(self, disk: int) -> None:
+        """Wait until the load that has just been begun reaches the device below a disk."""
+        device = self.fast.devices[0] if disk == PLAIN else self.slow.name
+        before, deadline_s = DiskStats.of_device(device).io_count, time.monotonic() + _BUSY_LIMIT_S
+        while DiskStats.of_device(device).io_count < before + _BUSY_IOS:
+            if time.monotonic() > deadline_s:
+                raise GuestError(f"the guest's load does not reach {device}")
+            time.sleep(0.005)
+
     def writes(self, disk: int, count: int, *, rate: int = 0, flush_every: int = 0) -> PendingFio:
         """Begin random 4 KiB writes over what has been written of a disk."""
         job = FioJob("randwrite", count, depth=1, rate=rate, span_bytes=FILLED_BYTES[disk], flush_every=flush_every)
@@ -97,6 +110,7 @@ def opened(recording: Path) -> Iterator[Scene]:
     """Boot the guest and record it, until the context is left."""
     initramfs.CACHE.mkdir(parents=True, exist_ok=True)
     with (
+        _preferred(),
         tempfile.TemporaryDirectory(prefix="truth-", dir=initramfs.CACHE) as folder,
         xfs_on_loop() as fast,
         slow_disk(Path(folder), "ext4", _SLOW_BYTES) as slow,
@@ -111,6 +125,17 @@ def opened(recording: Path) -> Iterator[Scene]:
             with Shell(guest) as shell:
                 yield Scene(guest, shell, fast, slow, images, iothreads, vcpu)
             time.sleep(0.2)  # the last notification is after fio's end
+
+
+@contextlib.contextmanager
+def _preferred() -> Iterator[None]:
+    """Let what is started meanwhile go before the machine's other work, which would delay it as it likes."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+    try:
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, before)
 
 
 def _make_images(fast: Path, slow: Path) -> tuple[Path, ...]:

@@ -70,8 +70,8 @@ def _io_limit(scene: Scene) -> Play:
 
 def _frozen(scene: Scene) -> Play:
     base = scene.writes(PLAIN, 100, rate=200).finish()
-    pending = scene.writes(PLAIN, 200, rate=200)
-    time.sleep(0.5)
+    pending = scene.writes(PLAIN, 150, rate=200)
+    scene.wait_until_busy(PLAIN)
     freeze_ns = now_ns()
     with _freeze(scene.fast.directory):
         time.sleep(_FREEZE_S)
@@ -95,8 +95,8 @@ def _freeze(directory: Path) -> Iterator[None]:
 
 def _inode_lock(scene: Scene) -> Play:
     base = scene.reads(SLOW, 100, rate=200).finish()
-    pending = scene.reads(SLOW, 200, rate=200)
-    time.sleep(0.5)
+    pending = scene.reads(SLOW, 150, rate=200)
+    scene.wait_until_busy(SLOW)
     with scene.slow.slowed(write_ms=_HOLD_MS):
         begin_ns = now_ns()
         _extend(scene.images[SLOW])

@@ -23,7 +23,7 @@ _LIMIT_S = 2.0
 def _stopped(scene: Scene) -> Play:
     with scene.slow.slowed(read_ms=_SLOW_MS):
         base = scene.reads(SLOW, 20).finish()
-        pending = scene.reads(SLOW, 50)
+        pending = scene.reads(SLOW, 40)
         _wait_for_a_read(scene)
         pid = scene.guest.pid
         from_ns = now_ns()
@@ -41,7 +41,7 @@ def _stopped(scene: Scene) -> Play:
 
 def _wait_for_a_read(scene: Scene) -> None:
     """Return while the slow disk is at work on a read: somewhat after the one before it."""
-    time.sleep(0.3)
+    scene.wait_until_busy(SLOW)
     count, deadline_s = len(scene.slow.requests()), time.monotonic() + _LIMIT_S
     while len(scene.slow.requests()) == count and time.monotonic() < deadline_s:
         time.sleep(0.001)
@@ -69,8 +69,8 @@ def _hogged(scene: Scene) -> Play:
 def _guest_away(scene: Scene) -> Play:
     with scene.slow.slowed(read_ms=_SLOW_MS), thread_freezer(scene.vcpu) as state:
         base = scene.reads(SLOW, 20).finish()
-        pending = scene.reads(SLOW, 50)
-        time.sleep(0.5)
+        pending = scene.reads(SLOW, 40)
+        scene.wait_until_busy(SLOW)
         from_ns = now_ns()
         try:
             state.write_text("FROZEN")
