@@ -96,13 +96,19 @@ class Attribution:
         return GOAL <= self.attribution <= 2 - GOAL and self.spill < SPILL_LIMIT
 
 
-def attribute(base: Lives, touched: Lives, injected_ns: int, expected: Sequence[str]) -> Attribution:
-    """Compare IOs that an injection touched with others of their kind; both must not be empty."""
+def attribute(
+    base: Lives, touched: Lives, injected_ns: int, expected: Sequence[str], *, is_each: bool = False
+) -> Attribution:
+    """Compare IOs that an injection touched with others of their kind; both must not be empty.
+
+    With `is_each` the injection is in each of the touched IOs, and the median one stands for all: a machine that others
+    use too delays an IO now and then. Of the others, the median is what is usual.
+    """
     if not len(base) or not len(touched) or injected_ns <= 0:
         raise ValueError(f"nothing to compare: {len(base)} and {len(touched)} IOs, {injected_ns} ns injected")
-    # The median: a machine that others use too delays an IO now and then.
     usual_ns = np.median(base.own_ns, axis=0)
-    change_ns = touched.own_ns.sum(axis=0) - len(touched) * usual_ns
+    touched_ns = len(touched) * np.median(touched.own_ns, axis=0) if is_each else touched.own_ns.sum(axis=0)
+    change_ns = touched_ns - len(touched) * usual_ns
     changes = {name: round(float(value)) for name, value in zip(CELLS, change_ns, strict=True)}
     return Attribution(injected_ns, len(base), len(touched), tuple(expected), changes)
 

@@ -28,12 +28,15 @@ class Play:
     base: tuple[int, int]
     touched: tuple[int, int]
     injected_ns: int | tuple[tuple[int, int], ...]
+    is_each: bool = False
+    """Every touched IO was delayed, and `injected_ns` is the median one's delay."""
 
     def judge(self, lives: Lives, expected: tuple[str, ...]) -> Attribution:
         """Compare; `lives` are the report's IOs of that disk and those operations."""
         touched = lives.across(*self.touched)
         truth = self.injected_ns if isinstance(self.injected_ns, int) else overlap_ns(touched, self.injected_ns)
-        return attribute(lives.within(*self.base), touched, truth, expected)
+        base, count = lives.within(*self.base), len(touched) if self.is_each else 1
+        return attribute(base, touched, count * truth, expected, is_each=self.is_each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,8 @@ class Injection:
 
 
 def longer_by(base: Latency, slow: Latency) -> int:
-    """Give by how much the IOs of one fio run took longer than as many of another: the guest's own measure."""
-    return round(slow.total_ns - slow.count * base.median_ns)
+    """Give by how much the median IO of one fio run took longer than that of another: the guest's own measure."""
+    return round(slow.median_ns - base.median_ns)
 
 
 def longest_by(base: Latency, slow: Latency) -> int:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from lab.initramfs import REPOSITORY
 from lab.targets import loop, mounted
@@ -68,10 +69,14 @@ class SlowDisk:
         finally:
             self.set_delay()
 
-    def extra_ns(self, operation: int, during: tuple[int, int], io_count: int) -> int:
-        """Give the time that requests took beyond one for each of `io_count` IOs, of which all are alike."""
-        served = [one.service_ns for one in self.requests(*during) if one.operation == operation]
-        return round(sum(served) * (1 - io_count / len(served)))
+    def service_ns(self, operation: int, during: tuple[int, int]) -> int:
+        """Give the median time that requests took."""
+        return round(median(one.service_ns for one in self.requests(*during) if one.operation == operation))
+
+    def extra_ns(self, operation: int, during: tuple[int, int], io_count: int, *, own: int = 1) -> int:
+        """Give the time that each of `io_count` IOs made the disk work for beyond its `own` requests."""
+        requests = sum(one.operation == operation for one in self.requests(*during))
+        return round(self.service_ns(operation, during) * (round(requests / io_count) - own))
 
     @contextlib.contextmanager
     def bound_to(self, cpu: int) -> Iterator[None]:

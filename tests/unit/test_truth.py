@@ -10,7 +10,7 @@ from lab.load import FioJob
 from lab.truth.attribution import CELLS, UNATTRIBUTED, Lives, attribute, cell, cells_of, overlap_ns
 from lab.truth.injections import INJECTIONS
 from lab.truth.play import Play, longer_by, longest_by
-from lab.truth.sched import delays_of
+from lab.truth.sched import delays_of, lock_waits_of
 from lab.truth.shell import Latency, fio_run, fio_words
 from lab.truth.table import expectations
 from lab.witness import TIMES
@@ -67,6 +67,12 @@ def test_too_much_is_not_right_either() -> None:
     assert not attribute(BASE, lives((1000, {DEVICE: 20 + 110})), 100, (DEVICE,)).is_met
 
 
+def test_one_stall_does_not_count_where_each_io_is_delayed() -> None:
+    touched = lives(*((at, {DEVICE: 120}) for at in range(4)), (9, {DEVICE: 120, AIO_UP: 9000}))
+    judged = attribute(BASE, touched, 500, (DEVICE,), is_each=True)
+    assert (judged.attribution, judged.spill) == (1.0, 0.0)
+
+
 def test_where_nothing_is_expected_every_change_counts() -> None:
     judged = attribute(BASE, lives((1000, {DEVICE: 22})), 100, ())
     assert judged.attribution == pytest.approx(0.98)
@@ -98,7 +104,7 @@ def test_a_play_is_judged_by_its_spans() -> None:
 
 def test_fio_says_how_much_longer() -> None:
     base, slow = Latency(100, 12.0, 10.0, 50), Latency(20, 30.0, 29.0, 400)
-    assert longer_by(base, slow) == 400
+    assert longer_by(base, slow) == 19
     assert longest_by(base, slow) == 390
 
 
@@ -131,6 +137,16 @@ def test_delays_of_a_thread_are_read_from_the_kernel_s_trace() -> None:
         "  x-1 [0] d.. 1.005000: sched_waking: comm=b pid=7 prio=120 target_cpu=000",
     ]
     assert delays_of(lines, 7) == [(1_000_000_000, 1_000_300_000), (1_000_900_000, 1_001_000_000)]
+
+
+def test_long_waits_for_locks_are_read_from_the_kernel_s_trace() -> None:
+    lines = [
+        "  q-7 [0] d.. 1.000000: contention_begin: 00000000e541cb24 (flags=READ)",
+        "  q-7 [0] d.. 1.000100: contention_begin: 000000001528ae28 (flags=SPIN)",
+        "  q-7 [0] d.. 1.000101: contention_end: 000000001528ae28 (ret=0)",
+        "  q-7 [0] d.. 1.200000: contention_end: 00000000e541cb24 (ret=0)",
+    ]
+    assert lock_waits_of(lines) == [(1_000_000_000, 1_200_000_000)]
 
 
 def test_the_page_says_what_is_expected() -> None:

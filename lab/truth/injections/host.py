@@ -10,9 +10,10 @@ from pathlib import Path
 
 from lab.truth.attribution import cell, cells_of
 from lab.truth.cgroup import has_io_controller, reads_limited
-from lab.truth.play import Injection, Play, longer_by, longest_by, now_ns, span
+from lab.truth.play import Injection, Play, longer_by, now_ns, span
 from lab.truth.scene import PLAIN, SLOW, Scene
-from lab.truth.slowserver import WRITE
+from lab.truth.sched import lock_waits
+from lab.truth.slowserver import READ, WRITE
 from vio.layer import Op, Phase, Stage
 
 _LIMIT_IOPS = 10
@@ -28,19 +29,17 @@ _BLOCK_BYTES = 4096
 
 def _slow_device(scene: Scene) -> Play:
     base = scene.reads(SLOW, 60, rate=200).finish()
-    usual = [one.service_ns for one in scene.slow.requests(*span(base)) if one.is_read]
     with scene.slow.slowed(read_ms=_SLOW_MS):
         slow = scene.reads(SLOW, 20).finish()
-    served = [one.service_ns for one in scene.slow.requests(*span(slow)) if one.is_read]
-    injected_ns = round(sum(served) - len(served) * sum(usual) / len(usual))
-    return Play(SLOW, (Op.READ,), span(base), span(slow), injected_ns)
+    injected_ns = scene.slow.service_ns(READ, span(slow)) - scene.slow.service_ns(READ, span(base))
+    return Play(SLOW, (Op.READ,), span(base), span(slow), injected_ns, is_each=True)
 
 
 def _deep_queue(scene: Scene) -> Play:
     with _one_at_a_time(scene.slow.name), scene.slow.slowed(read_ms=_SLOW_MS):
         base = scene.reads(SLOW, 10).finish()
         slow = scene.reads(SLOW, 32, depth=_DEPTH).finish()
-    return Play(SLOW, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read))
+    return Play(SLOW, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read), is_each=True)
 
 
 @contextlib.contextmanager
@@ -65,19 +64,20 @@ def _io_limit(scene: Scene) -> Play:
     base = scene.reads(PLAIN, 100, rate=200).finish()
     with reads_limited(scene.guest.pid, scene.fast.devices[0], _LIMIT_IOPS):
         slow = scene.reads(PLAIN, _LIMITED_COUNT, depth=_LIMITED_DEPTH).finish()
-    return Play(PLAIN, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read))
+    return Play(PLAIN, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read), is_each=True)
 
 
 def _frozen(scene: Scene) -> Play:
     base = scene.writes(PLAIN, 100, rate=200).finish()
     pending = scene.writes(PLAIN, 150, rate=200)
     scene.wait_until_busy(PLAIN)
-    freeze_ns = now_ns()
-    with _freeze(scene.fast.directory):
-        time.sleep(_FREEZE_S)
-    thaw_ns = now_ns()
-    slow = pending.finish()
-    return Play(PLAIN, (Op.WRITE,), span(base), (freeze_ns, thaw_ns), longest_by(base.write, slow.write))
+    with lock_waits(scene.iothreads[PLAIN]) as waits:
+        freeze_ns = now_ns()
+        with _freeze(scene.fast.directory):
+            time.sleep(_FREEZE_S)
+        thaw_ns = now_ns()
+        pending.finish()
+    return Play(PLAIN, (Op.WRITE,), span(base), (freeze_ns, thaw_ns), tuple(waits.intervals))
 
 
 @contextlib.contextmanager
@@ -97,12 +97,13 @@ def _inode_lock(scene: Scene) -> Play:
     base = scene.reads(SLOW, 100, rate=200).finish()
     pending = scene.reads(SLOW, 150, rate=200)
     scene.wait_until_busy(SLOW)
-    with scene.slow.slowed(write_ms=_HOLD_MS):
-        begin_ns = now_ns()
-        _extend(scene.images[SLOW])
-        end_ns = now_ns()
-    slow = pending.finish()
-    return Play(SLOW, (Op.READ,), span(base), (begin_ns, end_ns), longest_by(base.read, slow.read))
+    with lock_waits(scene.iothreads[SLOW]) as waits:
+        with scene.slow.slowed(write_ms=_HOLD_MS):
+            begin_ns = now_ns()
+            _extend(scene.images[SLOW])
+            end_ns = now_ns()
+        pending.finish()
+    return Play(SLOW, (Op.READ,), span(base), (begin_ns, end_ns), tuple(waits.intervals))
 
 
 def _extend(file: Path) -> None:
@@ -121,7 +122,7 @@ def _journal(scene: Scene) -> Play:
         base = scene.writes(SLOW, 10, flush_every=1).finish()
         slow = scene.fresh_writes(SLOW, 12, flush_every=1)
     journal_ns = scene.slow.extra_ns(WRITE, span(slow), slow.write.count)
-    return Play(SLOW, (Op.FLUSH,), span(base), span(slow), journal_ns)
+    return Play(SLOW, (Op.FLUSH,), span(base), span(slow), journal_ns, is_each=True)
 
 
 INJECTIONS = (
@@ -157,7 +158,7 @@ INJECTIONS = (
         f"FIFREEZE and, {_FREEZE_S * 1e3:.0f} ms later, FITHAW of the image's XFS, under writes",
         (cell(Stage.VFS, Phase.DOWN),),
         "a write waits for the thaw at its entry (kiocb_start_write), before the file system sees it",
-        "the longest write, by fio in the guest",
+        "lock:contention_begin and _end of the iothread",
         _frozen,
     ),
     Injection(
@@ -165,7 +166,7 @@ INJECTIONS = (
         f"another process extends the image by a direct write that takes {_HOLD_MS:.0f} ms: ext4 holds i_rwsem",
         cells_of(Stage.FS),
         "ext4_dio_read_iter waits for inode_lock_shared: the file system's code",
-        "the longest read, by fio in the guest",
+        "lock:contention_begin and _end of the iothread",
         _inode_lock,
         falls_short="the fs layer begins behind the lock, at iomap_dio_rw_begin: the wait shows as vfs down",
     ),

@@ -19,7 +19,7 @@ def _throttle_filter(scene: Scene) -> Play:
         slow = scene.reads(PLAIN, _LIMITED_COUNT, depth=_LIMITED_DEPTH).finish()
     finally:
         set_throttle(scene, 0)
-    return Play(PLAIN, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read))
+    return Play(PLAIN, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read), is_each=True)
 
 
 def _throttle_device(scene: Scene) -> Play:
@@ -29,7 +29,7 @@ def _throttle_device(scene: Scene) -> Play:
         slow = scene.reads(PLAIN, _LIMITED_COUNT, depth=_LIMITED_DEPTH).finish()
     finally:
         _limit_device(scene, 0)
-    return Play(PLAIN, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read))
+    return Play(PLAIN, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read), is_each=True)
 
 
 def _limit_device(scene: Scene, iops: int) -> None:
@@ -41,15 +41,17 @@ def _small_l2_cache(scene: Scene) -> Play:
     with scene.slow.slowed(read_ms=_SLOW_MS):
         base = scene.reads(CACHED, 10, span_bytes=L2_SLICE_BYTES).finish()
         slow = scene.reads(CACHED, 12).finish()
-    return Play(CACHED, (Op.READ,), span(base), span(slow), scene.slow.extra_ns(READ, span(slow), slow.read.count))
+    return Play(
+        CACHED, (Op.READ,), span(base), span(slow), scene.slow.extra_ns(READ, span(slow), slow.read.count), is_each=True
+    )
 
 
 def _copy_on_write(scene: Scene) -> Play:
     base = scene.writes(OVERLAY, 60, rate=200).finish()
     with scene.slow.slowed(read_ms=_SLOW_MS):
         slow = scene.fresh_writes(OVERLAY, 12, gap_bytes=OVERLAY_CLUSTER - 4 * KIB)
-    served = sum(one.service_ns for one in scene.slow.requests(*span(slow)) if one.is_read)
-    return Play(OVERLAY, (Op.WRITE,), span(base), span(slow), served)
+    copied_ns = scene.slow.extra_ns(READ, span(slow), slow.write.count, own=0)
+    return Play(OVERLAY, (Op.WRITE,), span(base), span(slow), copied_ns, is_each=True)
 
 
 INJECTIONS = (

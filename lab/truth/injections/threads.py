@@ -13,7 +13,7 @@ from lab.truth.scene import SLOW, Scene
 from lab.truth.sched import queue_delays
 from vio.layer import Op, Phase, Stage
 
-_SLOW_MS = 20.0
+_SLOW_MS = 30.0
 _STOP_S = 0.1
 _AWAY_S = 0.2
 _HOG_BUSY_MS, _HOG_IDLE_MS = 200.0, 60.0
@@ -22,8 +22,8 @@ _LIMIT_S = 2.0
 
 def _stopped(scene: Scene) -> Play:
     with scene.slow.slowed(read_ms=_SLOW_MS):
-        base = scene.reads(SLOW, 20).finish()
-        pending = scene.reads(SLOW, 40)
+        base = scene.reads(SLOW, 12).finish()
+        pending = scene.reads(SLOW, 25)
         _wait_for_a_read(scene)
         pid = scene.guest.pid
         from_ns = now_ns()
@@ -40,12 +40,11 @@ def _stopped(scene: Scene) -> Play:
 
 
 def _wait_for_a_read(scene: Scene) -> None:
-    """Return while the slow disk is at work on a read: somewhat after the one before it."""
+    """Return while the slow disk is at work on a read."""
     scene.wait_until_busy(SLOW)
-    count, deadline_s = len(scene.slow.requests()), time.monotonic() + _LIMIT_S
-    while len(scene.slow.requests()) == count and time.monotonic() < deadline_s:
+    in_flight, deadline_s = Path("/sys/block", scene.slow.name, "inflight"), time.monotonic() + _LIMIT_S
+    while in_flight.read_text().split()[0] == "0" and time.monotonic() < deadline_s:
         time.sleep(0.001)
-    time.sleep(_SLOW_MS / 2e3)
 
 
 def _wait_for_state(pid: int, state: str) -> None:
@@ -60,7 +59,7 @@ def _hogged(scene: Scene) -> Play:
     other, cpu = sorted(os.sched_getaffinity(0))[:2]
     tid = scene.iothreads[SLOW]
     with scene.slow.slowed(read_ms=_SLOW_MS), scene.slow.bound_to(other), pinned(tid, cpu):
-        base = scene.reads(SLOW, 20).finish()
+        base = scene.reads(SLOW, 12).finish()
         with hogging(cpu, _HOG_BUSY_MS, _HOG_IDLE_MS), queue_delays(tid) as delays:
             slow = scene.reads(SLOW, 24).finish()
     return Play(SLOW, (Op.READ,), span(base), span(slow), tuple(delays.intervals))
@@ -68,9 +67,9 @@ def _hogged(scene: Scene) -> Play:
 
 def _guest_away(scene: Scene) -> Play:
     with scene.slow.slowed(read_ms=_SLOW_MS), thread_freezer(scene.vcpu) as state:
-        base = scene.reads(SLOW, 20).finish()
-        pending = scene.reads(SLOW, 40)
-        scene.wait_until_busy(SLOW)
+        base = scene.reads(SLOW, 12).finish()
+        pending = scene.reads(SLOW, 25)
+        _wait_for_a_read(scene)
         from_ns = now_ns()
         try:
             state.write_text("FROZEN")
