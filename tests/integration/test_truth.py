@@ -10,7 +10,7 @@ from lab.truth.play import Injection
 from lab.truth.runner import NOT_HERE, Result, run
 from lab.truth.table import figures
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(400)]
 
 
 def _case(injection: Injection) -> object:

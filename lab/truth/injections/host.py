@@ -16,8 +16,8 @@ from lab.truth.sched import lock_waits
 from lab.truth.slowserver import READ, WRITE
 from vio.layer import Op, Phase, Stage
 
-_LIMIT_IOPS = 10
-_LIMITED_COUNT, _LIMITED_DEPTH = 16, 8
+_LIMIT_IOPS = 20
+_LIMITED_COUNT, _LIMITED_DEPTH = 32, 4
 _FREEZE_S = 0.2
 _HOLD_MS = 200.0
 _SLOW_MS = 25.0

@@ -7,8 +7,8 @@ from lab.truth.scene import CACHED, L2_SLICE_BYTES, OVERLAY, OVERLAY_CLUSTER, PL
 from lab.truth.slowserver import READ
 from vio.layer import Op, Phase, Stage
 
-_LIMIT_IOPS = 10
-_LIMITED_COUNT, _LIMITED_DEPTH = 16, 8
+_LIMIT_IOPS = 20
+_LIMITED_COUNT, _LIMITED_DEPTH = 32, 4
 _SLOW_MS = 40.0
 
 
