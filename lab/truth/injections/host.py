@@ -13,7 +13,7 @@ from lab.truth.cgroup import has_io_controller, reads_limited
 from lab.truth.play import Injection, Play, longer_by, now_ns, span
 from lab.truth.scene import PLAIN, SLOW, Scene
 from lab.truth.sched import lock_waits
-from lab.truth.slowserver import READ, WRITE
+from lab.truth.slowserver import READ
 from vio.layer import Op, Phase, Stage
 
 _LIMIT_IOPS = 20
@@ -121,8 +121,7 @@ def _journal(scene: Scene) -> Play:
         scene.writes(SLOW, 2, flush_every=1).finish()  # what earlier writes left to the journal
         base = scene.writes(SLOW, 10, flush_every=1).finish()
         slow = scene.fresh_writes(SLOW, 12, flush_every=1)
-    journal_ns = scene.slow.extra_ns(WRITE, span(slow), slow.write.count)
-    return Play(SLOW, (Op.FLUSH,), span(base), span(slow), journal_ns, is_each=True)
+    return Play(SLOW, (Op.FLUSH,), span(base), span(slow), longer_by(base.sync, slow.sync), is_each=True)
 
 
 INJECTIONS = (
@@ -175,7 +174,7 @@ INJECTIONS = (
         f"flushes after writes that allocated blocks; each write of the device takes {_JOURNAL_MS} ms",
         cells_of(Stage.FS),
         "fdatasync waits in ext4 for the journal's commit, which the journal's thread writes",
-        "the slow disk's log: writes beyond one for each of the guest's",
+        "fio in the guest: latency of its syncs",
         _journal,
     ),
 )
