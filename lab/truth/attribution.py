@@ -113,10 +113,9 @@ def attribute(
     return Attribution(injected_ns, len(base), len(touched), tuple(expected), changes)
 
 
-def overlap_ns(lives: Lives, delays: Sequence[tuple[int, int]]) -> int:
-    """Add up for how long each IO lived during each of the delays (from, to)."""
-    total = 0
+def overlap_ns(lives: Lives, delays: Sequence[tuple[int, int]]) -> Ints:
+    """Give for each IO for how long it lived during the delays (from, to)."""
+    total = np.zeros(len(lives), dtype=np.int64)
     for from_ns, to_ns in delays:
-        shared = np.minimum(lives.end_ns, to_ns) - np.maximum(lives.begin_ns, from_ns)
-        total += int(np.maximum(shared, 0).sum())
+        total += np.maximum(np.minimum(lives.end_ns, to_ns) - np.maximum(lives.begin_ns, from_ns), 0)
     return total

@@ -9,6 +9,8 @@ from lab.truth.scene import Scene
 from lab.truth.shell import FioRun, Latency
 from vio.layer import Op
 
+_SHORT_NS = 1_000_000
+
 
 def now_ns() -> int:
     """Read the clock that recordings use (CLOCK_BOOTTIME)."""
@@ -19,8 +21,8 @@ def now_ns() -> int:
 class Play:
     """Where to look in the recording: IOs of `ops` on `disk`, those within `base` and those that live in `touched`.
 
-    `injected_ns` is the truth, from another source than vio. Where it is a list of delays (from, to), the truth is for
-    how long the touched IOs were under way meanwhile.
+    `injected_ns` is the truth, from another source than vio. Where it is a list of delays (from, to), the IOs touched are
+    those that were under way meanwhile for more than a millisecond, and the truth is for how long they were.
     """
 
     disk: int
@@ -34,7 +36,11 @@ class Play:
     def judge(self, lives: Lives, expected: tuple[str, ...]) -> Attribution:
         """Compare; `lives` are the report's IOs of that disk and those operations."""
         touched = lives.across(*self.touched)
-        truth = self.injected_ns if isinstance(self.injected_ns, int) else overlap_ns(touched, self.injected_ns)
+        if isinstance(self.injected_ns, int):
+            truth = self.injected_ns
+        else:
+            shared_ns = overlap_ns(touched, self.injected_ns)
+            touched, truth = touched.where(shared_ns > _SHORT_NS), int(shared_ns[shared_ns > _SHORT_NS].sum())
         base, count = lives.within(*self.base), len(touched) if self.is_each else 1
         return attribute(base, touched, count * truth, expected, is_each=self.is_each)
 
