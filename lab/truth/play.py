@@ -21,7 +21,7 @@ def now_ns() -> int:
 class Play:
     """Where to look in the recording: IOs of `ops` on `disk`, those within `base` and those that live in `touched`.
 
-    `injected_ns` is the truth, from another source than vio. Where it is a list of delays (from, to), the IOs touched are
+    `injected_ns` is the truth, from another source than vio. Where it is a list of delays (from, to), the touched IOs are
     those that were under way meanwhile for more than a millisecond, and the truth is for how long they were.
     """
 
