@@ -21,8 +21,8 @@ def now_ns() -> int:
 class Play:
     """Where to look in the recording: IOs of `ops` on `disk`, those within `base` and those that live in `touched`.
 
-    `injected_ns` is the truth, from another source than vio. Where it is a list of delays (from, to), the touched IOs are
-    those that were under way meanwhile for more than a millisecond, and the truth is for how long they were.
+    `injected_ns` is the truth, from another source than vio. Where it is a list of delays (from, to), the touched IOs
+    are those that were under way meanwhile for more than a millisecond, and the truth is for how long they were.
     """
 
     disk: int
@@ -65,6 +65,11 @@ class Injection:
 def longer_by(base: Latency, slow: Latency) -> int:
     """Give by how much the median IO of one fio run took longer than that of another: the guest's own measure."""
     return round(slow.median_ns - base.median_ns)
+
+
+def all_longer_by(base: Latency, slow: Latency) -> int:
+    """Give by how much all IOs of a run took longer than as many usual ones: where they were not delayed alike."""
+    return round(slow.total_ns - slow.count * base.median_ns)
 
 
 def longest_by(base: Latency, slow: Latency) -> int:

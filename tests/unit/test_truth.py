@@ -9,7 +9,7 @@ from lab.initramfs import REPOSITORY
 from lab.load import FioJob
 from lab.truth.attribution import CELLS, UNATTRIBUTED, Lives, attribute, cell, cells_of, overlap_ns
 from lab.truth.injections import INJECTIONS
-from lab.truth.play import Play, longer_by, longest_by
+from lab.truth.play import Play, all_longer_by, longer_by, longest_by
 from lab.truth.sched import delays_of, lock_waits_of
 from lab.truth.shell import Latency, fio_run, fio_words
 from lab.truth.table import expectations
@@ -107,6 +107,7 @@ def test_a_play_is_judged_by_its_spans() -> None:
 def test_fio_says_how_much_longer() -> None:
     base, slow = Latency(100, 12.0, 10.0, 50), Latency(20, 30.0, 29.0, 400)
     assert longer_by(base, slow) == 19
+    assert all_longer_by(base, slow) == 400
     assert longest_by(base, slow) == 390
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lab.truth.attribution import cell, cells_of
 from lab.truth.cgroup import has_io_controller, reads_limited
-from lab.truth.play import Injection, Play, longer_by, now_ns, span
+from lab.truth.play import Injection, Play, all_longer_by, longer_by, now_ns, span
 from lab.truth.scene import PLAIN, SLOW, Scene
 from lab.truth.sched import lock_waits
 from lab.truth.slowserver import READ
@@ -21,7 +21,7 @@ _LIMITED_COUNT, _LIMITED_DEPTH = 32, 4
 _FREEZE_S = 0.2
 _HOLD_MS = 200.0
 _SLOW_MS = 25.0
-_JOURNAL_MS = 20.0
+_JOURNAL_MS = 60.0
 _DEPTH = 8
 _FIFREEZE, _FITHAW = 0xC0045877, 0xC0045878
 _BLOCK_BYTES = 4096
@@ -39,7 +39,7 @@ def _deep_queue(scene: Scene) -> Play:
     with _one_at_a_time(scene.slow.name), scene.slow.slowed(read_ms=_SLOW_MS):
         base = scene.reads(SLOW, 10).finish()
         slow = scene.reads(SLOW, 32, depth=_DEPTH).finish()
-    return Play(SLOW, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read), is_each=True)
+    return Play(SLOW, (Op.READ,), span(base), span(slow), all_longer_by(base.read, slow.read))
 
 
 @contextlib.contextmanager
@@ -119,9 +119,9 @@ def _extend(file: Path) -> None:
 def _journal(scene: Scene) -> Play:
     with scene.slow.slowed(write_ms=_JOURNAL_MS):
         scene.writes(SLOW, 2, flush_every=1).finish()  # what earlier writes left to the journal
-        base = scene.writes(SLOW, 10, flush_every=1).finish()
-        slow = scene.fresh_writes(SLOW, 12, flush_every=1)
-    return Play(SLOW, (Op.FLUSH,), span(base), span(slow), longer_by(base.sync, slow.sync), is_each=True)
+        base = scene.writes(SLOW, 6, flush_every=1).finish()
+        slow = scene.fresh_writes(SLOW, 8, flush_every=1)
+    return Play(SLOW, (Op.FLUSH,), span(base), span(slow), all_longer_by(base.sync, slow.sync))
 
 
 INJECTIONS = (
