@@ -113,6 +113,19 @@ def attribute(
     return Attribution(injected_ns, len(base), len(touched), tuple(expected), changes)
 
 
+def less(delays: Sequence[tuple[int, int]], busy: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Take from the delays the times in which something deeper was at work; both are in order and do not overlap."""
+    left = []
+    for delay_from, to_ns in delays:
+        from_ns = delay_from
+        for busy_from, busy_to in busy:
+            if busy_from < to_ns and busy_to > from_ns:
+                left.append((from_ns, max(busy_from, from_ns)))
+                from_ns = min(busy_to, to_ns)
+        left.append((from_ns, to_ns))
+    return tuple(one for one in left if one[1] > one[0])
+
+
 def overlap_ns(lives: Lives, delays: Sequence[tuple[int, int]]) -> Ints:
     """Give for each IO for how long it lived during the delays (from, to)."""
     total = np.zeros(len(lives), dtype=np.int64)

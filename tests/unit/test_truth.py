@@ -7,7 +7,7 @@ import pytest
 from lab.guest import GuestError
 from lab.initramfs import REPOSITORY
 from lab.load import FioJob
-from lab.truth.attribution import CELLS, UNATTRIBUTED, Lives, attribute, cell, cells_of, overlap_ns
+from lab.truth.attribution import CELLS, UNATTRIBUTED, Lives, attribute, cell, cells_of, less, overlap_ns
 from lab.truth.injections import INJECTIONS
 from lab.truth.play import Play, all_longer_by, longer_by, longest_by
 from lab.truth.sched import delays_of, lock_waits_of
@@ -94,6 +94,12 @@ def test_ios_are_chosen_by_their_life() -> None:
 def test_delays_count_for_each_io_under_way() -> None:
     ios = lives((0, {DEVICE: 10}), (5, {DEVICE: 10}))
     assert overlap_ns(ios, [(8, 12), (14, 100)]).tolist() == [2 + 0, 4 + 1]
+
+
+def test_a_delay_behind_which_something_works_is_none() -> None:
+    assert less([(0, 10), (20, 30)], [(2, 4), (8, 22), (40, 50)]) == ((0, 2), (4, 8), (22, 30))
+    assert less([(0, 10)], []) == ((0, 10),)
+    assert less([(3, 5)], [(0, 10)]) == ()
 
 
 def test_a_play_is_judged_by_its_spans() -> None:
