@@ -36,8 +36,8 @@ def xfs_on_loop(size_bytes: int = 2 * GIB) -> Iterator[Target]:
     """Give an XFS on a loop device with direct IO, over a sparse file on the repository's file system."""
     with _scratch() as directory:
         below = _devices_of(directory)
-        with _xfs_over(directory / "xfs.img", size_bytes, is_direct=True) as (mounted, loop):
-            yield Target("xfs-loop", mounted, (loop, *below))
+        with _xfs_over(directory / "xfs.img", size_bytes, is_direct=True) as (xfs, device):
+            yield Target("xfs-loop", xfs, (device, *below))
 
 
 @contextlib.contextmanager
@@ -45,10 +45,10 @@ def xfs_on_loop_on_tmpfs(size_bytes: int = 2 * GIB) -> Iterator[Target]:
     """Give an XFS on a loop device over a file in memory: the quickest device that is still a device."""
     with (
         _scratch() as directory,
-        _mounted("tmpfs", directory / "tmpfs", "tmpfs", f"size={size_bytes + GIB // 4}") as memory,
-        _xfs_over(memory / "xfs.img", size_bytes, is_direct=False) as (mounted, loop),
+        mounted("tmpfs", directory / "tmpfs", "tmpfs", f"size={size_bytes + GIB // 4}") as memory,
+        _xfs_over(memory / "xfs.img", size_bytes, is_direct=False) as (xfs, device),
     ):
-        yield Target("xfs-loop-tmpfs", mounted, (loop,))
+        yield Target("xfs-loop-tmpfs", xfs, (device,))
 
 
 TARGETS: dict[str, Callable[[], AbstractContextManager[Target]]] = {
@@ -80,14 +80,15 @@ def _scratch() -> Iterator[Path]:
 def _xfs_over(file: Path, size_bytes: int, *, is_direct: bool) -> Iterator[tuple[Path, str]]:
     with file.open("wb") as backing:
         backing.truncate(size_bytes)
-    with _loop(file, is_direct=is_direct) as device:
+    with loop(file, is_direct=is_direct) as device:
         _run("mkfs.xfs", "-q", "-f", device)
-        with _mounted(device, file.parent.parent / f"{file.parent.name}-xfs", "xfs") as mounted:
-            yield mounted, Path(device).name
+        with mounted(device, file.parent.parent / f"{file.parent.name}-xfs", "xfs") as xfs:
+            yield xfs, Path(device).name
 
 
 @contextlib.contextmanager
-def _loop(file: Path, *, is_direct: bool) -> Iterator[str]:
+def loop(file: Path, *, is_direct: bool) -> Iterator[str]:
+    """Attach `file` to a free loop device; give the device's path."""
     device = _run("losetup", f"--direct-io={'on' if is_direct else 'off'}", "--find", "--show", str(file)).strip()
     try:
         yield device
@@ -96,7 +97,8 @@ def _loop(file: Path, *, is_direct: bool) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _mounted(source: str, directory: Path, kind: str, options: str = "defaults") -> Iterator[Path]:
+def mounted(source: str, directory: Path, kind: str, options: str = "defaults") -> Iterator[Path]:
+    """Mount `source` on `directory`, which is made for it."""
     directory.mkdir()
     try:
         _run("mount", "-t", kind, "-o", options, source, str(directory))
