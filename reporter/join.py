@@ -86,7 +86,7 @@ class Joiner:
         """Join one more window of events, which must not be earlier than the last one's."""
         if self._carriers is None:
             self._carriers = CarrierReader(self.scope.image_files, self.scope.descriptors)
-        window = Window(self._carried.joined(events) if len(self._carried) else events, self.points)
+        window = Window(self._carried.joined(events), self.points)
         frames = self._frames.read(window)
         carriers, calls = self._carriers.read(window, frames)
         blocks = read_blocks(window)
