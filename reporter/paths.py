@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from vio.layer import Stage
 from vio.reporter.block import Blocks, place_key
@@ -12,7 +11,8 @@ from vio.reporter.carriers import Carriers, FileId, SystemCalls
 from vio.reporter.compiled import hand_on, having_both
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
-from vio.reporter.match import NONE, Bools, Ints, Keys, codes_of, first_after, latest_before, pair, picked, stable_order
+from vio.reporter.match import NONE, Bools, Ints, first_after, latest_before, pair, picked
+from vio.reporter.nest import find_served, root_of_calls
 from vio.reporter.works import pass_on_to_retries
 
 STAGES = tuple(Stage)
@@ -83,44 +83,12 @@ def root_calls(window: Window, frames: Frames, is_top: Bools) -> tuple[Ints, Int
     A request over several clusters is cut into tasks with coroutines of their own; they keep its QEMUIOVector.
     `is_top` tells the calls of nodes that are above all others.
     """
-    top = np.where(frames.call_parent < 0, np.arange(frames.call.size), frames.call_parent)
-    while top.size:
-        above = top[top]
-        if np.array_equal(above, top):
-            break
-        top = above
-    roots = np.flatnonzero(frames.call_parent < 0)
-    key = window.events.key[frames.call[roots]]
-    is_discard = window.is_at(frames.call[roots], "bdrv_discard")
-    roots, key = roots[(key != 0) & ~is_discard], key[(key != 0) & ~is_discard]
-    serves = np.arange(frames.call.size)
-    if roots.size:
-        order = stable_order(codes_of(key))
-        space = window.events.space[frames.call[roots[order]]]
-        serves[roots[order]] = _served(frames, roots[order], key[order], space, is_top[roots[order]])
-    return top, serves
-
-
-def _served(frames: Frames, roots: Ints, key: Keys, space: npt.NDArray[np.uint32], is_top: Bools) -> Ints:
-    """Among calls ordered by qiov and time: the first of each stretch in which they overlap.
-
-    A task is a call of another node, never of the top one; requests of one node that share a qiov (qemu-img bench) are
-    on their own.
-    """
-    far = np.iinfo(np.int64).max
-    end = np.where(frames.call_end[roots] >= 0, frames.call_end[roots], far)
-    begins_group = np.append(True, key[1:] != key[:-1])
-    group = np.cumsum(begins_group)
-    # The running maximum of the ends within each group: later groups are lifted above the earlier ones.
-    order = np.argsort(end, kind="stable")
-    rank = np.empty(end.size, dtype=np.int64)
-    rank[order] = np.arange(end.size)
-    lift = group * (end.size + 1)
-    highest = np.maximum.accumulate(rank + lift) - lift
-    open_until = np.append(NONE, end[order][highest][:-1])
-    is_task = ~begins_group & (open_until > frames.call[roots]) & ~is_top
-    first = np.maximum.accumulate(np.where(is_task, NONE, np.arange(roots.size)))
-    return np.where(space != space[first], roots[first], roots)
+    ev, call = window.events, frames.call
+    # A discard has no QEMUIOVector; a call of the top node is never a task, and requests of one node that share a qiov
+    # (qemu-img bench) are on their own.
+    qiov = np.where(window.is_at(call, "bdrv_discard"), np.uint64(0), ev.key[call])
+    serves = find_served(call, frames.call_end, frames.call_parent, qiov, ev.space[call], is_top, len(ev))
+    return root_of_calls(frames.call_parent), serves
 
 
 def host_spans(
