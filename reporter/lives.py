@@ -11,9 +11,7 @@ _ACCEPTED, _ENTERED, _ALONE = range(3)
 
 
 @compiled
-def match_lives(
-    key: Keys, accept: Ints, is_io: Bools, enter: Ints, push: Ints
-) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+def match_lives(key: Keys, accept: Ints, is_io: Bools, enter: Ints, push: Ints) -> tuple[Ints, Ints, Ints, Ints, Ints]:
     """Return begin, enter and push of each request, in order of begin, and whose each `enter` and each `push` is.
 
     In the records of one pointer, a life is accept, enter, push; a merged follower's is accept, push; a discard, which

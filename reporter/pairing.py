@@ -165,3 +165,16 @@ def first_keyed(child: Ints, child_key: Keys, later: Ints, later_key: Keys) -> I
             j -= 1
         found[i] = max(first[place_of(keys, first, keys.size - 1, child_key[i])], _NONE)
     return found
+
+
+@compiled
+def known_at(place: Keys, is_known: Bools) -> Ints:
+    """Return for each place the position of the one before with the same, or -1; only where any of them `is_known`."""
+    before = np.full(place.size, _NONE, np.int64)
+    keys, latest = known(place[is_known])
+    for i in range(place.size):
+        at = place_of(keys, latest, keys.size - 1, place[i])
+        if latest[at] != _NONE:
+            before[i] = max(latest[at], _NONE)
+            latest[at] = i
+    return before

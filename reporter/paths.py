@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vio.layer import Stage
-from vio.reporter.block import Blocks, place_key
+from vio.reporter.block import Blocks
 from vio.reporter.carriers import Carriers, FileId, SystemCalls
 from vio.reporter.compiled import hand_on, having_both
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
 from vio.reporter.match import NONE, Bools, Ints, first_after, latest_before, pair, picked
 from vio.reporter.nest import find_served, root_of_calls
+from vio.reporter.sectors import place_key
 from vio.reporter.works import pass_on_to_retries
 
 STAGES = tuple(Stage)
