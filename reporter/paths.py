@@ -7,13 +7,14 @@ import numpy as np
 
 from vio.layer import Stage
 from vio.reporter.block import Blocks
-from vio.reporter.carriers import Carriers, FileId, SystemCalls
+from vio.reporter.carriers import Carriers, FileId
 from vio.reporter.compiled import hand_on, having_both
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
-from vio.reporter.match import NONE, Bools, Ints, first_after, latest_before, pair, picked
+from vio.reporter.match import NONE, Bools, Ints, first_after, pair, picked
 from vio.reporter.nest import find_served, root_of_calls
 from vio.reporter.sectors import place_key
+from vio.reporter.threads import find_causes
 from vio.reporter.works import pass_on_to_retries
 
 STAGES = tuple(Stage)
@@ -93,18 +94,18 @@ def root_calls(window: Window, frames: Frames, is_top: Bools) -> tuple[Ints, Int
 
 
 def host_spans(
-    window: Window, frames: Frames, carriers: Carriers, calls: SystemCalls, blocks: Blocks, scope: Scope
+    window: Window, frames: Frames, carriers: Carriers, blocks: Blocks, scope: Scope
 ) -> tuple[Spans, "HostLinks"]:
     """Return the spans of the host's layers, owned by submits, and the links they came from."""
-    bio_work, bio_submit = _bio_parents(window, carriers, calls, frames, blocks)
+    around = carriers.around
+    bio_work, bio_submit = find_causes(
+        *(blocks.bio, carriers.work, carriers.work_end, carriers.work_submit),
+        *(around.begin, around.end, around.submit, window.events.tid),
+    )
     work_request = _work_below_loops(window, carriers, blocks, scope)
     upper = _request_of_bios(bio_work, work_request)
     position = np.arange(frames.submit.size)
-    ends = (
-        np.where(frames.submit_parent >= 0, frames.call_end[frames.submit_parent], NONE)
-        if frames.call.size
-        else position
-    )
+    ends = picked(frames.call_end, frames.submit_parent)
     issue, complete = picked(blocks.issue, blocks.request), picked(blocks.complete, blocks.request)
     lower = Spans.joined(
         [
@@ -139,37 +140,11 @@ class HostLinks:
 
 def _work_ends(carriers: Carriers) -> Ints:
     """Where the file system says no end (xfs fsync), the end of the system call around it is the end."""
-    if not carriers.carrier_end.size:
-        return carriers.work_end
-    around = np.where(carriers.work_submit >= 0, carriers.carrier_end[carriers.work_submit], NONE)
-    return np.where(carriers.work_end >= 0, carriers.work_end, np.where(around > carriers.work, around, NONE))
-
-
-def _bio_parents(
-    window: Window, carriers: Carriers, calls: SystemCalls, frames: Frames, blocks: Blocks
-) -> tuple[Ints, Ints]:
-    """Return the file-system work (position) and the submit of each bio: what its thread is in at that time."""
-    ev = window.events
-    uring = window.at("uring_submit")
-    around = np.concatenate([carriers.work, calls.begin, uring])
-    until = np.concatenate([carriers.work_end, calls.end, np.full(uring.size, NONE)])
-    order = np.argsort(around, kind="stable")
-    found = latest_before(
-        blocks.bio,
-        ev.tid[blocks.bio].astype(np.uint64),
-        around[order],
-        ev.tid[around[order]].astype(np.uint64),
-    )
-    which = np.where(found >= 0, order[found], NONE) if order.size else found
-    inside = (which >= 0) & ((until[which] < 0) | (until[which] > blocks.bio)) if order.size else which >= 0
-    which = np.where(inside, which, NONE)
-    work = np.where(which < carriers.work.size, which, NONE)
-    submit_of = np.full(len(ev), NONE, dtype=np.int64)
-    has = np.flatnonzero(carriers.carrier >= 0)
-    submit_of[carriers.carrier[has]] = has
-    by_call = np.where((which >= carriers.work.size), submit_of[around[which]], NONE) if order.size else which
-    by_work = np.where(work >= 0, carriers.work_submit[work], NONE) if carriers.work.size else work
-    return work, np.where(by_work >= 0, by_work, by_call)
+    end = carriers.work_end.copy()
+    open_works = np.flatnonzero(end < 0)
+    around = picked(carriers.carrier_end, carriers.work_submit[open_works])
+    end[open_works] = np.where(around > carriers.work[open_works], around, NONE)
+    return end
 
 
 def _work_below_loops(window: Window, carriers: Carriers, blocks: Blocks, scope: Scope) -> Ints:
@@ -178,10 +153,12 @@ def _work_below_loops(window: Window, carriers: Carriers, blocks: Blocks, scope:
     request = np.full(carriers.work.size, NONE, dtype=np.int64)
     is_direct = window.is_at(carriers.work, "dio")
     for loop in scope.loops:
+        below = (ev.space[carriers.work] == loop.file[0]) & (ev.key[carriers.work] == loop.file[1])
+        if not below.any():
+            continue
         on_loop = np.flatnonzero(ev.space[blocks.issue] == loop.device)
         issue = blocks.issue[on_loop]
         is_flush = (ev.flags[issue] == 3) & (ev.bytes[issue] == 0)
-        below = (ev.space[carriers.work] == loop.file[0]) & (ev.key[carriers.work] == loop.file[1])
         data, work = on_loop[~is_flush], np.flatnonzero(below & is_direct & ~carriers.works.is_given_up)
         at, begin = blocks.issue[data], carriers.work[work]
         zero = np.zeros(at.size, dtype=np.int64)
@@ -199,7 +176,7 @@ def _work_below_loops(window: Window, carriers: Carriers, blocks: Blocks, scope:
 
 
 def _request_of_bios(bio_work: Ints, work_request: Ints) -> Ints:
-    return np.where(bio_work >= 0, work_request[bio_work], NONE) if work_request.size else np.full(bio_work.size, NONE)
+    return picked(work_request, bio_work)
 
 
 def _lift(lower: Spans, upper: Ints, request: Ints) -> Spans:

@@ -109,3 +109,12 @@ def which_file(space: Words32, inode: Keys, at: Ints, devices: Ints, inodes: Key
             if space[at[i]] == devices[number] and inode[at[i]] == inodes[number]:
                 found[i] = number
     return found
+
+
+@compiled
+def on_thread(tid: npt.NDArray[np.int32], offset: Ints, at: Ints) -> Keys:
+    """Make one number of the thread and the address of each event."""
+    keys = np.empty(at.size, np.uint64)
+    for i in range(at.size):
+        keys[i] = (np.uint64(tid[at[i]]) << np.uint64(42)) ^ (np.uint64(offset[at[i]]) >> np.uint64(9))
+    return keys
