@@ -67,7 +67,7 @@ def grown(keys: Keys, number: Ints) -> tuple[Keys, Ints]:
 
 
 @compiled
-def take_out(keys: Keys, number: Ints, at: int) -> None:
+def take_out(keys: Keys, number: Ints, at: np.int64) -> None:
     """Free a place of a hash table; what had to make way for its key moves up."""
     mask = keys.size - 1
     hole = at

@@ -17,7 +17,7 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 @compiled
-def sector_key(device: int, offset: int) -> np.uint64:
+def sector_key(device: np.int64, offset: np.int64) -> np.uint64:
     """Make one number of a device and a byte address; exact to 4 PiB and 2^21 devices."""
     number = (np.uint64(device) >> np.uint64(20) << np.uint64(8)) ^ (np.uint64(device) & _LOW20)
     return (number << np.uint64(43)) | (np.uint64(offset) >> np.uint64(9) & _LOW43)
