@@ -10,8 +10,8 @@ import numpy as np
 
 from vio.reporter.events import Window
 from vio.reporter.match import NONE, Bools, Ints, Keys, first_after, latest_before, pair, picked
+from vio.reporter.sectors import OP_FLUSH, flush_or_place, in_parts, place_key
 
-OP_FLUSH = 3
 _MERGES = 1024  # more bios than one request can take
 _FLUSH_PLACE = np.uint64((1 << 43) - 1)  # a flush request has no address
 
@@ -39,8 +39,9 @@ def read_blocks(window: Window) -> Blocks:
     ev = window.events
     bio = window.at("bio_queue", "bio_split")
     device = ev.space[bio].astype(np.int64)
-    is_split = window.is_at(bio, "bio_split")
-    offset = np.where(is_split, ev.key[bio].astype(np.int64) * 512, ev.offset[bio])
+    offset = ev.offset[bio]
+    split = np.flatnonzero(window.is_at(bio, "bio_split"))
+    offset[split] = ev.key[bio[split]].astype(np.int64) * 512
     device, offset = _remapped(window, bio, device, offset)
     issue = _without_requeued(window, window.at("rq_issue"))
     place = _place(window, issue)
@@ -52,19 +53,9 @@ def read_blocks(window: Window) -> Blocks:
     return Blocks(bio, device, offset, request, ambiguous, issue, insert, complete)
 
 
-def place_key(device: Ints, offset: Ints) -> Keys:
-    """Make one number of a device and a byte address; exact to 4 PiB and 2^21 devices."""
-    sector = offset.astype(np.uint64) >> np.uint64(9)
-    number = (device.astype(np.uint64) >> np.uint64(20) << np.uint64(8)) ^ (
-        device.astype(np.uint64) & np.uint64(0xFFFFF)
-    )
-    return (number << np.uint64(43)) | (sector & np.uint64((1 << 43) - 1))
-
-
 def _place(window: Window, at: Ints) -> Keys:
     ev = window.events
-    keys = place_key(ev.space[at].astype(np.int64), ev.offset[at])
-    return np.where(_is_flush(window, at), keys | _FLUSH_PLACE, keys)
+    return flush_or_place(ev.space, ev.offset, ev.flags, ev.bytes, at)
 
 
 def _remapped(window: Window, bio: Ints, device: Ints, offset: Ints) -> tuple[Ints, Ints]:
@@ -100,9 +91,7 @@ def _completions(window: Window, issue: Ints, place: Keys) -> Ints:
     pairs = pair(issue, place, complete, done_place)
     found = picked(complete, pairs.end)
     for _ in range(64):
-        rest = np.flatnonzero(found >= 0)
-        done = ev.offset[found[rest]] + ev.bytes[found[rest]]
-        rest = rest[(done < ev.offset[issue[rest]] + ev.bytes[issue[rest]]) & (ev.bytes[found[rest]] > 0)]
+        rest = in_parts(issue, found, ev.offset, ev.bytes)
         if not rest.size:
             break
         rest = rest[np.argsort(found[rest], kind="stable")]
@@ -117,18 +106,18 @@ def _completions(window: Window, issue: Ints, place: Keys) -> Ints:
 
 def _requests_of(window: Window, bio: Ints, device: Ints, offset: Ints, issue: Ints, place: Keys) -> tuple[Ints, Bools]:
     ev = window.events
-    is_flush = _is_flush(window, bio) & (ev.key[bio] == 0)
+    flushes = np.flatnonzero(_is_flush(window, bio))
+    flushes = flushes[ev.key[bio[flushes]] == 0]
     key = place_key(device, offset)
     request = np.full(bio.size, NONE, dtype=np.int64)
-    data = np.flatnonzero(~is_flush)
+    ambiguous = np.zeros(bio.size, dtype=np.bool_)
+    data = np.delete(np.arange(bio.size), flushes)
     pairs = pair(bio[data], key[data], issue, place)
     request[data] = pairs.end
     if not issue.size:
-        return request, np.zeros(bio.size, dtype=np.bool_)
-    ambiguous = np.zeros(bio.size, dtype=np.bool_)
+        return request, ambiguous
     ambiguous[data] = pairs.is_ambiguous
     _follow_merges(window, bio, device, offset, request, issue)
-    flushes = np.flatnonzero(is_flush)
     request[flushes] = first_after(bio[flushes], key[flushes] | _FLUSH_PLACE, issue, place)
     return request, ambiguous
 
@@ -139,7 +128,8 @@ def _follow_merges(window: Window, bio: Ints, device: Ints, offset: Ints, reques
     That one was queued before it (a back merge), or after it and took the place in front (a front merge).
     """
     ev = window.events
-    merged = np.flatnonzero((request < 0) & ~_is_flush(window, bio))
+    merged = np.flatnonzero(request < 0)
+    merged = merged[~_is_flush(window, bio[merged])]
     if not merged.size or not issue.size:
         return
     begin, end = place_key(device, offset), place_key(device, offset + ev.bytes[bio])
@@ -173,4 +163,6 @@ def _nearer(window: Window, bio: Ints, merged: Ints, before: Ints, after: Ints) 
 
 def _is_flush(window: Window, at: Ints) -> Bools:
     ev = window.events
-    return np.asarray((ev.flags[at] == OP_FLUSH) & (ev.bytes[at] == 0))
+    is_flush = ev.flags[at] == OP_FLUSH
+    is_flush[is_flush] = ev.bytes[at[is_flush]] == 0
+    return np.asarray(is_flush)

@@ -86,17 +86,13 @@ class Joiner:
         """Join one more window of events, which must not be earlier than the last one's."""
         if self._carriers is None:
             self._carriers = CarrierReader(self.scope.image_files, self.scope.descriptors)
-        window = Window(self._carried.joined(events) if len(self._carried) else events, self.points)
+        window = Window(self._carried.joined(events), self.points)
         frames = self._frames.read(window)
         carriers, calls = self._carriers.read(window, frames)
         blocks = read_blocks(window)
         ios, call_io = self._ios(window, frames)
-        submit_io = (
-            np.where(frames.submit_parent >= 0, call_io[frames.submit_parent], NONE)
-            if call_io.size
-            else (np.full(frames.submit.size, NONE))
-        )
-        by_submit, links = host_spans(window, frames, carriers, calls, blocks, self.scope)
+        submit_io = picked(call_io, frames.submit_parent)
+        by_submit, links = host_spans(window, frames, carriers, blocks, self.scope)
         spans = _all_spans(frames, ios, by_submit, submit_io)
         is_done = (ios.end >= 0) & ios.is_settled if not is_last else np.ones(ios.begin.size, dtype=np.bool_)
         self._carried = (

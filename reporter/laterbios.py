@@ -5,10 +5,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pyarrow as pa
 
-from vio.reporter.block import place_key
 from vio.reporter.dirty import Shared, located
 from vio.reporter.join import Joined
 from vio.reporter.match import NONE, Bools, Ints, Keys, picked
+from vio.reporter.sectors import place_key
 from vio.schema import WRITEBACKS, arrow_schema
 
 WRITEBACKS_SCHEMA = arrow_schema(WRITEBACKS)

@@ -14,7 +14,7 @@ from vio.mappers.store import from_table
 from vio.mappers.timed import MapSet
 from vio.recording import Recording
 from vio.reporter.events import Events
-from vio.reporter.evidence import DiskMaps, count_evidence
+from vio.reporter.evidence import DiskMaps, Targets, count_evidence
 from vio.reporter.iotable import IoTable
 from vio.reporter.join import Joined, Joiner
 from vio.reporter.laterbios import WRITEBACKS_SCHEMA
@@ -153,14 +153,16 @@ def _scope(manifest: Manifest, maps: MapSet) -> Scope:
 
 def _disk_maps(maps: MapSet, space: str) -> DiskMaps:
     to_file = [
-        one.map for one in maps.maps if one.map.target_space == space and one.map.source_space.startswith("guest:")
-    ]
-    to_device = [
-        (device, one.map)
+        Targets.of(one.map)
         for one in maps.maps
-        if one.map.source_space == space and (device := kernel_dev(one.map.target_space)) is not None
+        if one.map.target_space == space and one.map.source_space.startswith("guest:")
     ]
-    return DiskMaps(tuple(to_file), tuple(to_device))
+    to_device: dict[int, tuple[Targets, ...]] = {}
+    for one in maps.maps:
+        device = kernel_dev(one.map.target_space)
+        if one.map.source_space == space and device is not None:
+            to_device[device] = (*to_device.get(device, ()), Targets.of(one.map))
+    return DiskMaps(tuple(to_file), to_device)
 
 
 @dataclass(slots=True)
