@@ -166,6 +166,7 @@ def _by_device(one: DiskMaps) -> list[tuple[int, tuple[RangeMap, ...]]]:
 def _count_requests(quality: JoinQuality, joined: Joined, submit_done: Bools) -> None:
     ev, blocks, links = joined.window.events, joined.blocks, joined.links
     mine = (links.bio_submit >= 0) & submit_done[links.bio_submit] if submit_done.size else links.bio_submit >= 0
+    mine = mine & blocks.is_lowest
     found = mine & (blocks.request >= 0)
     if mine.any():
         quality.count(Stage.BLOCK, Stage.DEVICE, Evidence.ADDRESS, parents=int(mine.sum()), joined=int(found.sum()))

@@ -7,12 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from vio.layer import Stage
-from vio.reporter.block import Blocks, place_key
+from vio.reporter.block import Blocks
 from vio.reporter.carriers import Carriers, FileId, SystemCalls
 from vio.reporter.compiled import hand_on, having_both
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
 from vio.reporter.match import NONE, Bools, Ints, Keys, codes_of, first_after, latest_before, pair, picked, stable_order
+from vio.reporter.place import place_key
+from vio.reporter.stack import Below
 from vio.reporter.works import pass_on_to_retries
 
 STAGES = tuple(Stage)
@@ -30,11 +32,12 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What the recording says of the host: which files are images, by which descriptors, and the loop devices."""
+    """What the recording says of the host: which files are images, by which descriptors, and the devices below."""
 
     image_files: frozenset[FileId] = frozenset()
     loops: tuple[Loop, ...] = ()
     descriptors: Mapping[int, FileId] = field(default_factory=dict)
+    below: Below = field(default_factory=Below)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +139,13 @@ def host_spans(
         if frames.call.size
         else position
     )
-    issue, complete = picked(blocks.issue, blocks.request), picked(blocks.complete, blocks.request)
+    bio_end, _ = blocks.ends()
+    request = picked(blocks.below, blocks.request)
+    issue, complete = picked(blocks.issue, request), picked(blocks.complete, request)
     lower = Spans.joined(
         [
             Spans.of(_LOOP_FS, work_request, carriers.work, carriers.work_end),
-            Spans.of(_LOOP_BIO, upper, blocks.bio, complete),
+            Spans.of(_LOOP_BIO, upper, blocks.bio, bio_end),
             Spans.of(_LOOP_RQ, upper, issue, complete),
         ]
     )
@@ -151,7 +156,7 @@ def host_spans(
             Spans.of(_AIO, position, frames.submit, ends),
             Spans.of(_VFS, position, carriers.carrier, carriers.carrier_end),
             Spans.of(_FS, carriers.work_submit, carriers.work, _work_ends(carriers)),
-            Spans.of(_BIO, bio_submit, blocks.bio, complete),
+            Spans.of(_BIO, bio_submit, blocks.bio, bio_end),
             Spans.of(_RQ, bio_submit, issue, complete),
             lower.given_to(blocks.request[has_request], bio_submit[has_request]),
         ]
@@ -200,7 +205,8 @@ def _bio_parents(
     submit_of[carriers.carrier[has]] = has
     by_call = np.where((which >= carriers.work.size), submit_of[around[which]], NONE) if order.size else which
     by_work = np.where(work >= 0, carriers.work_submit[work], NONE) if carriers.work.size else work
-    return work, np.where(by_work >= 0, by_work, by_call)
+    bios = blocks.bios
+    return bios.inherited(work), bios.inherited(np.where(by_work >= 0, by_work, by_call))
 
 
 def _work_below_loops(window: Window, carriers: Carriers, blocks: Blocks, scope: Scope) -> Ints:
