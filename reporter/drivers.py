@@ -118,4 +118,4 @@ def _tags(window: Window, at: Ints) -> Keys:
     ev = window.events
     place = ev.flags[at].astype(np.uint64) ^ (ev.bytes[at].astype(np.uint64) << np.uint64(8))
     lun = ev.offset[at].astype(np.uint64) << np.uint64(12)
-    return (ev.space[at].astype(np.uint64) << np.uint64(48)) ^ ((place ^ lun) << np.uint64(24)) ^ ev.key[at]
+    return np.asarray((ev.space[at].astype(np.uint64) << np.uint64(48)) ^ ((place ^ lun) << np.uint64(24)) ^ ev.key[at])
