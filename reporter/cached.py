@@ -180,7 +180,7 @@ def _ends(joined: Joined, since_ns: int) -> Ints:
     was queued by `since_ns` has no length: that bio was looked at whole.
     """
     ev, blocks = joined.window.events, joined.blocks
-    end = blocks.bio_offset + ev.bytes[blocks.bio]
+    end = blocks.bio_offset + blocks.bios.size
     split = np.flatnonzero(joined.window.is_at(blocks.bio, "bio_split"))
     if not split.size:
         return end

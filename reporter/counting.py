@@ -46,14 +46,23 @@ def count_submits(
 
 @compiled
 def count_bios(
-    submit: Ints, upper: Ints, request: Ints, is_ambiguous: Bools, submit_io: Ints, is_done: Bools
+    submit: Ints,
+    upper: Ints,
+    request: Ints,
+    is_lowest: Bools,
+    is_ambiguous: Bools,
+    submit_io: Ints,
+    is_done: Bools,
 ) -> tuple[int, int, int, int]:
-    """Count bios: of IOs that are done, of these with a request, ambiguous; those with a request and of no IO."""
+    """Count bios: of IOs that are done, of these with a request, ambiguous; those with a request and of no IO.
+
+    Of IOs only the lowest bios count: those that were handed on have no requests.
+    """
     mine = found = ambiguous = others = 0
     for i in range(submit.size):
         if submit[i] < 0:
             others += upper[i] < 0 and request[i] >= 0
-        elif submit_io[submit[i]] >= 0 and is_done[submit_io[submit[i]]]:
+        elif is_lowest[i] and submit_io[submit[i]] >= 0 and is_done[submit_io[submit[i]]]:
             mine += 1
             found += request[i] >= 0
             ambiguous += is_ambiguous[i]

@@ -161,7 +161,8 @@ def _count_works(
 def _count_requests(quality: JoinQuality, joined: Joined, submit_done: Bools) -> None:
     ev, blocks, links = joined.window.events, joined.blocks, joined.links
     mine, found, ambiguous, others = count_bios(
-        *(links.bio_submit, links.bio_upper, blocks.request, blocks.is_ambiguous, joined.submit_io, joined.is_done)
+        *(links.bio_submit, links.bio_upper, blocks.request, blocks.is_lowest, blocks.is_ambiguous),
+        *(joined.submit_io, joined.is_done),
     )
     if mine:
         quality.count(Stage.BLOCK, Stage.DEVICE, Evidence.ADDRESS, parents=mine, joined=found)

@@ -12,7 +12,7 @@ import numpy as np
 
 from vio.layer import Op
 from vio.reporter.account import Times, account
-from vio.reporter.block import Blocks, read_blocks
+from vio.reporter.block import COMMANDS, Blocks, read_blocks
 from vio.reporter.carriers import CarrierReader, Carriers, SystemCalls
 from vio.reporter.events import Events, Window
 from vio.reporter.frames import FrameReader, Frames
@@ -89,7 +89,7 @@ class Joiner:
         window = Window(self._carried.joined(events), self.points)
         frames = self._frames.read(window)
         carriers, calls = self._carriers.read(window, frames)
-        blocks = read_blocks(window)
+        blocks = read_blocks(window, self.scope.below)
         ios, call_io = self._ios(window, frames)
         submit_io = picked(call_io, frames.submit_parent)
         by_submit, links = host_spans(window, frames, carriers, blocks, self.scope)
@@ -259,6 +259,8 @@ def _unfinished(
     calls_of = is_waiting[call_io]
     keep[frames.call[calls_of]] = True
     keep[frames.call_end[calls_of]] = True
+    bios = blocks.bios
+    keep[bios.remap] = keep[picked(bios.event, bios.remapped)] | ((bios.remapped < 0) & young[bios.remap])
     return np.flatnonzero(keep[:-1])
 
 
@@ -269,9 +271,10 @@ def _keep_open(
     keep[carriers.work[carriers.work_end < 0]] = True
     keep[calls.begin[calls.end < 0]] = True
     keep[blocks.issue[blocks.complete < 0]] = True
-    waits = blocks.request < 0
+    waits = (blocks.request < 0) & blocks.is_lowest
     keep[blocks.bio[waits]] = True
     keep[window.at("rq_insert")[-4096:]] = True
+    keep[window.at(*COMMANDS)[-4096:]] = True
     is_ended = np.zeros(keep.size, dtype=np.bool_)
     is_ended[carriers.carrier[carriers.carrier_end >= 0]] = True
     uring = window.at("uring_submit")

@@ -14,6 +14,7 @@ from vio.reporter.frames import Frames
 from vio.reporter.match import NONE, Bools, Ints, first_after, pair, picked
 from vio.reporter.nest import find_served, root_of_calls
 from vio.reporter.sectors import place_key
+from vio.reporter.stack import Below
 from vio.reporter.threads import find_causes
 from vio.reporter.works import pass_on_to_retries
 
@@ -32,11 +33,12 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What the recording says of the host: which files are images, by which descriptors, and the loop devices."""
+    """What the recording says of the host: which files are images, by which descriptors, and the devices below."""
 
     image_files: frozenset[FileId] = frozenset()
     loops: tuple[Loop, ...] = ()
     descriptors: Mapping[int, FileId] = field(default_factory=dict)
+    below: Below = field(default_factory=Below)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +104,18 @@ def host_spans(
         *(blocks.bio, carriers.work, carriers.work_end, carriers.work_submit),
         *(around.begin, around.end, around.submit, window.events.tid),
     )
+    bio_work, bio_submit = blocks.bios.inherited(bio_work), blocks.bios.inherited(bio_submit)
     work_request = _work_below_loops(window, carriers, blocks, scope)
     upper = _request_of_bios(bio_work, work_request)
     position = np.arange(frames.submit.size)
     ends = picked(frames.call_end, frames.submit_parent)
-    issue, complete = picked(blocks.issue, blocks.request), picked(blocks.complete, blocks.request)
+    bio_end, _ = blocks.ends()
+    request = picked(blocks.below, blocks.request)
+    issue, complete = picked(blocks.issue, request), picked(blocks.complete, request)
     lower = Spans.joined(
         [
             Spans.of(_LOOP_FS, work_request, carriers.work, carriers.work_end),
-            Spans.of(_LOOP_BIO, upper, blocks.bio, complete),
+            Spans.of(_LOOP_BIO, upper, blocks.bio, bio_end),
             Spans.of(_LOOP_RQ, upper, issue, complete),
         ]
     )
@@ -121,7 +126,7 @@ def host_spans(
             Spans.of(_AIO, position, frames.submit, ends),
             Spans.of(_VFS, position, carriers.carrier, carriers.carrier_end),
             Spans.of(_FS, carriers.work_submit, carriers.work, _work_ends(carriers)),
-            Spans.of(_BIO, bio_submit, blocks.bio, complete),
+            Spans.of(_BIO, bio_submit, blocks.bio, bio_end),
             Spans.of(_RQ, bio_submit, issue, complete),
             lower.given_to(blocks.request[has_request], bio_submit[has_request]),
         ]

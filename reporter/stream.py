@@ -23,6 +23,7 @@ from vio.reporter.parts import PartsReader
 from vio.reporter.paths import Loop, Scope
 from vio.reporter.places import kernel_dev
 from vio.reporter.quality import JoinQuality
+from vio.reporter.steps import below_of
 from vio.reporter.writeback import CachedDisks, Writeback
 from vio.schema import EVENTS, STAGES, arrow_schema
 
@@ -148,7 +149,7 @@ def _scope(manifest: Manifest, maps: MapSet) -> Scope:
             loops.append(Loop(device, file, int(one.map.target[0] - one.map.start[0])))
     disks = [disk for disk in manifest.target.disks if disk.space in by_space]
     descriptors = {fd: by_space[disk.space] for disk in disks for fd in disk.fds}
-    return Scope(images, tuple(dict.fromkeys(loops)), descriptors)
+    return Scope(images, tuple(dict.fromkeys(loops)), descriptors, below_of(manifest.devices))
 
 
 def _disk_maps(maps: MapSet, space: str) -> DiskMaps:
