@@ -147,7 +147,7 @@ class CarrierReader:
         owner = np.full(work.size, NONE, dtype=np.int64)
         files = self._files(window, works)
         image = np.flatnonzero((files >= 0) & ~works.is_given_up)
-        self._own_native(window, frames, calls, carrier, ambiguous, work, image, owner)
+        self._own_native(window, frames, calls, carrier, ambiguous, work, image, files, owner)
         submit_of = np.full(len(ev), NONE, dtype=np.int64)
         has = np.flatnonzero(carrier >= 0)
         submit_of[carrier[has]] = has
@@ -166,8 +166,8 @@ class CarrierReader:
         self._own_punted(window, frames, works, files, owner)
         return pass_on_to_retries(owner, works)
 
-    @staticmethod
     def _own_native(
+        self,
         window: Window,
         frames: Frames,
         calls: SystemCalls,
@@ -175,6 +175,7 @@ class CarrierReader:
         ambiguous: Bools,
         work: Ints,
         image: Ints,
+        files: Ints,
         owner: Ints,
     ) -> None:
         """aio=native: inside io_submit the requests of a thread come in the order in which they were queued."""
@@ -185,7 +186,11 @@ class CarrierReader:
         at = frames.submit[mine]
         direct = image[window.is_at(work[image], "dio")]
         begin = work[direct]
-        pairs = pair(at, _thread_key(ev.tid[at], ev.offset[at]), begin, _thread_key(ev.tid[begin], ev.offset[begin]))
+        at_file, begin_file = self._files_of_submits(window, frames, mine), files[direct]
+        if (at_file < 0).any():  # descriptors that opened later: thread and place must do
+            at_file, begin_file = np.zeros_like(at_file), np.zeros_like(begin_file)
+        at_key = _thread_key(ev.tid[at], ev.offset[at], at_file)
+        pairs = pair(at, at_key, begin, _thread_key(ev.tid[begin], ev.offset[begin], begin_file))
         found = np.flatnonzero(pairs.end >= 0)
         owner[direct[pairs.end[found]]] = mine[found]
         ambiguous[mine] |= pairs.is_ambiguous
@@ -251,5 +256,6 @@ def _file_key(descriptor: npt.NDArray[np.integer[Any]], offset: Ints) -> Keys:
     return (descriptor.astype(np.uint64) << np.uint64(48)) ^ offset.astype(np.uint64)
 
 
-def _thread_key(tid: npt.NDArray[np.int32], offset: Ints) -> Keys:
-    return (tid.astype(np.uint64) << np.uint64(42)) ^ (offset.astype(np.uint64) >> np.uint64(9))
+def _thread_key(tid: npt.NDArray[np.int32], offset: Ints, file: Ints) -> Keys:
+    place = (tid.astype(np.uint64) << np.uint64(42)) ^ (offset.astype(np.uint64) >> np.uint64(9))
+    return np.asarray(place ^ (file.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)))
