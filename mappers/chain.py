@@ -18,8 +18,9 @@ from vio.mappers.hostfs import why_not_mapped
 from vio.mappers.loop import loop_backing, open_backing
 from vio.mappers.qcow2 import map_qcow2
 from vio.mappers.qcow2_header import Qcow2Header, read_header
+from vio.mappers.qcow2_tables import map_tables
 from vio.mappers.raw import map_raw
-from vio.mappers.space import device_of, device_space, file_space, guest_space
+from vio.mappers.space import device_of, device_space, file_space, guest_space, tables_space
 from vio.mappers.timed import MapSet, TimedMap
 
 BLKGETSIZE64 = 0x80081272
@@ -60,10 +61,12 @@ def take_maps(
     return survey.taken
 
 
-def take_file_maps(fd: int, at_ns: int, tree: DeviceTree | None = None) -> TakenMaps:
-    """Take the maps from an open host file (or block device) down."""
+def take_file_maps(fd: int, at_ns: int, tree: DeviceTree | None = None, image_format: str = "") -> TakenMaps:
+    """Take the maps from an open host file (or block device) down; of a backing file in qcow2 where its tables are."""
     survey = _Survey(at_ns, tree or DeviceTree())
     with survey.noting("file"):
+        if image_format == ImageFormat.QCOW2:
+            survey.add_tables(fd, read_header(fd))
         survey.follow_file(fd)
     return survey.taken
 
@@ -112,7 +115,9 @@ class _Survey:
     def _add_qcow2(self, fd: int, guest: str, data_file: Path | int | None) -> None:
         header = read_header(fd)
         if header.backing_file is not None:
-            self.taken.notes.append(f"image: its backing file {header.backing_file!r} is not followed yet")
+            what = f"what its backing file {header.backing_file!r} has"
+            self.taken.notes.append(f"image: the map of the guest's disk is without {what}")
+        self.add_tables(fd, header)
         if not header.has_data_file:
             self.add(map_qcow2(fd, guest, space_of(fd), header))
             self.follow_file(fd)
@@ -122,6 +127,10 @@ class _Survey:
             with _opened(data_file) as data_fd:
                 self.add(map_qcow2(fd, guest, space_of(data_fd), header))
                 self.follow_file(data_fd)
+
+    def add_tables(self, fd: int, header: Qcow2Header) -> None:
+        space = space_of(fd)
+        self.add(map_tables(fd, tables_space(space), space, header))
 
     def _note_data_file(self, header: Qcow2Header) -> None:
         name = header.data_file or "a file that it does not name"

@@ -22,6 +22,8 @@ class Qcow2Header:
     crypt_method: fmt.CryptMethod
     l1_size: int
     l1_table_offset: int
+    refcount_table_offset: int
+    refcount_table_clusters: int
     incompatible_features: fmt.Incompatible
     compression_type: int
     nb_snapshots: int
@@ -72,6 +74,8 @@ def read_header(fd: int) -> Qcow2Header:
         crypt_method=fmt.CryptMethod(fields["crypt_method"]),
         l1_size=fields["l1_size"],
         l1_table_offset=fields["l1_table_offset"],
+        refcount_table_offset=fields["refcount_table_offset"],
+        refcount_table_clusters=fields["refcount_table_clusters"],
         incompatible_features=fmt.Incompatible(fields["incompatible_features"]),
         compression_type=fields["compression_type"],
         nb_snapshots=fields["nb_snapshots"],

@@ -8,6 +8,11 @@ def guest_space(disk: str) -> str:
     return f"guest:{disk}"
 
 
+def tables_space(image: str) -> str:
+    """Name the part of an image file (a space) that holds the image's own tables; addresses are the file's."""
+    return f"tables:{image}"
+
+
 def file_space(dev: int, inode: int) -> str:
     """Name a host file by `st_dev` and inode; addresses are byte offsets in it."""
     return f"file:{os.major(dev)}:{os.minor(dev)}:{inode}"

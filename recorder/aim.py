@@ -17,7 +17,9 @@ from vio.recorder.cmdline import CommandLine
 from vio.recorder.diskplan import DiskPlan, plan_disks
 from vio.recorder.disks import Disk, find_disks
 from vio.recorder.elf import ElfError, read_binary
+from vio.recorder.imagechain import NOT_FOLLOWED
 from vio.recorder.imagefile import ProcessFiles
+from vio.recorder.nodes import ImageChain
 from vio.recorder.procfs import HostRoots, read_mounts, read_open_files
 from vio.recorder.subject import Subject
 from vio.recorder.target import Target, find_target, select_disks
@@ -131,7 +133,7 @@ def _aim_at_command(words: Sequence[str], disks: Sequence[str]) -> Iterator[Aim]
             disks=tuple(_disks_of(plans, line, fds)),
             notes=tuple(line.notes),
         )
-        chosen = tuple(replace(disk, fd=None, fds=()) for disk in select_disks(target, list(disks)))
+        chosen = tuple(_without_descriptors(disk) for disk in select_disks(target, list(disks)))
         subject = _subject_of(target)
         child = Command(path, words)
         try:
@@ -145,14 +147,22 @@ def _opened(plans: Sequence[DiskPlan]) -> Iterator[set[int]]:
     """Open the images of a command that does not run yet, as it would: what it will have open is looked at here."""
     fds: set[int] = set()
     try:
-        for plan in plans:
-            direct = os.O_DIRECT if plan.chain.is_direct else 0
+        for chain in (one for plan in plans for one in _named_files(plan.chain)):
+            direct = os.O_DIRECT if chain.is_direct else 0
             with contextlib.suppress(OSError, ValueError):
-                fds.add(os.open(plan.chain.filename, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | direct))
+                fds.add(os.open(chain.filename, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | direct))
         yield fds
     finally:
         for fd in fds:
             os.close(fd)
+
+
+def _named_files(chain: ImageChain | None) -> Iterator[ImageChain]:
+    """Yield the files of an image that the command itself names; what only a header names is not opened."""
+    if chain:
+        yield chain
+        yield from _named_files(chain.data_file)
+        yield from _named_files(chain.backing)
 
 
 def _disks_of(plans: Sequence[DiskPlan], line: CommandLine, fds: set[int]) -> Iterator[Disk]:
@@ -162,7 +172,14 @@ def _disks_of(plans: Sequence[DiskPlan], line: CommandLine, fds: set[int]) -> It
     where = ProcessFiles(process, files, read_mounts(process), roots, line.fd_sets)
     for disk in find_disks(plans, (), where):
         # what it says of the open file is of our opening, not of QEMU's
-        yield replace(disk, notes=(), why_not=disk.why_not and _why_not(disk))
+        notes = tuple(note for note in disk.notes if note.endswith(NOT_FOLLOWED))
+        yield replace(disk, notes=notes, why_not=disk.why_not and _why_not(disk))
+
+
+def _without_descriptors(disk: Disk) -> Disk:
+    """Forget our own descriptors: those of the command come with it."""
+    chain = tuple(replace(file, fds=()) for file in disk.chain)
+    return replace(disk, fd=None, fds=(), chain=chain)
 
 
 def _why_not(disk: Disk) -> str:

@@ -5,11 +5,12 @@ import platform
 from collections.abc import Iterable
 
 from vio import __version__
-from vio.manifest import Creator, DiskInfo, HostInfo, TargetInfo
+from vio.manifest import ChainInfo, Creator, DiskInfo, HostInfo, TargetInfo
 from vio.mappers.space import device_space, file_space
 from vio.recorder.aim import Aim
 from vio.recorder.disks import Disk
 from vio.recorder.host import HostFeatures
+from vio.recorder.imagechain import ChainFile
 from vio.recorder.target import Target
 
 
@@ -57,7 +58,14 @@ def describe_disk(disk: Disk, is_recorded: bool) -> DiskInfo:
         is_recorded=is_recorded,
         why_not=disk.why_not,
         notes=disk.notes,
+        chain=tuple(_describe_chain_file(file) for file in disk.chain),
     )
+
+
+def _describe_chain_file(file: ChainFile) -> ChainInfo:
+    dev = os.makedev(*file.device)
+    space = device_space(dev) if file.is_block_device else file_space(dev, file.inode)
+    return ChainInfo(file.role, file.path, file.format, space, file.fds, file.is_direct)
 
 
 def space_of(disk: Disk) -> str:

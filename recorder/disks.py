@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vio.layer import Layer
 from vio.recorder.diskplan import DiskPlan
+from vio.recorder.imagechain import ChainFile, find_chain
 from vio.recorder.imagefile import (
     ProcessFiles,
     best_match,
@@ -31,7 +32,7 @@ class Disk:
     process itself sees it. `fd`, `device` and `inode` are of the open file, None where none is open.
     `is_direct` is the open file's O_DIRECT, not the command line's word. `seen_layers` are QEMU's layers
     that can be followed even where the disk's whole way (`followable`) cannot; `why_not` says what is not
-    visible.
+    visible. `chain` are the other files of the image: an external data file, backing files.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Disk:
     below: HostDevice | None = None
     why_not: str = ""
     notes: tuple[str, ...] = ()
+    chain: tuple[ChainFile, ...] = ()
 
     @property
     def followable(self) -> bool:
@@ -145,6 +147,9 @@ def _with_block(chain: ImageChain, block: QmpBlock | None) -> ImageChain:
         return chain
     now = resolve({"driver": block.format, "file": {"": block.filename}}, {})
     settings = {
+        # another image than at the start has other files below it, which its header names
+        "backing": chain.backing if now.filename == chain.filename else None,
+        "data_file": chain.data_file if now.filename == chain.filename else None,
         "format": chain.format if block.format in {"", *chain.filters} else block.format,
         "protocol": now.protocol,
         "filename": now.filename,
@@ -184,11 +189,13 @@ def _with_file(disk: Disk, chain: ImageChain, matches: list[OpenFile], where: Pr
     if disk.model and not disk.is_read_only and not file.is_writable:
         notes.append("its file is open for reading only: the VM may be writing to an overlay (a snapshot)")
     actual = replace(chain, is_direct=file.is_direct)
+    form = chain.format or probed_format(where.process, file)
+    others = find_chain(file, form, chain, where)
     is_named = chain.filename.startswith("/") and not chain.filename.startswith("/dev/fdset/")
     return replace(
         disk,
         path=chain.filename if is_named else file.path,
-        format=chain.format or probed_format(where.process, file),
+        format=form,
         cache=_cache_name(actual),
         fd=file.fd,
         fds=tuple(match.fd for match in matches),
@@ -198,5 +205,6 @@ def _with_file(disk: Disk, chain: ImageChain, matches: list[OpenFile], where: Pr
         is_direct=file.is_direct,
         is_block_device=file.is_block_device,
         below=device_below(file, where.mounts, where.roots),
-        notes=tuple(notes),
+        notes=(*notes, *others.notes),
+        chain=tuple(others.files),
     )

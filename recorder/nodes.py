@@ -31,7 +31,10 @@ _MAX_DEPTH = 64
 
 @dataclass(slots=True)
 class ImageChain:
-    """The nodes from a disk's top down to its file, flattened; "" or None where nothing is said."""
+    """The nodes from a disk's top down to its file, flattened; "" or None where nothing is said.
+
+    `backing` and `data_file` are other files of the image where the options name them; one without a file name is none.
+    """
 
     format: str = ""
     protocol: str = ""
@@ -45,6 +48,8 @@ class ImageChain:
     is_read_only: bool | None = None
     raw_offset_bytes: int = 0
     why_not: str = ""
+    backing: "ImageChain | None" = None
+    data_file: "ImageChain | None" = None
 
 
 def index_nodes(blockdevs: Iterable[Options]) -> dict[str, Options]:
@@ -77,8 +82,8 @@ def child_names(options: Options) -> set[str]:
     return names - {""}
 
 
-def resolve(options: Options, nodes: Mapping[str, Options]) -> ImageChain:
-    """Follow a `-blockdev`-like node to its file."""
+def resolve(options: Options, nodes: Mapping[str, Options], depth: int = 0) -> ImageChain:
+    """Follow a `-blockdev`-like node to its file; `depth` is of the chain of backing files above it."""
     chain = ImageChain()
     held: object = options
     for _ in range(_MAX_DEPTH):
@@ -86,6 +91,8 @@ def resolve(options: Options, nodes: Mapping[str, Options]) -> ImageChain:
             held = nodes.get(held) or {"driver": "", "filename": held}
         if not isinstance(held, dict):
             break
+        if depth < _MAX_DEPTH:
+            _take_other_files(chain, held, nodes, depth + 1)
         held = _take_node(chain, held)
         if held is None:
             break
@@ -121,6 +128,16 @@ def _cache_mode(mode: str) -> Options:
         "unsafe": {"direct": False, "no-flush": True, "writeback": True},
     }
     return modes.get(mode, {})
+
+
+def _take_other_files(chain: ImageChain, node: Options, nodes: Mapping[str, Options], depth: int) -> None:
+    """Take the files that a format's node names beside its own."""
+    for key, attribute in (("backing", "backing"), ("data-file", "data_file")):
+        if key in node and getattr(chain, attribute) is None:
+            child = node[key]
+            held = nodes.get(child) if isinstance(child, str) else child
+            below = depth if key == "backing" else _MAX_DEPTH  # a data file has no other files
+            setattr(chain, attribute, resolve(held, nodes, below) if isinstance(held, dict) else ImageChain())
 
 
 def _take_node(chain: ImageChain, node: Options) -> object:

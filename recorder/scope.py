@@ -1,4 +1,4 @@
-"""What lies under the disks to record: image files, loop devices' files, partitions and disks of this host."""
+"""What lies under the disks to record: files of images, loop devices' files, partitions and disks of this host."""
 
 import os
 from collections.abc import Iterable
@@ -11,6 +11,8 @@ from vio.mappers.loop import loop_backing
 from vio.mappers.mapping import mapping_of
 from vio.mappers.space import file_space
 from vio.recorder.disks import Disk
+from vio.recorder.imagechain import ChainFile
+from vio.recorder.storage import HostDevice
 
 MINOR_BITS = 20
 
@@ -44,6 +46,8 @@ def find_ground(disks: Iterable[Disk], tree: DeviceTree | None = None) -> Ground
     survey = _Survey(tree or DeviceTree(), Ground())
     for disk in disks:
         survey.add_disk(disk)
+        for file in disk.chain:
+            survey.add_chain_file(file)
     return survey.ground
 
 
@@ -74,7 +78,17 @@ class _Survey:
             self._add_device(dev)
             return
         self._add_file(disk.path, dev, disk.inode or 0)
-        below = disk.below
+        self._add_below(disk.below, dev)
+
+    def add_chain_file(self, file: ChainFile) -> None:
+        dev = os.makedev(*file.device)
+        if file.is_block_device:
+            self._add_device(dev)
+            return
+        self._add_file(file.path, dev, file.inode)
+        self._add_below(file.below, dev)
+
+    def _add_below(self, below: HostDevice | None, dev: int) -> None:
         self._add_device(os.makedev(below.major, below.minor) if below and below.name else dev)
 
     def _add_file(self, path: str, dev: int, inode: int) -> None:

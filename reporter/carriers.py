@@ -89,7 +89,7 @@ class CarrierReader:
         files = self._files(window, works)
         image = np.flatnonzero((files >= 0) & ~works.is_given_up)
         work_submit = np.full(works.begin.size, NONE, dtype=np.int64)
-        self._own_native(window, frames, carrier, ambiguous, works.begin, image, work_submit)
+        self._own_native(window, frames, carrier, ambiguous, works.begin, image, files, work_submit)
         around = _arounds(window, calls, carrier)
         self._own_rest(window, frames, around, works, files, image, work_submit)
         self._end_native(window, frames, carrier, carrier_end, works.end, work_submit)
@@ -174,9 +174,16 @@ class CarrierReader:
         self._own_punted(window, frames, works, files, owner)
         pass_on_to_retries(owner, works)
 
-    @staticmethod
     def _own_native(
-        window: Window, frames: Frames, carrier: Ints, ambiguous: Bools, work: Ints, image: Ints, owner: Ints
+        self,
+        window: Window,
+        frames: Frames,
+        carrier: Ints,
+        ambiguous: Bools,
+        work: Ints,
+        image: Ints,
+        files: Ints,
+        owner: Ints,
     ) -> None:
         """aio=native: inside io_submit the requests of a thread come in the order in which they were queued."""
         ev = window.events
@@ -186,7 +193,13 @@ class CarrierReader:
         at = frames.submit[mine]
         direct = image[window.is_at(work[image], "dio")]
         begin = work[direct]
-        pairs = pair(at, on_thread(ev.tid, ev.offset, at), begin, on_thread(ev.tid, ev.offset, begin))
+        at_file, begin_file = np.zeros_like(at), np.zeros_like(begin)
+        if len(self._image_files) > 1:
+            known = self._files_of_submits(window, frames, mine)
+            if (known >= 0).all():  # not so with descriptors that opened later: then thread and place must do
+                at_file, begin_file = known, files[direct]
+        at_key = on_thread(ev.tid, ev.offset, at, at_file)
+        pairs = pair(at, at_key, begin, on_thread(ev.tid, ev.offset, begin, begin_file))
         found = np.flatnonzero(pairs.end >= 0)
         owner[direct[pairs.end[found]]] = mine[found]
         ambiguous[mine] |= pairs.is_ambiguous

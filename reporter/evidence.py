@@ -8,6 +8,7 @@ import numpy as np
 from vio.layer import Op, Stage
 from vio.mappers.extent import RangeMap
 from vio.mappers.kind import Kind, base_of
+from vio.reporter.carriers import FileId
 from vio.reporter.counting import count_bios, count_heads, count_submits, first_owned, targets_of
 from vio.reporter.join import Joined
 from vio.reporter.lacks import devices_of
@@ -35,10 +36,15 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class DiskMaps:
-    """Maps of one disk, at the start and at the stop: guest disk -> image file, and image file -> device by number."""
+    """Maps of one disk, at the start and at the stop: guest disk -> image file, and image file -> device by number.
+
+    `descriptors` are those of the file that has the guest's data (none: they are not known), `file` is which it is.
+    """
 
     to_file: tuple[Targets, ...]
     to_device: Mapping[int, tuple[Targets, ...]]
+    descriptors: tuple[int, ...] = ()
+    file: FileId | None = None
 
 
 def count_evidence(quality: JoinQuality, joined: Joined, disk: Ints, maps: tuple[DiskMaps, ...]) -> None:
@@ -103,6 +109,8 @@ def _check_file_map(joined: Joined, disk: Ints, maps: tuple[DiskMaps, ...]) -> t
         submits = joined.frames.submit[first[ios]]
         parent = joined.frames.submit_parent[first[ios]]
         is_data = ev.key[joined.frames.call[parent]] == ev.key[joined.frames.call[joined.ios.root[ios]]]
+        if one.descriptors:
+            is_data &= np.isin(ev.space[submits], one.descriptors)  # what a backing file gives is not in this map
         agree, known = _agreement(one.to_file, joined.ios.offset[ios[is_data]], ev.offset[submits[is_data]])
         checked += int(known.sum())
         disagree += int((known & ~agree).sum())
@@ -143,6 +151,10 @@ def _count_works(
     for number, one in enumerate(maps):
         for device, device_map in one.to_device.items():
             which = (number_of == number) & (blocks.bio_device[bio] == device)
+            if one.file is not None:
+                which &= (ev.space[carriers.work[with_bio]] == one.file[0]) & (
+                    ev.key[carriers.work[with_bio]] == one.file[1]
+                )
             offsets = ev.offset[carriers.work[with_bio[which]]]
             agree, known = _agreement(device_map, offsets, blocks.bio_offset[bio[which]])
             checked += int(known.sum())

@@ -92,7 +92,8 @@ class IoTable:
         descriptors, which = np.unique(ev.space[joined.frames.submit[owned]], return_inverse=True)
         known = np.array([self.disk_of_descriptor.get(int(fd), NONE) for fd in descriptors], dtype=np.int64)
         if owned.size:
-            disk[joined.submit_io[owned]] = known[which]
+            says = known[which] >= 0  # a backing file may be of several disks
+            disk[joined.submit_io[owned[says]]] = known[which[says]]
         found = np.flatnonzero((disk >= 0) & (ios.space >= 0))
         for root, first in zip(*np.unique(ios.space[found], return_index=True), strict=True):
             self._disk_of_root.setdefault(int(root), int(disk[found[first]]))

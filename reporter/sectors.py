@@ -112,9 +112,10 @@ def which_file(space: Words32, inode: Keys, at: Ints, devices: Ints, inodes: Key
 
 
 @compiled
-def on_thread(tid: npt.NDArray[np.int32], offset: Ints, at: Ints) -> Keys:
-    """Make one number of the thread and the address of each event."""
+def on_thread(tid: npt.NDArray[np.int32], offset: Ints, at: Ints, file: Ints) -> Keys:
+    """Make one number of the thread, the address and the file (one for each of `at`) of each event."""
     keys = np.empty(at.size, np.uint64)
     for i in range(at.size):
-        keys[i] = (np.uint64(tid[at[i]]) << np.uint64(42)) ^ (np.uint64(offset[at[i]]) >> np.uint64(9))
+        place = (np.uint64(tid[at[i]]) << np.uint64(42)) ^ (np.uint64(offset[at[i]]) >> np.uint64(9))
+        keys[i] = place ^ np.uint64(file[i]) * _ODD
     return keys

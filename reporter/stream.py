@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vio.errors import RecordingError
-from vio.manifest import Manifest, PointInfo
+from vio.manifest import DiskInfo, Manifest, PointInfo
 from vio.mappers.store import from_table
 from vio.mappers.timed import MapSet
 from vio.recording import Recording
 from vio.reporter.events import Events
 from vio.reporter.evidence import DiskMaps, Targets, count_evidence
+from vio.reporter.imagefiles import ImageFiles, data_descriptors, data_space, is_direct
 from vio.reporter.iotable import IoTable
 from vio.reporter.join import Joined, Joiner
 from vio.reporter.laterbios import WRITEBACKS_SCHEMA
@@ -28,7 +29,6 @@ from vio.reporter.writeback import CachedDisks, Writeback
 from vio.schema import EVENTS, STAGES, arrow_schema
 
 WINDOW = 1 << 20  # events joined at once: memory grows with it, and the overhead of a window shrinks
-_DIRECT = ("none", "directsync")
 Renumbering = npt.NDArray[np.uint8]
 _NEVER_NS = (1 << 63) - 2
 
@@ -59,14 +59,13 @@ class Join:
         maps = _maps(self.recording)
         numbers, renumbered = point_numbers(manifest.points)
         joiner = Joiner(numbers, _scope(manifest, maps))
+        files = ImageFiles.of(manifest)
         table = IoTable(
-            {fd: number for number, disk in enumerate(manifest.target.disks) for fd in disk.fds},
-            len(manifest.target.disks),
-            tuple(disk.cache in _DIRECT for disk in manifest.target.disks),
+            files.disks, len(manifest.target.disks), tuple(is_direct(disk) for disk in manifest.target.disks)
         )
         cached = _cached_disks(manifest)
         self.writeback = Writeback(maps, cached) if cached.numbers else None
-        disk_maps = tuple(_disk_maps(maps, disk.space) for disk in manifest.target.disks)
+        disk_maps = tuple(_disk_maps(maps, disk, files) for disk in manifest.target.disks)
         pending: Events | None = None
         for events in _windows(self.recording, renumbered):
             if pending is not None:
@@ -98,8 +97,8 @@ def _numbers(joined: Joined, rows: pa.Table) -> Ints:
 
 def _cached_disks(manifest: Manifest) -> CachedDisks:
     disks = manifest.target.disks
-    descriptors = {fd: number for number, disk in enumerate(disks) for fd in disk.fds}
-    return CachedDisks(tuple("" if disk.cache in _DIRECT else disk.space for disk in disks), descriptors)
+    descriptors = {fd: number for number, disk in enumerate(disks) for fd in data_descriptors(disk)}
+    return CachedDisks(tuple("" if is_direct(disk) else data_space(disk) for disk in disks), descriptors)
 
 
 def point_numbers(points: Sequence[PointInfo]) -> tuple[dict[str, int], Renumbering]:
@@ -138,21 +137,19 @@ def _maps(recording: Recording) -> MapSet:
 
 
 def _scope(manifest: Manifest, maps: MapSet) -> Scope:
-    spaces = {disk.space for disk in manifest.target.disks}
     by_space = {file.space: (file.kernel_dev, file.inode) for file in manifest.files}
-    images = frozenset(where for space, where in by_space.items() if space in spaces)
+    files = ImageFiles.of(manifest)
     loops = []
     for one in maps.maps:
         file = by_space.get(one.map.target_space)
         device = kernel_dev(one.map.source_space)
         if file is not None and device is not None and len(one.map):
             loops.append(Loop(device, file, int(one.map.target[0] - one.map.start[0])))
-    disks = [disk for disk in manifest.target.disks if disk.space in by_space]
-    descriptors = {fd: by_space[disk.space] for disk in disks for fd in disk.fds}
-    return Scope(images, tuple(dict.fromkeys(loops)), descriptors, below_of(manifest.devices))
+    return Scope(files.images, tuple(dict.fromkeys(loops)), files.files, below_of(manifest.devices))
 
 
-def _disk_maps(maps: MapSet, space: str) -> DiskMaps:
+def _disk_maps(maps: MapSet, disk: DiskInfo, files: ImageFiles) -> DiskMaps:
+    space, descriptors = data_space(disk), data_descriptors(disk)
     to_file = [
         Targets.of(one.map)
         for one in maps.maps
@@ -163,7 +160,8 @@ def _disk_maps(maps: MapSet, space: str) -> DiskMaps:
         device = kernel_dev(one.map.target_space)
         if one.map.source_space == space and device is not None:
             to_device[device] = (*to_device.get(device, ()), Targets.of(one.map))
-    return DiskMaps(tuple(to_file), to_device)
+    file = next((files.files[fd] for fd in descriptors if fd in files.files), None)
+    return DiskMaps(tuple(to_file), to_device, descriptors, file)
 
 
 @dataclass(slots=True)

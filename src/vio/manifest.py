@@ -76,8 +76,23 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
+class ChainInfo:
+    """Another file of an image; `role` is `data` (its external data file) or `backing`; `fds` as in DiskInfo."""
+
+    role: str
+    path: str
+    format: str
+    space: str
+    fds: tuple[int, ...] = ()
+    is_direct: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class DiskInfo:
-    """One disk of the target; `space` is the address space of its image (`file:...` or `dev:...`)."""
+    """One disk of the target; `space` is the address space of its image (`file:...` or `dev:...`).
+
+    `chain` are the image's other files that QEMU has open, nearest first.
+    """
 
     name: str
     model: str
@@ -92,6 +107,7 @@ class DiskInfo:
     is_recorded: bool = True
     why_not: str = ""
     notes: tuple[str, ...] = ()
+    chain: tuple[ChainInfo, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

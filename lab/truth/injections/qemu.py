@@ -86,6 +86,5 @@ INJECTIONS = (
         "the cluster's old content is read from the backing file: the deepest layer at work is its device",
         "the slow disk's log",
         _copy_on_write,
-        falls_short="backing files are not among the recording's files: nothing below the hand-over is joined",
     ),
 )
