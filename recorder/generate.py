@@ -85,6 +85,11 @@ _COUNTERS = ("un", "us", "tn", "ts", "rs")
 _BATCH_MAPS = {"u", "t", *_COUNTERS}
 
 
+def needs_buffer(way: Way) -> bool:
+    """Tell whether only the kernel's trace buffer can take it: bpftrace does not know whose a thread is."""
+    return "OF_THREADS(" in way.predicate
+
+
 def applies(way: Way, scope: Scope) -> bool:
     """Tell whether a way has anything to observe in this scope (a block point without a device has not)."""
     text = " ".join([way.predicate, *way.body])
