@@ -23,6 +23,7 @@ from vio.reporter.parts import PartsReader
 from vio.reporter.paths import Loop, Scope
 from vio.reporter.places import kernel_dev
 from vio.reporter.quality import JoinQuality
+from vio.reporter.waits import WaitReader, Waits
 from vio.reporter.writeback import CachedDisks, Writeback
 from vio.schema import EVENTS, STAGES, arrow_schema
 
@@ -37,7 +38,7 @@ class Join:
     """The join of a recording: iterate `tables()` once; `quality` and `writeback` are complete after that.
 
     `writeback` is None where no disk goes through the page cache. With `parts`, `stages` has those of the last table's
-    IOs (schema.STAGES).
+    IOs (schema.STAGES). `waits` are those of the last table's IOs, None where the scheduler was not recorded.
     """
 
     recording: Recording
@@ -45,6 +46,8 @@ class Join:
     writeback: Writeback | None = None
     parts: PartsReader | None = None
     stages: pa.Table | None = None
+    waits: Waits | None = None
+    _reader: WaitReader | None = None
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield tables of schema.IOS, in the order of the windows in which the IOs ended."""
@@ -66,8 +69,10 @@ class Join:
         cached = _cached_disks(manifest)
         self.writeback = Writeback(maps, cached) if cached.numbers else None
         disk_maps = tuple(_disk_maps(maps, disk.space) for disk in manifest.target.disks)
+        self._reader = WaitReader.of(manifest, self.recording.read_losses())
         pending: Events | None = None
-        for events in _windows(self.recording, renumbered):
+        for every in _windows(self.recording, renumbered):
+            events = self._reader.split(every) if self._reader else every
             if pending is not None:
                 yield self._one(joiner.add(pending), table, disk_maps)
             pending = events
@@ -79,7 +84,8 @@ class Join:
     ) -> tuple[pa.Table, Joined]:
         disk = table.disks(joined)
         count_evidence(self.quality, joined, disk, maps)
-        rows = table.rows(joined)
+        self.waits = self._reader.add(joined) if self._reader else None
+        rows = table.rows(joined, self.waits)
         if self.writeback is not None:
             self.writeback.add(joined, _numbers(joined, rows), disk, is_last=is_last)
         if self.parts:

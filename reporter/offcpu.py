@@ -1,0 +1,119 @@
+"""Compiled: of the time of each IO, what its threads waited for a CPU, were stopped, or were still to be woken.
+
+From each edge of an IO's spans to the next, the IO waits for the thread that passes the second one. What that thread
+was kept from running meanwhile is charged to the stage that owns this time, unless it is a device's. Where another
+thread had passed the first edge, and then woke this one, it is the other's waiting up to there, and this one's after.
+So it is always a part of a stage's own time.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from vio.layer import Stage
+from vio.reporter.compiled import Ints, compiled
+from vio.reporter.runs import Runs, code_of, latest_waking, off_cpu_ns
+
+RUNQUEUE, STOP, WAKEUP = range(3)
+WITHIN = 3
+
+_STAGES = len(Stage)
+_AIO, _FS, _BLOCK, _DEVICE, _LOOP_DEVICE = (
+    tuple(Stage).index(stage) for stage in (Stage.QEMU_AIO, Stage.FS, Stage.BLOCK, Stage.DEVICE, Stage.LOOP_DEVICE)
+)
+_NONE = -1
+
+
+class Lives(NamedTuple):
+    """IOs and their spans, as event indices: the spans of IO i are `order[first[i]:first[i + 1]]`."""
+
+    io_begin: Ints
+    io_end: Ints
+    first: Ints
+    order: Ints
+    stage: Ints
+    begin: Ints
+    end: Ints
+
+
+@compiled
+def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: Runs) -> None:
+    """Add up in `found` (waits, stages, rows), which is given full of 0, the waits of the IOs in `rows`."""
+    active = np.zeros(_STAGES, np.int64)
+    for row in range(rows.size):
+        if lives.io_end[rows[row]] < 0:
+            continue
+        event, step = edges_of(lives, rows[row])
+        active[:] = 0
+        before = deepest_end = _NONE
+        for i in range(event.size):
+            at = event[i]
+            if at != before:
+                owner = deepest(active)
+                if owner >= 0 and owner != _DEVICE and owner != _LOOP_DEVICE:
+                    # on the host's side others than QEMU's threads work too: whom an interrupt met is nobody
+                    if owner < _BLOCK or tid[at] == tid[before]:
+                        add_between(found, row, owner, deepest_end > owner, before, at, ts_ns, tid, runs)
+                before, deepest_end = at, _NONE
+            if step[i] < 0:
+                deepest_end = max(deepest_end, -step[i] - 1)
+                active[-step[i] - 1] -= 1
+            else:
+                active[step[i] - 1] += 1
+
+
+@compiled
+def add_between(
+    found: Ints, row: int, owner: int, is_up: bool, before: int, at: int, ts_ns: Ints, tid: Ints, runs: Runs
+) -> None:
+    """Charge the time from one event of an IO to the next; `is_up`: something deeper has ended at the first."""
+    code = code_of(runs.tids, tid[at])
+    if code < 0:
+        return
+    from_ns, to_ns = ts_ns[before], ts_ns[at]
+    ready, stopped = off_cpu_ns(runs, code, to_ns)
+    ready_before, stopped_before = off_cpu_ns(runs, code, from_ns)
+    is_other = tid[before] != tid[at]
+    woke = latest_waking(runs, code, to_ns)
+    if woke >= 0 and runs.from_ns[woke] >= from_ns:
+        if _AIO <= owner <= _FS and (is_up or is_other):
+            found[WAKEUP, owner, row] += min(runs.to_ns[woke], to_ns) - from_ns
+        if is_other:
+            ready_before = off_cpu_ns(runs, code, runs.from_ns[woke])[0]
+            giver = code_of(runs.tids, tid[before])
+            if giver >= 0 and runs.waker[woke] == tid[before]:
+                ready += off_cpu_ns(runs, giver, runs.from_ns[woke])[0] - off_cpu_ns(runs, giver, from_ns)[0]
+    found[RUNQUEUE, owner, row] += ready - ready_before
+    found[STOP, owner, row] += stopped - stopped_before
+
+
+@compiled
+def edges_of(lives: Lives, io: int) -> tuple[Ints, Ints]:
+    """Return the edges of an IO's spans in order: events, and the stage + 1 that begins, or negative, that ends."""
+    low, high = lives.first[io], lives.first[io + 1]
+    event, step = np.empty(2 * (high - low), np.int64), np.empty(2 * (high - low), np.int64)
+    count = 0
+    for number in range(low, high):
+        one = lives.order[number]
+        begin = min(max(lives.begin[one], lives.io_begin[io]), lives.io_end[io])
+        # one without an end seen is over with the IO
+        end = lives.end[one] if lives.end[one] >= 0 else lives.io_end[io]
+        for is_end in range(2):
+            at = max(min(end, lives.io_end[io]), begin) if is_end else begin
+            place = count
+            while place > 0 and event[place - 1] > at:
+                event[place], step[place] = event[place - 1], step[place - 1]
+                place -= 1
+            event[place] = at
+            step[place] = -lives.stage[one] - 1 if is_end else lives.stage[one] + 1
+            count += 1
+    return event, step
+
+
+@compiled
+def deepest(active: Ints) -> int:
+    """Return the deepest stage that is at work, -1 if none is."""
+    for number in range(active.size - 1, -1, -1):
+        if active[number] > 0:
+            return number
+    return _NONE

@@ -1,0 +1,179 @@
+"""Waiting that is nobody's code, window by window: for a CPU, stopped, to be woken, and for the guest's kick to be seen.
+
+The join knows nothing of it: the scheduler's events are taken out before, and this reads what it gives for each window.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import pyarrow as pa
+
+from vio.layer import Stage
+from vio.losses import Loss, LossKind
+from vio.manifest import Manifest
+from vio.reporter.columns import nullable
+from vio.reporter.compiled import Bools, Ints, compiled
+from vio.reporter.events import Events
+from vio.reporter.join import Joined
+from vio.reporter.match import stable_order
+from vio.reporter.offcpu import WITHIN, Lives, charge
+from vio.reporter.runs import KICK, SWITCH, WAKING, Moves, Runs, code_of, latest_waking, runs_of
+
+_NONE = -1
+_SWITCH_POINT, _WAKING_POINT, _KICK_POINT = "sched_switch", "sched_waking", "vq_kick"
+_VCPU = "vcpu"
+_BEFORE_NS = 1_000_000_000  # kept from before the oldest IO in flight: what its thread did last
+_MOST_KEPT = 1 << 23  # moves, where an IO hangs and others go on
+
+
+class Wait(StrEnum):
+    """What an IO waits for. Those before KICK are parts of its stages' own times; a KICK is before its begin."""
+
+    RUNQUEUE = "runqueue"
+    STOPPED = "stopped"
+    WAKEUP = "wakeup"
+    KICK = "kick"
+
+    @property
+    def column(self) -> str:
+        """The column of the per-IO table."""
+        return f"{self.value}_ns"
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Waits of IOs in ns: `within` (RUNQUEUE, STOPPED, WAKEUP; stages; IOs), and `kick`, -1 where it is not known."""
+
+    within: Ints
+    kick: Ints
+    is_known: Bools
+
+    def columns(self) -> dict[str, pa.Array]:
+        """Return the columns of the per-IO table."""
+        totals = self.within.sum(axis=1)
+        found = {
+            wait.column: _nullable(totals[number], self.is_known)
+            for number, wait in enumerate((Wait.RUNQUEUE, Wait.STOPPED, Wait.WAKEUP))
+        }
+        return found | {Wait.KICK.column: _nullable(self.kick, self.is_known & (self.kick >= 0))}
+
+    def take(self, which: Ints | Bools) -> "Waits":
+        """Return those of some IOs."""
+        return Waits(self.within[:, :, which], self.kick[which], self.is_known[which])
+
+
+def no_columns(count: int) -> dict[str, pa.Array]:
+    """Return the columns where nothing was recorded."""
+    return {wait.column: pa.nulls(count, pa.int64()) for wait in Wait}
+
+
+@dataclass(slots=True)
+class WaitReader:
+    """Takes the scheduler's events of a recording's windows, in order, and gives each window's IOs their waits."""
+
+    switch: int
+    waking: int
+    kick: int
+    vcpus: Ints
+    blind: Sequence[tuple[int, int]] = ()
+    _moves: list[Moves] = field(default_factory=list)
+    _known_ns: int = 0
+
+    @classmethod
+    def of(cls, manifest: Manifest, losses: Sequence[Loss]) -> "WaitReader | None":
+        """Make one, if the recording has the events; what a trace buffer lost makes it blind for a while."""
+        number = {point.name: point.number for point in manifest.points}
+        if _SWITCH_POINT not in number or _WAKING_POINT not in number:
+            return None
+        vcpus = sorted(int(tid) for tid, role in manifest.target.threads.items() if role == _VCPU and tid.isdecimal())
+        lost = [loss for loss in losses if loss.kind == LossKind.BUFFER and loss.where.startswith("trace buffer")]
+        blind = [(loss.from_ns, loss.to_ns) for loss in lost]
+        points = number[_SWITCH_POINT], number[_WAKING_POINT], number.get(_KICK_POINT, _NONE)
+        return cls(*points, np.array(vcpus, np.int64), blind)
+
+    def split(self, events: Events) -> Events:
+        """Take the scheduler's events of the next window; return the others."""
+        is_sched = (events.point == self.switch) | (events.point == self.waking)
+        mine = events.take(is_sched | (events.point == self.kick))
+        is_switch, is_kick = mine.point == self.switch, mine.point == self.kick
+        tid = mine.tid.astype(np.int64)
+        self._moves.append(
+            Moves(
+                mine.ts_ns,
+                np.where(is_switch, SWITCH, np.where(is_kick, KICK, WAKING)),
+                np.where(is_switch, mine.space.astype(np.int64), tid),
+                np.where(is_kick, 0, (mine.key & np.uint64(0xFFFFFFFF)).astype(np.int64)),
+                mine.flags.astype(np.int64),
+            )
+        )
+        return events.take(~is_sched)
+
+    def add(self, joined: Joined) -> Waits:
+        """Return the waits of the IOs that are done in a window."""
+        rows = np.flatnonzero(joined.is_done)
+        ios, ev, spans = joined.ios, joined.window.events, joined.spans
+        self._moves = [Moves.joined(self._moves)]
+        runs = runs_of(self._moves[0])
+        order = stable_order(spans.owner)
+        first = np.searchsorted(spans.owner[order], np.arange(ios.begin.size + 1))
+        lives = Lives(ios.begin, ios.end, first, order, spans.stage, spans.begin, spans.end)
+        within = np.zeros((WITHIN, len(Stage), rows.size), np.int64)
+        tid = ev.tid.astype(np.int64)
+        charge(within, rows, lives, ev.ts_ns, tid, runs)
+        kick = np.full(rows.size, _NONE)
+        begin = ios.begin[rows]
+        if self.kick >= 0:
+            kicks(kick, ev.ts_ns[begin], tid[begin], self.vcpus, runs)
+        is_known = (ios.end[rows] >= 0) & (ev.ts_ns[begin] >= self._known_ns)
+        self._blind(is_known, ev.ts_ns[begin], ev.ts_ns[ios.end[rows]])
+        self._forget(joined)
+        return Waits(within, kick, is_known)
+
+    def _blind(self, is_known: Bools, begin_ns: Ints, end_ns: Ints) -> None:
+        for from_ns, to_ns in self.blind:
+            is_known &= (end_ns < from_ns) | (begin_ns > to_ns)
+
+    def _forget(self, joined: Joined) -> None:
+        moves, ev = self._moves[0], joined.window.events
+        if not len(moves) or not len(ev):
+            return
+        waiting = joined.ios.begin[~joined.is_done]
+        oldest_ns = int(ev.ts_ns[waiting.min()] if waiting.size else ev.ts_ns[-1]) - _BEFORE_NS
+        first = int(np.searchsorted(moves.ts_ns, oldest_ns))
+        if len(moves) - first > _MOST_KEPT:
+            first = len(moves) - _MOST_KEPT
+            self._known_ns = int(moves.ts_ns[first])
+        self._moves = [moves.take(slice(first, None))]
+
+
+@compiled
+def kicks(found: Ints, begin_ns: Ints, tid: Ints, vcpus: Ints, runs: Runs) -> None:
+    """Find how long before each IO's begin the guest's kick had woken its thread; left where that cannot be said.
+
+    It can where a virtual CPU woke the thread, and the IO was taken from the first virtqueue that it handled then.
+    """
+    for i in range(begin_ns.size):
+        code = code_of(runs.tids, tid[i])
+        woke = latest_waking(runs, code, begin_ns[i]) if code >= 0 else _NONE
+        if woke < 0 or code_of(vcpus, runs.waker[woke]) < 0:
+            continue
+        kick_ns, next_ns = runs.kick_ns[woke], runs.next_kick_ns[woke]
+        if 0 <= kick_ns <= begin_ns[i] and (next_ns < 0 or next_ns > begin_ns[i]):
+            found[i] = begin_ns[i] - runs.from_ns[woke]
+
+
+def stage_waits(waits: Waits, row: int) -> Mapping[Stage, Mapping[Wait, int]]:
+    """Return the waits of one IO by stage, those that are not 0."""
+    found: dict[Stage, dict[Wait, int]] = {}
+    for place, stage in enumerate(Stage):
+        for number, wait in enumerate((Wait.RUNQUEUE, Wait.STOPPED, Wait.WAKEUP)):
+            if time_ns := int(waits.within[number, place, row]):
+                found.setdefault(stage, {})[wait] = time_ns
+    return found
+
+
+def _nullable(values: Ints, is_there: Bools) -> pa.Array:
+    bits = np.packbits(is_there, bitorder="little")
+    return nullable(np.ascontiguousarray(values), bits, int(np.count_nonzero(is_there)))
