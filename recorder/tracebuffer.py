@@ -1,8 +1,8 @@
 """Record tracepoints through trace buffers of our own in tracefs; nothing is lost here without being counted.
 
 Unlike a BPF program on a tracepoint, the trace buffer takes events that interrupt another one's handling. There are up
-to three instances: one for events that belong to devices and files, one that only the target's threads write to, and one
-for what happens to these threads, which others write to as well.
+to three instances: one for events that belong to devices and files, one that only the target's threads write to, and
+one for what happens to these threads, which others write to as well.
 """
 
 import contextlib
@@ -151,8 +151,8 @@ class TraceBuffer:
         return [channel for channel in (self._threads, self._sched) if channel]
 
     def _read(self, is_last: bool) -> list[Rows]:
-        # The threads' events last: there stand the marks that those of the devices before are tested for, and the births
-        # of the threads that the others tell of.
+        # The threads' events last: there stand the marks that those of the devices before are tested for, and the
+        # births of the threads that the others tell of.
         batches = [self._devices.drain(is_last)] if self._devices else []
         about = self._sched.drain(is_last) if self._sched else None
         batches += self._drain_threads(self._threads, is_last) if self._threads else []

@@ -52,8 +52,8 @@ class TraceRule:
     """A point as an event of the trace buffer.
 
     `is_of_threads`: only the target's threads are meant. A record whose `mark` is in the set of marks named `notes` or
-    `tests` puts it there, or is a row only if it is there already. With `threads` it is a row only if one of these values
-    is a thread of the target's; one that is not becomes 0.
+    `tests` puts it there, or is a row only if it is there already. With `threads` it is a row only if one of these
+    values is a thread of the target's; one that is not becomes 0.
     """
 
     number: int

@@ -1,8 +1,8 @@
 """Compiled: of the time of each IO, what its threads waited for a CPU, were stopped, or were still to be woken.
 
 From each edge of an IO's spans to the next, the IO waits for the thread that passes the second one. What that thread
-was kept from running meanwhile is charged to the stage that owns this time, unless it is a device's. Where another
-thread had passed the first edge, and then woke this one, it is the other's waiting up to there, and this one's after.
+was kept from running meanwhile is charged to the stage that owns this time, unless it is a device's. While that thread
+slept, the one that had passed the first edge had still to wake it: then it is what that one was kept from running.
 So it is always a part of a stage's own time.
 """
 
@@ -12,14 +12,14 @@ import numpy as np
 
 from vio.layer import Stage
 from vio.reporter.compiled import Ints, compiled
-from vio.reporter.runs import Runs, code_of, latest_waking, off_cpu_ns
+from vio.reporter.runs import Runs, code_of, off_cpu_ns, waking_of_sleeper
 
 RUNQUEUE, STOP, WAKEUP = range(3)
-WITHIN = 3
 
 _STAGES = len(Stage)
-_AIO, _FS, _BLOCK, _DEVICE, _LOOP_DEVICE = (
-    tuple(Stage).index(stage) for stage in (Stage.QEMU_AIO, Stage.FS, Stage.BLOCK, Stage.DEVICE, Stage.LOOP_DEVICE)
+_AIO, _VFS, _FS, _BLOCK, _DEVICE, _LOOP_DEVICE = (
+    tuple(Stage).index(stage)
+    for stage in (Stage.QEMU_AIO, Stage.VFS, Stage.FS, Stage.BLOCK, Stage.DEVICE, Stage.LOOP_DEVICE)
 )
 _NONE = -1
 
@@ -50,10 +50,10 @@ def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: 
             at = event[i]
             if at != before:
                 owner = deepest(active)
-                if owner >= 0 and owner != _DEVICE and owner != _LOOP_DEVICE:
-                    # on the host's side others than QEMU's threads work too: whom an interrupt met is nobody
-                    if owner < _BLOCK or tid[at] == tid[before]:
-                        add_between(found, row, owner, deepest_end > owner, before, at, ts_ns, tid, runs)
+                # in the block layer others than QEMU's threads work too: whom an interrupt met there is nobody
+                is_ours = 0 <= owner < _BLOCK or (owner >= _BLOCK and tid[at] == tid[before])
+                if is_ours and owner != _DEVICE and owner != _LOOP_DEVICE:
+                    add_between(found, row, owner, deepest_end, before, at, ts_ns, tid, runs)
                 before, deepest_end = at, _NONE
             if step[i] < 0:
                 deepest_end = max(deepest_end, -step[i] - 1)
@@ -64,27 +64,27 @@ def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: 
 
 @compiled
 def add_between(
-    found: Ints, row: int, owner: int, is_up: bool, before: int, at: int, ts_ns: Ints, tid: Ints, runs: Runs
+    found: Ints, row: int, owner: int, ended: int, before: int, at: int, ts_ns: Ints, tid: Ints, runs: Runs
 ) -> None:
-    """Charge the time from one event of an IO to the next; `is_up`: something deeper has ended at the first."""
+    """Charge the time from one event of an IO to the next; `ended` is the deepest stage that ended at the first."""
     code = code_of(runs.tids, tid[at])
     if code < 0:
         return
     from_ns, to_ns = ts_ns[before], ts_ns[at]
     ready, stopped = off_cpu_ns(runs, code, to_ns)
     ready_before, stopped_before = off_cpu_ns(runs, code, from_ns)
-    is_other = tid[before] != tid[at]
-    woke = latest_waking(runs, code, to_ns)
-    if woke >= 0 and runs.from_ns[woke] >= from_ns:
-        if _AIO <= owner <= _FS and (is_up or is_other):
-            found[WAKEUP, owner, row] += min(runs.to_ns[woke], to_ns) - from_ns
-        if is_other:
-            ready_before = off_cpu_ns(runs, code, runs.from_ns[woke])[0]
-            giver = code_of(runs.tids, tid[before])
-            if giver >= 0 and runs.waker[woke] == tid[before]:
-                ready += off_cpu_ns(runs, giver, runs.from_ns[woke])[0] - off_cpu_ns(runs, giver, from_ns)[0]
     found[RUNQUEUE, owner, row] += ready - ready_before
     found[STOP, owner, row] += stopped - stopped_before
+    is_other = tid[before] != tid[at]
+    woke = waking_of_sleeper(runs, code, from_ns)
+    if woke < 0:
+        return
+    if _AIO <= owner <= _FS and (ended > owner or is_other):
+        found[WAKEUP, owner, row] += min(runs.to_ns[woke], to_ns) - from_ns
+    giver, woken_ns = code_of(runs.tids, tid[before]), min(runs.from_ns[woke], to_ns)
+    # a worker back from its system call has still to hand over, though another may have woken the thread
+    if is_other and giver >= 0 and (runs.waker[woke] == tid[before] or ended == _VFS):
+        found[RUNQUEUE, owner, row] += off_cpu_ns(runs, giver, woken_ns)[0] - off_cpu_ns(runs, giver, from_ns)[0]
 
 
 @compiled

@@ -18,8 +18,8 @@ _STATES = 0xFF  # of a task: 0 is runnable; above is whether it was preempted
 _STOPPED = 0x0C
 _INTERRUPT = 0x18  # of an event's context: in an interrupt or a softirq
 _UNKNOWN, _RUNNING, _ASLEEP, _READY, _WOKEN, _STOP = range(6)
-_COLUMNS = 7
-_OF, _KIND, _FROM, _TO, _WAKER, _KICK, _NEXT_KICK = range(_COLUMNS)
+_COLUMNS = 8
+_OF, _KIND, _FROM, _TO, _WAKER, _KICK, _NEXT_KICK, _SLEPT = range(_COLUMNS)
 
 
 class Runs(NamedTuple):
@@ -27,8 +27,8 @@ class Runs(NamedTuple):
 
     Those of `tids[i]` (ascending) are from `first[i]` to before `first[i + 1]`. `waker` is who woke it, -1 in an
     interrupt and for stretches that are not WOKEN. `kick_ns` and `next_kick_ns` are when it then first handled a
-    virtqueue, and once more. `waited_ns` and `stopped_ns` are sums over the thread's stretches before, `woken` is the
-    latest WOKEN one up to here, or -1.
+    virtqueue, and once more; `slept_ns` since when it had slept, or been stopped. `waited_ns` and `stopped_ns` are
+    sums over the thread's stretches before, `woken` is the latest WOKEN one up to here, or -1.
     """
 
     tids: Ints
@@ -39,6 +39,7 @@ class Runs(NamedTuple):
     waker: Ints
     kick_ns: Ints
     next_kick_ns: Ints
+    slept_ns: Ints
     waited_ns: Ints
     stopped_ns: Ints
     woken: Ints
@@ -84,7 +85,9 @@ def runs_of(moves: Moves) -> Runs:
     order = order_by_number(every[_OF, :count], tids.size)
     found = every[:, order]
     first = np.searchsorted(found[_OF], np.arange(tids.size + 1))
-    return Runs(tids, first, *found[1:], *_sums(first, found[_KIND], found[_FROM], found[_TO]))
+    kind, from_ns, to_ns, waker, kick_ns, next_kick_ns, slept_ns = found[1:]
+    sums = _sums(first, kind, from_ns, to_ns)
+    return Runs(tids, first, kind, from_ns, to_ns, waker, kick_ns, next_kick_ns, slept_ns, *sums)
 
 
 def codes_in(tids: Ints, values: Ints) -> Ints:
@@ -96,7 +99,7 @@ def codes_in(tids: Ints, values: Ints) -> Ints:
 
 
 class _Threads(NamedTuple):
-    """The state of each thread, since when, who woke it last, its latest WOKEN stretch.
+    """The state of each thread, since when, who woke it last, since when it had slept, its latest WOKEN stretch.
 
     One that `is_early` was woken before it had gone to sleep: if it does go to sleep, it is ready at once.
     """
@@ -104,6 +107,7 @@ class _Threads(NamedTuple):
     state: Ints
     since_ns: Ints
     woken_by: Ints
+    slept_ns: Ints
     latest: Ints
     is_early: Bools
 
@@ -121,6 +125,7 @@ def _stretches(
         np.zeros(threads, np.int64),
         np.zeros(threads, np.int64),
         np.full(threads, -1, np.int64),
+        np.zeros(threads, np.int64),
         np.full(threads, -1, np.int64),
         np.zeros(threads, np.bool_),
     )
@@ -159,6 +164,8 @@ def _wake(here: _Threads, found: Ints, count: int, one: int, ts_ns: int, by: int
         found[_OF, count], found[_KIND, count] = one, STOPPED
         found[_FROM, count], found[_TO, count] = here.since_ns[one], ts_ns
         count += 1
+    # of one that is seen for the first time nobody knows how long it had slept
+    here.slept_ns[one] = ts_ns if here.state[one] == _UNKNOWN else here.since_ns[one]
     here.state[one], here.since_ns[one] = _WOKEN, ts_ns
     return count
 
@@ -167,14 +174,14 @@ def _wake(here: _Threads, found: Ints, count: int, one: int, ts_ns: int, by: int
 def _run(here: _Threads, found: Ints, count: int, one: int, ts_ns: int) -> int:
     """Let a thread run; return how many stretches there are now."""
     if here.state[one] == _ASLEEP and here.is_early[one]:
-        here.state[one] = _WOKEN
+        here.state[one], here.slept_ns[one] = _WOKEN, here.since_ns[one]
     state = here.state[one]
     if state >= _READY:
         found[_OF, count] = one
         found[_KIND, count] = PREEMPTED if state == _READY else WOKEN if state == _WOKEN else STOPPED
         found[_FROM, count], found[_TO, count] = here.since_ns[one], ts_ns
         if state == _WOKEN:
-            found[_WAKER, count] = here.woken_by[one]
+            found[_WAKER, count], found[_SLEPT, count] = here.woken_by[one], here.slept_ns[one]
             here.latest[one] = count
         count += 1
     here.state[one], here.is_early[one] = _RUNNING, False
@@ -231,6 +238,22 @@ def latest_waking(runs: Runs, code: int, time_ns: int) -> int:
     """Return the stretch from being woken to running that was a thread's last at a time, -1 if there was none."""
     at = latest_stretch(runs.from_ns, runs.first[code], runs.first[code + 1], time_ns)
     return runs.woken[at] if at >= 0 else -1
+
+
+@compiled
+def waking_of_sleeper(runs: Runs, code: int, time_ns: int) -> int:
+    """Return the stretch from being woken to running of a thread that slept at a time, -1 if it did not sleep."""
+    low, high = runs.first[code], runs.first[code + 1]
+    end = high
+    while low < high:
+        middle = (low + high) // 2
+        if runs.to_ns[middle] <= time_ns:
+            low = middle + 1
+        else:
+            high = middle
+    while low < end and runs.kind[low] == STOPPED:
+        low += 1
+    return low if low < end and runs.kind[low] == WOKEN and runs.slept_ns[low] <= time_ns < runs.from_ns[low] else -1
 
 
 @compiled

@@ -171,13 +171,17 @@ def _disk_maps(maps: MapSet, space: str) -> DiskMaps:
 
 @dataclass(slots=True)
 class FoundIo:
-    """The row of one IO, the window that it ended in, its position there, its rows of STAGES and of WRITEBACKS."""
+    """The row of one IO, the window that it ended in, its position there, its rows of STAGES and of WRITEBACKS.
+
+    `waits` are its own, if the scheduler was recorded.
+    """
 
     row: pa.Table
     joined: Joined
     position: int
     stages: pa.Table
     later: pa.Table = field(default_factory=WRITEBACKS_SCHEMA.empty_table)
+    waits: Waits | None = None
 
 
 def find_io(recording: Recording, number: int, parts: PartsReader) -> FoundIo | None:
@@ -189,7 +193,8 @@ def find_io(recording: Recording, number: int, parts: PartsReader) -> FoundIo | 
             done = np.flatnonzero(joined.is_done)
             stages = join.stages if join.stages is not None else arrow_schema(STAGES).empty_table()
             mine = stages.filter(pc.equal(stages["io"], number))
-            found = FoundIo(table.slice(int(at[0]), 1), joined, int(done[at[0]]), mine)
+            waits = join.waits.take(at[:1]) if join.waits else None
+            found = FoundIo(table.slice(int(at[0]), 1), joined, int(done[at[0]]), mine, waits=waits)
         if join.writeback is not None:
             rows = join.writeback.take()
             mine = rows.filter(pc.equal(rows["io"], number))

@@ -1,6 +1,6 @@
-"""Waiting that is nobody's code, window by window: for a CPU, stopped, to be woken, and for the guest's kick to be seen.
+"""Waiting that is nobody's code, window by window: for a CPU, stopped, to be woken, for the guest's kick.
 
-The join knows nothing of it: the scheduler's events are taken out before, and this reads what it gives for each window.
+The join knows nothing of it: the scheduler's events are taken out before, and what it gives is read afterwards.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,12 @@ from vio.reporter.compiled import Bools, Ints, compiled
 from vio.reporter.events import Events
 from vio.reporter.join import Joined
 from vio.reporter.match import stable_order
-from vio.reporter.offcpu import WITHIN, Lives, charge
+from vio.reporter.offcpu import Lives, charge
 from vio.reporter.runs import KICK, SWITCH, WAKING, Moves, Runs, code_of, latest_waking, runs_of
 
 _NONE = -1
-_SWITCH_POINT, _WAKING_POINT, _KICK_POINT = "sched_switch", "sched_waking", "vq_kick"
+SCHED_POINTS = _SWITCH_POINT, _WAKING_POINT = "sched_switch", "sched_waking"
+_KICK_POINT = "vq_kick"
 _VCPU = "vcpu"
 _BEFORE_NS = 1_000_000_000  # kept from before the oldest IO in flight: what its thread did last
 _MOST_KEPT = 1 << 23  # moves, where an IO hangs and others go on
@@ -42,26 +43,30 @@ class Wait(StrEnum):
         return f"{self.value}_ns"
 
 
+WITHIN = (Wait.RUNQUEUE, Wait.STOPPED, Wait.WAKEUP)
+OUTSIDE = (Wait.KICK,)
+
+
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Waits of IOs in ns: `within` (RUNQUEUE, STOPPED, WAKEUP; stages; IOs), and `kick`, -1 where it is not known."""
+    """Waits of IOs in ns: `within` (WITHIN, stages, IOs) of their own times, and those OUTSIDE, -1 for not known."""
 
     within: Ints
-    kick: Ints
+    outside: Mapping[Wait, Ints]
     is_known: Bools
 
     def columns(self) -> dict[str, pa.Array]:
         """Return the columns of the per-IO table."""
         totals = self.within.sum(axis=1)
-        found = {
-            wait.column: _nullable(totals[number], self.is_known)
-            for number, wait in enumerate((Wait.RUNQUEUE, Wait.STOPPED, Wait.WAKEUP))
+        found = {wait.column: _nullable(totals[number], self.is_known) for number, wait in enumerate(WITHIN)}
+        return found | {
+            wait.column: _nullable(values, self.is_known & (values >= 0)) for wait, values in self.outside.items()
         }
-        return found | {Wait.KICK.column: _nullable(self.kick, self.is_known & (self.kick >= 0))}
 
     def take(self, which: Ints | Bools) -> "Waits":
         """Return those of some IOs."""
-        return Waits(self.within[:, :, which], self.kick[which], self.is_known[which])
+        outside = {wait: values[which] for wait, values in self.outside.items()}
+        return Waits(self.within[:, :, which], outside, self.is_known[which])
 
 
 def no_columns(count: int) -> dict[str, pa.Array]:
@@ -119,7 +124,7 @@ class WaitReader:
         order = stable_order(spans.owner)
         first = np.searchsorted(spans.owner[order], np.arange(ios.begin.size + 1))
         lives = Lives(ios.begin, ios.end, first, order, spans.stage, spans.begin, spans.end)
-        within = np.zeros((WITHIN, len(Stage), rows.size), np.int64)
+        within = np.zeros((len(WITHIN), len(Stage), rows.size), np.int64)
         tid = ev.tid.astype(np.int64)
         charge(within, rows, lives, ev.ts_ns, tid, runs)
         kick = np.full(rows.size, _NONE)
@@ -129,7 +134,7 @@ class WaitReader:
         is_known = (ios.end[rows] >= 0) & (ev.ts_ns[begin] >= self._known_ns)
         self._blind(is_known, ev.ts_ns[begin], ev.ts_ns[ios.end[rows]])
         self._forget(joined)
-        return Waits(within, kick, is_known)
+        return Waits(within, {Wait.KICK: kick}, is_known)
 
     def _blind(self, is_known: Bools, begin_ns: Ints, end_ns: Ints) -> None:
         for from_ns, to_ns in self.blind:
@@ -168,7 +173,7 @@ def stage_waits(waits: Waits, row: int) -> Mapping[Stage, Mapping[Wait, int]]:
     """Return the waits of one IO by stage, those that are not 0."""
     found: dict[Stage, dict[Wait, int]] = {}
     for place, stage in enumerate(Stage):
-        for number, wait in enumerate((Wait.RUNQUEUE, Wait.STOPPED, Wait.WAKEUP)):
+        for number, wait in enumerate(WITHIN):
             if time_ns := int(waits.within[number, place, row]):
                 found.setdefault(stage, {})[wait] = time_ns
     return found
