@@ -146,7 +146,7 @@ def _predicate(text: str, scope: Scope, fields: Fields) -> _Predicate | None:
                 return None
         elif of_threads:
             sources = [_field(name, fields) for name in of_threads.groups() if name]
-            found.threads = tuple(source for source in sources if source)
+            found.threads = tuple(source for source in sources if source and source.size == WORD_BYTES)
             if len(found.threads) < len(sources):
                 return None
         elif comparison and comparison[1] in fields:
