@@ -191,6 +191,8 @@ def without_point(point: Point) -> str:
     """Say what a recording lacks without a point."""
     if any(needs_buffer(way) for way in point.ways):
         return "reports do not tell when QEMU's threads waited for a CPU, or to be woken"
+    if any(way.attach.startswith("tracepoint:kvm:") for way in point.ways):
+        return "reports do not tell when the guest took its interrupt"
     if point.role == "begin":
         return f"no {point.layer} span begins here: its time falls to the layer above"
     if point.role == "end":

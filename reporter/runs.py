@@ -11,7 +11,7 @@ import numpy as np
 
 from vio.reporter.compiled import Bools, Ints, compiled, order_by_number
 
-SWITCH, WAKING, KICK = range(3)
+SWITCH, WAKING, KICK, NOTIFY, MSI, INJECT = range(6)
 PREEMPTED, WOKEN, STOPPED = range(3)
 
 _STATES = 0xFF  # of a task: 0 is runnable; above is whether it was preempted
@@ -50,7 +50,8 @@ class Moves:
     """What happened to threads, in order of time.
 
     SWITCH: from `tid` to `other` (0: of no interest), `flags` the state that `tid` is left in. WAKING: `tid` wakes
-    `other`, `flags` the context. KICK: `tid` begins to handle a virtqueue.
+    `other`, `flags` the context. KICK: `tid` begins to handle a virtqueue. NOTIFY: `tid` tells the guest; MSI: it sends
+    an interrupt; INJECT: a virtual CPU takes it; `other` is the vector.
     """
 
     ts_ns: Ints
@@ -78,7 +79,7 @@ class Moves:
 def runs_of(moves: Moves) -> Runs:
     """Find the stretches in which the threads of some moves did not run."""
     is_switch = moves.kind == SWITCH
-    followed = np.concatenate([moves.tid[is_switch], moves.other[moves.kind != KICK]])
+    followed = np.concatenate([moves.tid[is_switch], moves.other[moves.kind <= WAKING]])
     tids = np.unique(followed[followed > 0])
     tid, other = codes_in(tids, moves.tid), codes_in(tids, moves.other)
     every, count = _stretches(moves.ts_ns, moves.kind, tid, other, moves.tid, moves.flags, tids.size)
@@ -141,7 +142,7 @@ def _stretches(
         elif kind[i] == WAKING:
             if other[i] >= 0:
                 count = _wake(here, found, count, other[i], ts_ns[i], -1 if flags[i] & _INTERRUPT else tid[i])
-        else:
+        elif kind[i] == SWITCH:
             if thread[i] >= 0:
                 state = flags[i] & _STATES
                 here.state[thread[i]] = _READY if state == 0 else _STOP if state & _STOPPED else _ASLEEP

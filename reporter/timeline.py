@@ -12,7 +12,7 @@ from vio.reporter.recorded import Recorded
 from vio.reporter.result import IoRow, number_in
 from vio.reporter.spans import Span
 from vio.reporter.units import MICROSECOND, bytes_text, time_text
-from vio.reporter.waittext import StageWaits, kick_lines, words_of
+from vio.reporter.waittext import StageWaits, outside_lines, words_of
 from vio.schema import LACKS, OPS, STAMPS, time_column
 
 _DEPTHS = {stage: number for number, stage in enumerate(Stage)}
@@ -116,7 +116,7 @@ def _head_lines(row: IoRow, recorded: Recorded, style: Style) -> Iterator[str]:
         yield from wrapped(f"not whole: it lacks {', '.join(lacks)}")
     if row["is_ambiguous"]:
         yield "ambiguous: some of the work below could be another IO's"
-    yield from kick_lines(row)
+    yield from outside_lines(row)
     carrier = row["merged_into"]
     if carrier is not None and carrier >= 0:
         yield f"merged by QEMU: IO {carrier} carries it through the lower layers"

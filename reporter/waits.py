@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from vio.layer import Stage
@@ -16,26 +17,50 @@ from vio.manifest import Manifest
 from vio.reporter.columns import nullable
 from vio.reporter.compiled import Bools, Ints, compiled
 from vio.reporter.events import Events
+from vio.reporter.inject import inject_waits
 from vio.reporter.join import Joined
 from vio.reporter.match import stable_order
 from vio.reporter.offcpu import Lives, charge
-from vio.reporter.runs import KICK, SWITCH, WAKING, Moves, Runs, code_of, latest_waking, runs_of
+from vio.reporter.runs import (
+    INJECT,
+    KICK,
+    MSI,
+    NOTIFY,
+    SWITCH,
+    WAKING,
+    Moves,
+    Runs,
+    code_of,
+    latest_waking,
+    runs_of,
+)
 
 _NONE = -1
-SCHED_POINTS = _SWITCH_POINT, _WAKING_POINT = "sched_switch", "sched_waking"
-_KICK_POINT = "vq_kick"
+SCHED_POINTS = "sched_switch", "sched_waking"
+_MOVES = {
+    "sched_switch": SWITCH,
+    "sched_waking": WAKING,
+    "vq_kick": KICK,
+    "notify": NOTIFY,
+    "notify_main": NOTIFY,
+    "kvm_msi": MSI,
+    "kvm_inject": INJECT,
+}
+_SHARED = (KICK, NOTIFY)  # the join reads them too
+_OTHERS = 255
 _VCPU = "vcpu"
 _BEFORE_NS = 1_000_000_000  # kept from before the oldest IO in flight: what its thread did last
 _MOST_KEPT = 1 << 23  # moves, where an IO hangs and others go on
 
 
 class Wait(StrEnum):
-    """What an IO waits for. Those before KICK are parts of its stages' own times; a KICK is before its begin."""
+    """What an IO waits for. The first are parts of its stages' own times, KICK is before its begin, INJECT after."""
 
     RUNQUEUE = "runqueue"
     STOPPED = "stopped"
     WAKEUP = "wakeup"
     KICK = "kick"
+    INJECT = "inject"
 
     @property
     def column(self) -> str:
@@ -44,7 +69,7 @@ class Wait(StrEnum):
 
 
 WITHIN = (Wait.RUNQUEUE, Wait.STOPPED, Wait.WAKEUP)
-OUTSIDE = (Wait.KICK,)
+OUTSIDE = (Wait.KICK, Wait.INJECT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +103,7 @@ def no_columns(count: int) -> dict[str, pa.Array]:
 class WaitReader:
     """Takes the scheduler's events of a recording's windows, in order, and gives each window's IOs their waits."""
 
-    switch: int
-    waking: int
-    kick: int
+    kinds: npt.NDArray[np.uint8]
     vcpus: Ints
     blind: Sequence[tuple[int, int]] = ()
     _moves: list[Moves] = field(default_factory=list)
@@ -90,30 +113,26 @@ class WaitReader:
     def of(cls, manifest: Manifest, losses: Sequence[Loss]) -> "WaitReader | None":
         """Make one, if the recording has the events; what a trace buffer lost makes it blind for a while."""
         number = {point.name: point.number for point in manifest.points}
-        if _SWITCH_POINT not in number or _WAKING_POINT not in number:
+        if not all(name in number for name in SCHED_POINTS):
             return None
+        kinds = np.full(256, _OTHERS, np.uint8)
+        for name, kind in _MOVES.items():
+            kinds[number.get(name, 0)] = kind
+        kinds[0] = _OTHERS  # no point has this number
         vcpus = sorted(int(tid) for tid, role in manifest.target.threads.items() if role == _VCPU and tid.isdecimal())
         lost = [loss for loss in losses if loss.kind == LossKind.BUFFER and loss.where.startswith("trace buffer")]
         blind = [(loss.from_ns, loss.to_ns) for loss in lost]
-        points = number[_SWITCH_POINT], number[_WAKING_POINT], number.get(_KICK_POINT, _NONE)
-        return cls(*points, np.array(vcpus, np.int64), blind)
+        return cls(kinds, np.array(vcpus, np.int64), blind)
 
     def split(self, events: Events) -> Events:
         """Take the scheduler's events of the next window; return the others."""
-        is_sched = (events.point == self.switch) | (events.point == self.waking)
-        mine = events.take(is_sched | (events.point == self.kick))
-        is_switch, is_kick = mine.point == self.switch, mine.point == self.kick
-        tid = mine.tid.astype(np.int64)
-        self._moves.append(
-            Moves(
-                mine.ts_ns,
-                np.where(is_switch, SWITCH, np.where(is_kick, KICK, WAKING)),
-                np.where(is_switch, mine.space.astype(np.int64), tid),
-                np.where(is_kick, 0, (mine.key & np.uint64(0xFFFFFFFF)).astype(np.int64)),
-                mine.flags.astype(np.int64),
-            )
-        )
-        return events.take(~is_sched)
+        kind = self.kinds[events.point]
+        mine = events.take(kind != _OTHERS)
+        of = kind[kind != _OTHERS].astype(np.int64)
+        tid = np.where(of == SWITCH, mine.space.astype(np.int64), mine.tid.astype(np.int64))
+        other = (mine.key & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        self._moves.append(Moves(mine.ts_ns, of, tid, other, mine.flags.astype(np.int64)))
+        return events.take((kind == _OTHERS) | np.isin(kind, _SHARED))
 
     def add(self, joined: Joined) -> Waits:
         """Return the waits of the IOs that are done in a window."""
@@ -128,13 +147,14 @@ class WaitReader:
         tid = ev.tid.astype(np.int64)
         charge(within, rows, lives, ev.ts_ns, tid, runs)
         kick = np.full(rows.size, _NONE)
-        begin = ios.begin[rows]
-        if self.kick >= 0:
-            kicks(kick, ev.ts_ns[begin], tid[begin], self.vcpus, runs)
+        begin, notify = ios.begin[rows], ios.notify[rows]
+        kicks(kick, ev.ts_ns[begin], tid[begin], self.vcpus, runs)
+        told = np.where(notify >= 0, ev.ts_ns[notify], _NONE)
+        inject = inject_waits(self._moves[0], told, tid[notify])
         is_known = (ios.end[rows] >= 0) & (ev.ts_ns[begin] >= self._known_ns)
         self._blind(is_known, ev.ts_ns[begin], ev.ts_ns[ios.end[rows]])
         self._forget(joined)
-        return Waits(within, {Wait.KICK: kick}, is_known)
+        return Waits(within, {Wait.KICK: kick, Wait.INJECT: inject}, is_known)
 
     def _blind(self, is_known: Bools, begin_ns: Ints, end_ns: Ints) -> None:
         for from_ns, to_ns in self.blind:

@@ -17,6 +17,7 @@ _NAMES = {
     Wait.STOPPED: "stopped",
     Wait.WAKEUP: "to wake up",
     Wait.KICK: "kick to take",
+    Wait.INJECT: "notify to interrupt",
 }
 _OF_ONE = {Wait.RUNQUEUE: "waits for a CPU", Wait.STOPPED: "is stopped", Wait.WAKEUP: "is to wake up"}
 
@@ -41,6 +42,8 @@ def wait_lines(report: Report, unit: TimeUnit, style: Style) -> Iterator[str]:
     yield "to wake up: from a completion until the thread that it woke ran, with its waiting for a CPU."
     if (Wait.KICK, None) in waits.by_place:
         yield "kick to take: before an IO's begin, since the guest's kick woke the thread that took it."
+    if (Wait.INJECT, None) in waits.by_place:
+        yield "notify to interrupt: after an IO's end, until a virtual CPU took the interrupt."
     lacking = report.summary.total().latency.count - waits.known_count
     if lacking > 0:
         yield f"not known for {lacking:,} IOs: the trace buffer lost events, or they were in flight too long"
@@ -76,10 +79,12 @@ def words_of(waits: Mapping[Wait, int]) -> str:
     return ", ".join(f"{_OF_ONE[wait]} {MICROSECOND.text(waits[wait])}" for wait in WITHIN if wait in waits)
 
 
-def kick_lines(row: IoRow) -> Iterator[str]:
-    """Say when the guest's kick was."""
+def outside_lines(row: IoRow) -> Iterator[str]:
+    """Say when the guest's kick and its interrupt were."""
     if row[Wait.KICK.column] is not None:
         yield f"taken {time_text(number_in(row, Wait.KICK.column))} after the guest's kick woke the thread"
+    if row[Wait.INJECT.column] is not None:
+        yield f"the guest took its interrupt {time_text(number_in(row, Wait.INJECT.column))} after it was told"
 
 
 StageWaits = Mapping[Stage, Mapping[Wait, int]]

@@ -123,6 +123,11 @@ WAITS = (
         "before the begin: since a virtual CPU woke the thread to take requests; null where it was awake, or woken by "
         "something else",
     ),
+    (
+        "inject",
+        "after the end: from telling the guest until a virtual CPU took the interrupt; null without KVM, with posted "
+        "interrupts, and where the guest wanted none",
+    ),
 )
 
 IOS = (
