@@ -19,7 +19,7 @@ from vio.reporter.waitsum import Place
 from vio.schema import OPS
 
 MAJOR = 1
-MINOR = 1
+MINOR = 2
 
 Json = dict[str, object]
 

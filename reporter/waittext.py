@@ -46,7 +46,7 @@ def wait_lines(report: Report, unit: TimeUnit, style: Style) -> Iterator[str]:
         yield "notify to interrupt: after an IO's end, until a virtual CPU took the interrupt."
     lacking = report.summary.total().latency.count - waits.known_count
     if lacking > 0:
-        yield f"not known for {lacking:,} IOs: the trace buffer lost events, or they were in flight too long"
+        yield f"not known of {lacking:,} IOs: the trace buffer lost events, or they were in flight too long"
 
 
 def _why_not(recorded: Recorded) -> str:

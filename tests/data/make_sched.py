@@ -27,8 +27,9 @@ from vio.errors import VioError
 
 SCHED = Path(__file__).parent / "sched.vio"
 LIMIT_BYTES = 300_000
+KEPT = {"manifest.json", "events", "losses.parquet", "maps.parquet", "log.txt"}
 _STOP_S = 0.05
-_LOAD = Load("sched", (fio(*(FioJob("randread", 100, depth=2, rate=60, disk=disk) for disk in ("vda", "vdb"))),))
+_LOAD = Load("sched", (fio(*(FioJob("randread", 80, depth=2, rate=50, disk=disk) for disk in ("vda", "vdb"))),))
 
 
 def main() -> int:
@@ -48,7 +49,9 @@ def main() -> int:
             if findings.losses or findings.whole_count < findings.io_count:
                 raise VioError(f"this recording is no good: {findings.losses}, {findings.lacks}", "try again")
             rename_images(made, target.directory)
-        (made / "ios.parquet").unlink()
+        for path in made.iterdir():
+            if path.name not in KEPT:
+                path.unlink()
         (made / "truth.json").write_text(json.dumps(truth) + "\n")
         size = sum(file.stat().st_size for file in made.rglob("*") if file.is_file())
         if size > LIMIT_BYTES:

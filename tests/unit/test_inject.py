@@ -24,7 +24,7 @@ def taken(at: int, vector: int) -> Row:
 
 def waits(told: list[tuple[int, int]], *story: Row) -> list[int]:
     at, tid = (np.array(column, np.int64) for column in zip(*told, strict=True))
-    return inject_waits(moves_of(*story), at, tid).tolist()
+    return [int(time_ns) for time_ns in inject_waits(moves_of(*story), at, tid)]
 
 
 def test_by_thread_to_the_vector_and_from_there_to_the_virtual_cpu() -> None:
