@@ -12,7 +12,7 @@ import numpy as np
 
 from vio.layer import Stage
 from vio.reporter.compiled import Ints, compiled
-from vio.reporter.runs import Runs, code_of, off_cpu_ns, waking_of_sleeper
+from vio.reporter.runs import Runs, code_of, is_off, off_cpu_ns, waking_of_sleeper
 
 RUNQUEUE, STOP, WAKEUP = range(3)
 
@@ -40,20 +40,31 @@ class Lives(NamedTuple):
 def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: Runs) -> None:
     """Add up in `found` (waits, stages, rows), which is given full of 0, the waits of the IOs in `rows`."""
     active = np.zeros(_STAGES, np.int64)
+    room = 2 * int(np.max(np.diff(lives.first))) if lives.first.size > 1 else 0
+    event, step = np.empty(room, np.int64), np.empty(room, np.int64)
+    places = runs.first.copy()
+    # taken out of their tuples once: that costs more than the search
+    tids, first, off_ns, on_ns = runs.tids, runs.first, runs.from_ns, runs.to_ns
+    io_begin, io_end, spans, of = lives.io_begin, lives.io_end, lives.order, lives.first
+    stage, begin, end = lives.stage, lives.begin, lives.end
     for row in range(rows.size):
-        if lives.io_end[rows[row]] < 0:
+        io = rows[row]
+        if io_end[io] < 0:
             continue
-        event, step = edges_of(lives, rows[row])
+        mine = spans[of[io] : of[io + 1]]
+        count = edges_of(mine, stage, begin, end, io_begin[io], io_end[io], event, step)
         active[:] = 0
         before = deepest_end = _NONE
-        for i in range(event.size):
+        for i in range(count):
             at = event[i]
             if at != before:
                 owner = deepest(active)
                 # in the block layer others than QEMU's threads work too: whom an interrupt met there is nobody
                 is_ours = 0 <= owner < _BLOCK or (owner >= _BLOCK and tid[at] == tid[before])
                 if is_ours and owner != _DEVICE and owner != _LOOP_DEVICE:
-                    add_between(found, row, owner, deepest_end, before, at, ts_ns, tid, runs)
+                    code = code_of(tids, tid[at])
+                    if code >= 0 and is_off(first, off_ns, on_ns, places, code, ts_ns[before], ts_ns[at]):
+                        add_between(found, row, owner, deepest_end, before, at, code, ts_ns, tid, runs)
                 before, deepest_end = at, _NONE
             if step[i] < 0:
                 deepest_end = max(deepest_end, -step[i] - 1)
@@ -64,12 +75,9 @@ def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: 
 
 @compiled
 def add_between(
-    found: Ints, row: int, owner: int, ended: int, before: int, at: int, ts_ns: Ints, tid: Ints, runs: Runs
+    found: Ints, row: int, owner: int, ended: int, before: int, at: int, code: int, ts_ns: Ints, tid: Ints, runs: Runs
 ) -> None:
     """Charge the time from one event of an IO to the next; `ended` is the deepest stage that ended at the first."""
-    code = code_of(runs.tids, tid[at])
-    if code < 0:
-        return
     from_ns, to_ns = ts_ns[before], ts_ns[at]
     ready, stopped = off_cpu_ns(runs, code, to_ns)
     ready_before, stopped_before = off_cpu_ns(runs, code, from_ns)
@@ -88,26 +96,25 @@ def add_between(
 
 
 @compiled
-def edges_of(lives: Lives, io: int) -> tuple[Ints, Ints]:
-    """Return the edges of an IO's spans in order: events, and the stage + 1 that begins, or negative, that ends."""
-    low, high = lives.first[io], lives.first[io + 1]
-    event, step = np.empty(2 * (high - low), np.int64), np.empty(2 * (high - low), np.int64)
+def edges_of(
+    spans: Ints, stage: Ints, begin: Ints, end: Ints, io_begin: int, io_end: int, event: Ints, step: Ints
+) -> int:
+    """Find the edges of an IO's spans in order: events, and the stage + 1 that begins, or negative, that ends."""
     count = 0
-    for number in range(low, high):
-        one = lives.order[number]
-        begin = min(max(lives.begin[one], lives.io_begin[io]), lives.io_end[io])
+    for one in spans:
+        start = min(max(begin[one], io_begin), io_end)
         # one without an end seen is over with the IO
-        end = lives.end[one] if lives.end[one] >= 0 else lives.io_end[io]
+        stop = max(min(end[one], io_end), start) if end[one] >= 0 else io_end
         for is_end in range(2):
-            at = max(min(end, lives.io_end[io]), begin) if is_end else begin
+            at = stop if is_end else start
             place = count
             while place > 0 and event[place - 1] > at:
                 event[place], step[place] = event[place - 1], step[place - 1]
                 place -= 1
             event[place] = at
-            step[place] = -lives.stage[one] - 1 if is_end else lives.stage[one] + 1
+            step[place] = -stage[one] - 1 if is_end else stage[one] + 1
             count += 1
-    return event, step
+    return count
 
 
 @compiled

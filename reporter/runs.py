@@ -212,14 +212,8 @@ def _sums(first: Ints, kind: Ints, from_ns: Ints, to_ns: Ints) -> tuple[Ints, In
 @compiled
 def latest_stretch(from_ns: Ints, low: int, high: int, time_ns: int) -> int:
     """Return the last of the stretches from `low` to before `high` that had begun at a time, -1 if none had."""
-    begin = low
-    while low < high:
-        middle = (low + high) // 2
-        if from_ns[middle] <= time_ns:
-            low = middle + 1
-        else:
-            high = middle
-    return low - 1 if low > begin else -1
+    after = first_later(from_ns, low, high, time_ns)
+    return after - 1 if after > low else -1
 
 
 @compiled
@@ -242,19 +236,43 @@ def latest_waking(runs: Runs, code: int, time_ns: int) -> int:
 
 
 @compiled
-def waking_of_sleeper(runs: Runs, code: int, time_ns: int) -> int:
-    """Return the stretch from being woken to running of a thread that slept at a time, -1 if it did not sleep."""
-    low, high = runs.first[code], runs.first[code + 1]
-    end = high
+def is_off(first: Ints, off_ns: Ints, on_ns: Ints, places: Ints, code: int, from_ns: int, to_ns: int) -> bool:
+    """Tell whether a thread did not run at some time between two; `places` remembers where each was looked for last.
+
+    `first`, `off_ns` and `on_ns` are those of Runs: the threads, and from when to when they did not run.
+    """
+    low, high = first[code], first[code + 1]
+    place = places[code]
+    # mostly it is where it was, or one further on
+    for _ in range(2):
+        if place < high and on_ns[place] <= from_ns:
+            place += 1
+    if (place > low and on_ns[place - 1] > from_ns) or (place < high and on_ns[place] <= from_ns):
+        place = first_later(on_ns, low, high, from_ns)
+    places[code] = place
+    return place < high and off_ns[place] < to_ns
+
+
+@compiled
+def first_later(values: Ints, low: int, high: int, limit: int) -> int:
+    """Return the first of the places from `low` to before `high` with a value above a limit, `high` if none has."""
     while low < high:
         middle = (low + high) // 2
-        if runs.to_ns[middle] <= time_ns:
+        if values[middle] <= limit:
             low = middle + 1
         else:
             high = middle
-    while low < end and runs.kind[low] == STOPPED:
-        low += 1
-    return low if low < end and runs.kind[low] == WOKEN and runs.slept_ns[low] <= time_ns < runs.from_ns[low] else -1
+    return low
+
+
+@compiled
+def waking_of_sleeper(runs: Runs, code: int, time_ns: int) -> int:
+    """Return the stretch from being woken to running of a thread that slept at a time, -1 if it did not sleep."""
+    end = runs.first[code + 1]
+    at = first_later(runs.to_ns, runs.first[code], end, time_ns)
+    while at < end and runs.kind[at] == STOPPED:
+        at += 1
+    return at if at < end and runs.kind[at] == WOKEN and runs.slept_ns[at] <= time_ns < runs.from_ns[at] else -1
 
 
 @compiled
