@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from vio.layer import Layer
 from vio.recorder.elf import Binary
 from vio.recorder.firstinsn import InsnKind
+from vio.recorder.generate import needs_buffer
 from vio.recorder.host import HostFeatures, Trial
 from vio.recorder.lacks import Lack, missing
 from vio.recorder.probe import KERNEL_PROVIDERS, Point, Way
@@ -119,7 +120,7 @@ def check_point(point: Point, host: HostFeatures, subject: Subject | None) -> Po
         is_attachable=False,
         is_wanted=_is_wanted(point, host, subject),
         why="; ".join(dict.fromkeys(reasons)),
-        without=_without(point),
+        without=without_point(point),
         todo=_todo(point.ways[0], host, subject),
         is_inner=point.is_inner,
     )
@@ -191,7 +192,12 @@ def _cost(way: Way, host: HostFeatures, binary: Binary | None) -> tuple[int | No
     return first.cost_ns, "" if first.is_cheap else f"first instruction is {first.kind}, not emulated"
 
 
-def _without(point: Point) -> str:
+def without_point(point: Point) -> str:
+    """Say what a recording lacks without a point."""
+    if any(needs_buffer(way) for way in point.ways):
+        return "reports do not tell when QEMU's threads waited for a CPU, or to be woken"
+    if any(way.attach.startswith("tracepoint:kvm:") for way in point.ways):
+        return "reports do not tell when the guest took its interrupt"
     if point.role == "begin":
         return f"no {point.layer} span begins here: its time falls to the layer above"
     if point.role == "end":

@@ -73,7 +73,7 @@ def generate(chosen: Sequence[Chosen], scope: Scope, batch: int = BATCH) -> str:
 
     `batch=1` is the plain style, one printf a record; `batch=STORED` leaves the records in the maps.
     """
-    probes = [_probe(one, scope, batch) for one in chosen if applies(one.way, scope)]
+    probes = [_probe(one, scope, batch) for one in chosen if applies(one.way, scope) and not needs_buffer(one.way)]
     maps = sorted({name for probe in probes for name in re.findall(r"@(\w+)\[\(uint64\)", probe)} - _BATCH_MAPS)
     if batch == STORED:
         streams = [name for name in "tu" if any(f"@{name}[$k" in probe for probe in probes)]
@@ -83,6 +83,11 @@ def generate(chosen: Sequence[Chosen], scope: Scope, batch: int = BATCH) -> str:
 
 _COUNTERS = ("un", "us", "tn", "ts", "rs")
 _BATCH_MAPS = {"u", "t", *_COUNTERS}
+
+
+def needs_buffer(way: Way) -> bool:
+    """Tell whether only the kernel's trace buffer can take it: bpftrace does not know whose a thread is."""
+    return "OF_THREADS(" in way.predicate
 
 
 def applies(way: Way, scope: Scope) -> bool:

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vio.errors import UsageError
 from vio.layer import Layer
 from vio.manifest import AbsentPoint, PointInfo
-from vio.recorder.doctor import PointCheck, check_point
-from vio.recorder.generate import Chosen, Scope, applies
+from vio.recorder.doctor import PointCheck, check_point, without_point
+from vio.recorder.generate import Chosen, Scope, applies, needs_buffer
 from vio.recorder.host import HostFeatures
 from vio.recorder.layout import qemu_layout
 from vio.recorder.probe import Point, Way
@@ -87,6 +87,18 @@ def make_plan(
     if len(chosen) > MOST_POINTS:
         raise UsageError(f"{len(chosen)} points are too many", f"{MOST_POINTS} is the most: open fewer layers")
     return Plan(tuple(chosen), tuple(absent), costs_ns)
+
+
+def without_buffer(plan: Plan) -> Plan:
+    """Return the plan without the points that only the kernel's trace buffer takes; they are absent then."""
+    gone = [one for one in plan.chosen if needs_buffer(one.way)]
+    why = "only the kernel's trace buffer takes it, and there is none"
+    absent = [AbsentPoint(one.point.name, one.point.layer, why, without_point(one.point)) for one in gone]
+    return replace(
+        plan,
+        chosen=tuple(one for one in plan.chosen if one not in gone),
+        absent=(*plan.absent, *absent),
+    )
 
 
 def constants_of(subject: Subject) -> dict[str, str]:

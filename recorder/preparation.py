@@ -11,8 +11,9 @@ from vio.recorder.bpfmap import can_take
 from vio.recorder.checkup import PROBES
 from vio.recorder.generate import BATCH, STORED, Scope, generate
 from vio.recorder.host import HostFeatures
-from vio.recorder.plan import Plan, constants_of, make_plan
+from vio.recorder.plan import Plan, constants_of, make_plan, without_buffer
 from vio.recorder.probe import check_names, load_probes
+from vio.recorder.procfs import VCPU
 from vio.recorder.scope import Ground, find_ground
 from vio.recorder.tracebuffer import TraceBuffer
 from vio.recorder.tracefields import translate_all
@@ -72,15 +73,20 @@ def prepare(
     batch = STORED if can_take() and not is_batched else BATCH
     tracefs = host.tracefs
     if tracefs is None:
+        plan = without_buffer(plan)
         return Prepared(ground, plan, generate(plan.chosen, scope, batch), batch)
     rules, rest = translate_all(plan.chosen, scope, lambda system, event: tracepoint_fields(tracefs, system, event))
     if not rules:
         return Prepared(ground, plan, generate(plan.chosen, scope, batch), batch)
     buffer_kb = trace_kb or _share_kb(host.cpu_count)
+    vcpus = frozenset(thread.tid for thread in found.target.threads if thread.role == VCPU)
     try:
-        traces = stack.enter_context(TraceBuffer(tracefs, rules, found.target.pid, buffer_kb, is_paused=True))
+        traces = stack.enter_context(
+            TraceBuffer(tracefs, rules, found.target.pid, buffer_kb, is_paused=True, left_out=vcpus)
+        )
     except HostError as error:
         note = f"no trace buffer ({error.message}): bpftrace took the tracepoints, and misses those within interrupts"
+        plan = without_buffer(plan)
         return Prepared(ground, plan, generate(plan.chosen, scope, batch), batch, notes=(note,))
     return Prepared(ground, plan, generate(rest, scope, batch), batch, traces, frozenset(rule.number for rule in rules))
 
@@ -88,6 +94,7 @@ def prepare(
 def prepare_plain(what: Observed, host: HostFeatures, found: Aim) -> Prepared:
     """Choose the points for the plain style, which costs are compared with: bpftrace alone, one printf a record."""
     ground, scope, plan = _plan(what, host, found)
+    plan = without_buffer(plan)
     return Prepared(ground, plan, generate(plan.chosen, scope, 1), 1)
 
 
@@ -107,5 +114,5 @@ def _plan(what: Observed, host: HostFeatures, found: Aim) -> tuple[Ground, Scope
 
 
 def _share_kb(cpu_count: int) -> int:
-    """Share out the memory for trace buffers: two instances, each with a part for every CPU."""
-    return min(max(_TRACE_MEMORY_KB // (2 * cpu_count), _LEAST_TRACE_KB), _MOST_TRACE_KB)
+    """Share out the memory for trace buffers: three instances, each with a part for every CPU."""
+    return min(max(_TRACE_MEMORY_KB // (3 * cpu_count), _LEAST_TRACE_KB), _MOST_TRACE_KB)

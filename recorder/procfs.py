@@ -28,6 +28,9 @@ class HostRoots:
         return self.proc / str(pid)
 
 
+VCPU = "vcpu"
+
+
 @dataclass(frozen=True, slots=True)
 class Thread:
     """One thread of a process; `role` says what QEMU uses it for, where its name tells."""
@@ -150,7 +153,7 @@ def _role(is_main: bool, comm: str) -> str:
     if comm.startswith("IO "):
         return f"iothread:{comm.removeprefix('IO ')}"
     if comm.startswith("CPU "):
-        return "vcpu"
+        return VCPU
     return "worker" if comm == "worker" else ""
 
 

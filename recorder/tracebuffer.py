@@ -1,7 +1,8 @@
 """Record tracepoints through trace buffers of our own in tracefs; nothing is lost here without being counted.
 
 Unlike a BPF program on a tracepoint, the trace buffer takes events that interrupt another one's handling. There are up
-to two instances: one for events that belong to devices and files, one that only the target's threads write to.
+to three instances: one for events that belong to devices and files, one that only the target's threads write to, and
+one for what happens to these threads, which others write to as well.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from vio.recorder.tracefs import tracepoint_fields
 from vio.recorder.traceinstance import TraceInstance, remove_stale
 from vio.recorder.tracepages import Events
 from vio.recorder.tracerows import RowMaker, event_ids
+from vio.recorder.tracesched import of_threads
 from vio.recorder.tracethreads import EVENT, SYSTEM, Threads, birth_rule
 
 BUFFER_KB = 8192
@@ -43,7 +45,8 @@ class Tally:
 class TraceBuffer:
     """Record by rules while the context lasts; all that was set up in tracefs is gone afterwards.
 
-    One that `is_paused` has everything ready, and records from `start` on.
+    One that `is_paused` has everything ready, and records from `start` on. What happens to the threads `left_out` is
+    not recorded.
 
     Raises:
         HostError: tracefs refuses a setting.
@@ -59,16 +62,19 @@ class TraceBuffer:
         roots: HostRoots = _HOST,
         *,
         is_paused: bool = False,
+        left_out: frozenset[int] = frozenset(),
     ) -> None:
         self._tracefs = tracefs
         self._rules = rules
         self._buffer_kb = buffer_kb
         self._roots = roots
         self._is_paused = is_paused
+        self._left_out = left_out
         self._followed = Threads(pid, roots)
         self._stack = contextlib.ExitStack()
         self._devices: Channel | None = None
         self._threads: Channel | None = None
+        self._sched: Channel | None = None
         self._birth: tuple[int, TraceRule] | None = None
         self._maker = RowMaker({})
         self._rows = 0
@@ -77,9 +83,14 @@ class TraceBuffer:
         with contextlib.ExitStack() as stack:
             remove_stale(self._tracefs, self._roots)
             own = [rule for rule in self._rules if rule.is_of_threads]
-            others = [rule for rule in self._rules if not rule.is_of_threads]
+            about = [rule for rule in self._rules if rule.threads]
+            others = [rule for rule in self._rules if not rule.is_of_threads and not rule.threads]
             self._devices = self._open(stack, others) if others else None
             self._threads = self._open_threads(stack, own) if own else None
+            self._sched = self._open(stack, about) if about else None
+            for channel in self._following:
+                channel.instance.set("options/event-fork", "1")
+            self._follow_new()
             rules = {number: rule for channel in self._channels for number, rule in channel.ids.items()}
             if self._birth:
                 rules.pop(self._birth[0], None)
@@ -100,9 +111,8 @@ class TraceBuffer:
         Raises:
             TargetError: the process has ended.
         """
-        if self._threads:
-            # those that were born while nothing told of it
-            self._follow_new(self._threads)
+        # those that were born while nothing told of it
+        self._follow_new()
         for channel in self._channels:
             channel.switch(True)
 
@@ -134,12 +144,20 @@ class TraceBuffer:
 
     @property
     def _channels(self) -> list[Channel]:
-        return [channel for channel in (self._devices, self._threads) if channel]
+        return [channel for channel in (self._devices, self._threads, self._sched) if channel]
+
+    @property
+    def _following(self) -> list[Channel]:
+        return [channel for channel in (self._threads, self._sched) if channel]
 
     def _read(self, is_last: bool) -> list[Rows]:
-        # The threads' events last: there stand the marks that those of the devices before are tested for.
+        # The threads' events last: there stand the marks that those of the devices before are tested for, and the
+        # births of the threads that the others tell of.
         batches = [self._devices.drain(is_last)] if self._devices else []
+        about = self._sched.drain(is_last) if self._sched else None
         batches += self._drain_threads(self._threads, is_last) if self._threads else []
+        if self._sched and about is not None:
+            batches.append(of_threads(about, self._sched.ids, self._followed, self._left_out))
         for events in batches:
             self._maker.note(events)
         parts = [self._maker.rows(events) for events in batches]
@@ -151,7 +169,7 @@ class TraceBuffer:
         batches: list[Events] = []
         for _ in range(_PASSES):
             batches.append(channel.drain(is_last))
-            self._note_births(channel, batches[-1])
+            self._note_births(batches[-1])
             unknown = {tid for events in batches for tid in self._followed.unknown(events)}
             if not unknown:
                 break
@@ -159,14 +177,14 @@ class TraceBuffer:
             self._followed.look_up(sorted(unknown))
         return [events.pick(self._followed.are_ours(events)) for events in batches]
 
-    def _note_births(self, channel: Channel, events: Events) -> None:
+    def _note_births(self, events: Events) -> None:
         if not self._birth:
             return
         number, rule = self._birth
         births = events.pick(event_ids(events) == number)
         if len(births):
             # The kernel follows forks, but not the threads that it makes itself (io_uring's).
-            channel.instance.follow(self._followed.living(self._followed.note(births, rule)))
+            self._follow(self._followed.living(self._followed.note(births, rule)))
 
     def _open(self, stack: contextlib.ExitStack, rules: Sequence[TraceRule]) -> Channel:
         instance = TraceInstance(self._tracefs, self._buffer_kb)
@@ -179,11 +197,15 @@ class TraceBuffer:
         birth = birth_rule(tracepoint_fields(self._tracefs, SYSTEM, EVENT))
         channel = self._open(stack, [*rules, *([birth] if birth else [])])
         self._birth = next(((number, rule) for number, rule in channel.ids.items() if rule is birth), None)
-        channel.instance.set("options/event-fork", "1")
-        self._follow_new(channel)
         return channel
 
-    def _follow_new(self, channel: Channel) -> None:
+    def _follow_new(self) -> None:
         # until no thread has come that was born before its parent was followed
-        while new := self._followed.list_new():
-            channel.instance.follow(new)
+        while self._following and (new := self._followed.list_new()):
+            self._follow(new)
+
+    def _follow(self, tids: list[int]) -> None:
+        if self._threads:
+            self._threads.instance.follow(tids)
+        if self._sched:
+            self._sched.instance.follow([tid for tid in tids if tid not in self._left_out])

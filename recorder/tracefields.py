@@ -21,6 +21,7 @@ _COMPARISON = re.compile(r"args->(\w+) (==|!=|<|<=|>|>=) (\d+)")
 _MACRO = re.compile(r"(ON_DEVICE|ON_FS|ON_FILE)\(args->(\w+)(?:, ?args->(\w+))?\)")
 _NOTE = re.compile(r"@(\w+)\[\(uint64\)args->(\w+)\] = \(uint64\)1")
 _TEST = re.compile(r"@(\w+)\[\(uint64\)args->(\w+)\] == \(uint64\)1")
+_OF_THREADS = re.compile(r"OF_THREADS\(args->(\w+)(?:, ?args->(\w+))?\)")
 _MAP = re.compile(r"@(\w+)\[")
 
 Fields = Mapping[str, TracepointField]
@@ -51,7 +52,8 @@ class TraceRule:
     """A point as an event of the trace buffer.
 
     `is_of_threads`: only the target's threads are meant. A record whose `mark` is in the set of marks named `notes` or
-    `tests` puts it there, or is a row only if it is there already.
+    `tests` puts it there, or is a row only if it is there already. With `threads` it is a row only if one of these
+    values is a thread of the target's; one that is not becomes 0.
     """
 
     number: int
@@ -67,6 +69,7 @@ class TraceRule:
     mark: Source | None = None
     notes: str = ""
     tests: str = ""
+    threads: tuple[Source, ...] = ()
 
 
 @dataclass(slots=True)
@@ -75,6 +78,7 @@ class _Predicate:
     terms: list[str] = field(default_factory=list)
     tests: str = ""
     mark: Source | None = None
+    threads: tuple[Source, ...] = ()
 
 
 def translate_all(
@@ -121,6 +125,7 @@ def translate(one: Chosen, scope: Scope, fields_of: Callable[[str, str], Fields]
         mark=mark if notes else predicate.mark,
         notes=notes,
         tests=predicate.tests,
+        threads=predicate.threads,
     )
 
 
@@ -132,11 +137,17 @@ def _predicate(text: str, scope: Scope, fields: Fields) -> _Predicate | None:
     found = _Predicate()
     for term in filter(None, text.split(" && ")):
         test, comparison, macro = _TEST.fullmatch(term), _COMPARISON.fullmatch(term), _MACRO.fullmatch(term)
+        of_threads = _OF_THREADS.fullmatch(term)
         if term == "pid == PID" or (term == "ON_TARGET" and not scope.has_loops):
             found.is_of_threads = True
         elif test and not found.tests:
             found.tests, found.mark = test[1], _field(test[2], fields)
             if found.mark is None:
+                return None
+        elif of_threads:
+            sources = [_field(name, fields) for name in of_threads.groups() if name]
+            found.threads = tuple(source for source in sources if source and source.size == WORD_BYTES)
+            if len(found.threads) < len(sources):
                 return None
         elif comparison and comparison[1] in fields:
             found.terms.append(" ".join(comparison.groups()))

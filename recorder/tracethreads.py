@@ -11,6 +11,7 @@ from vio.recorder.tracefields import Kind, Source, TraceRule
 from vio.recorder.tracefs import TracepointField
 from vio.recorder.tracepages import Events, Mask
 from vio.recorder.tracerows import read_source, thread_ids
+from vio.recorder.wire import U64
 
 SYSTEM, EVENT = "task", "task_newtask"
 _CLONE_THREAD = np.uint64(0x10000)
@@ -63,6 +64,11 @@ class Threads:
             new += [child] if is_ours else []
         self._births = waiting
         return new
+
+    def has(self, tids: U64) -> Mask:
+        """Tell of each number whether it is the id of a thread of the target's."""
+        ours: Mask = self._state[np.minimum(tids, np.uint64(_MOST_IDS - 1))] == _OURS
+        return ours
 
     def unknown(self, events: Events) -> list[int]:
         """Return the threads of events that are neither known as the target's nor as another's."""

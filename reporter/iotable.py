@@ -13,6 +13,7 @@ from vio.reporter.columns import certain, column_at, earliest, nullable, values_
 from vio.reporter.join import Joined
 from vio.reporter.lacks import find_lacks
 from vio.reporter.match import NONE, Bools, Ints, picked
+from vio.reporter.waits import Waits, no_columns
 from vio.schema import IOS, arrow_schema, time_column
 
 IOS_SCHEMA = arrow_schema(IOS)
@@ -49,8 +50,8 @@ class IoTable:
     _next: int = 0
     _disk_of_root: dict[int, int] = field(default_factory=dict)
 
-    def rows(self, joined: Joined) -> pa.Table:
-        """Return the IOs that are done in this window, in the order of their begin."""
+    def rows(self, joined: Joined, waits: Waits | None = None) -> pa.Table:
+        """Return the IOs that are done in this window, in the order of their begin; `waits` are theirs, if known."""
         ios = joined.ios
         done = np.flatnonzero(joined.is_done)
         # A merged IO's carrier may be done in another window only if it never came back: then it has no number.
@@ -81,6 +82,7 @@ class IoTable:
         end_ns, bits = values_at(ev.ts_ns, ios.end, done)
         columns["latency_ns"] = nullable(end_ns - columns["begin_ns"].to_numpy(), bits)
         columns |= _places(joined, done) | _stamps(joined, done) | _own_times(joined, lack, row)
+        columns |= waits.columns() if waits else no_columns(done.size)
         return pa.Table.from_arrays([columns[name] for name in IOS_SCHEMA.names], schema=IOS_SCHEMA)
 
     def disks(self, joined: Joined) -> Ints:

@@ -14,10 +14,12 @@ from vio.reporter.quality import Evidence, JoinRow
 from vio.reporter.recorded import Recorded
 from vio.reporter.result import IoRow, Report, Unreached, longest_part, number_in, rows_of
 from vio.reporter.summary import Summary
+from vio.reporter.waits import WITHIN, Wait
+from vio.reporter.waitsum import Place
 from vio.schema import OPS
 
 MAJOR = 1
-MINOR = 1
+MINOR = 2
 
 Json = dict[str, object]
 
@@ -47,6 +49,7 @@ def to_json(report: Report) -> Json:
         "stages": _stages(summary, report.parts),
         "unattributed_share": _share(summary.unattributed.total_ns, summary.total_ns),
         "unattributed": _times(summary.unattributed),
+        "waits": _waits(report),
         "not_reached": [_unreached(gap) for gap in report.unreached()],
         "lacks": [{"lack": what, "count": count} for what, count in summary.lacks.items()],
         "ops": [{"op": op.value, **_group(group)} for op, group in summary.by_op().items()],
@@ -109,6 +112,25 @@ def _times(part: Distribution) -> Json:
     values = part.quantiles_ns(list(_QUANTILES.values()))
     quantiles = {name: round(value) for name, value in zip(_QUANTILES, values.tolist(), strict=True)}
     return {"count": part.count, "mean_ns": round(part.mean_ns, 1), **quantiles, "max_ns": part.max_ns}
+
+
+def _waits(report: Report) -> list[Json] | None:
+    if report.waits is None:
+        return None
+    return [
+        {
+            "wait": wait.value,
+            "stage": stage.value if stage else None,
+            "time_share": _share(part.total_ns, report.summary.total_ns) if wait in WITHIN else None,
+            **_times(part),
+        }
+        for (wait, stage), part in sorted(report.waits.by_place.items(), key=_wait_order)
+    ]
+
+
+def _wait_order(item: tuple[Place, Distribution]) -> tuple[int, int]:
+    wait, stage = item[0]
+    return list(Wait).index(wait), list(Stage).index(stage) if stage else -1
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -22,6 +22,8 @@ from vio.reporter.stream import Join, find_io
 from vio.reporter.summary import Summary
 from vio.reporter.table import TableFormat, TableWriter
 from vio.reporter.timeline import render_timeline
+from vio.reporter.waits import stage_waits
+from vio.reporter.waitsum import count_waits
 from vio.reporter.writeback import Writeback
 from vio.reporter.writebackfile import WritebackFile
 from vio.schema import IOS, arrow_schema
@@ -108,6 +110,7 @@ def report_on(
             chosen = chooser.choose(every)
             output.write(every, chosen)
             opened.add(chosen)
+            result.waits = count_waits(stream, every, chosen, result.waits)
             if chosen.num_rows:
                 result.summary.add(chosen)
                 notable.add(chosen)
@@ -136,7 +139,8 @@ def timeline(path: Path, number: int, *, is_terminal: bool = False) -> str:
     row = rows_of(found.row)[0]
     spans = spans_of(found.joined, found.position, recorded) or hulls(row, recorded)
     spans = [*spans, *part_spans(found.stages)]
-    return render_timeline(row, spans, recorded, found.later.to_pylist(), is_terminal=is_terminal)
+    waits = stage_waits(found.waits, 0) if found.waits else {}
+    return render_timeline(row, spans, recorded, found.later.to_pylist(), waits, is_terminal=is_terminal)
 
 
 def _plot(result: Report, path: Path) -> None:

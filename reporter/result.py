@@ -12,6 +12,7 @@ from vio.reporter.partsum import PartSummary
 from vio.reporter.quality import JoinQuality
 from vio.reporter.recorded import Recorded
 from vio.reporter.summary import Summary
+from vio.reporter.waitsum import WaitSummary
 from vio.schema import time_column
 
 IoRow = dict[str, int | bool | None]
@@ -32,7 +33,8 @@ class Report:
     """Figures of a recording. `table_path` is the per-IO table, None if it was not written; `notes` say why not.
 
     `writeback` is of the whole recording, whatever was chosen; None where no disk goes through the page cache.
-    `parts` are those of opened layers, if they were asked for; `stages_path` is their table.
+    `parts` are those of opened layers, if they were asked for; `stages_path` is their table. `waits` is None where the
+    scheduler was not recorded.
     """
 
     recorded: Recorded
@@ -48,6 +50,7 @@ class Report:
     writebacks_path: Path | None = None
     parts: PartSummary | None = None
     stages_path: Path | None = None
+    waits: WaitSummary | None = None
 
     def unreached(self) -> list[Unreached]:
         """List the stages that not every ended IO reached; loop stages only where some IO did."""

@@ -25,6 +25,7 @@ from vio.reporter.paths import Loop, Scope
 from vio.reporter.places import kernel_dev
 from vio.reporter.quality import JoinQuality
 from vio.reporter.steps import below_of
+from vio.reporter.waits import WaitReader, Waits
 from vio.reporter.writeback import CachedDisks, Writeback
 from vio.schema import EVENTS, STAGES, arrow_schema
 
@@ -38,7 +39,7 @@ class Join:
     """The join of a recording: iterate `tables()` once; `quality` and `writeback` are complete after that.
 
     `writeback` is None where no disk goes through the page cache. With `parts`, `stages` has those of the last table's
-    IOs (schema.STAGES).
+    IOs (schema.STAGES). `waits` are those of the last table's IOs, None where the scheduler was not recorded.
     """
 
     recording: Recording
@@ -46,6 +47,8 @@ class Join:
     writeback: Writeback | None = None
     parts: PartsReader | None = None
     stages: pa.Table | None = None
+    waits: Waits | None = None
+    _reader: WaitReader | None = None
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield tables of schema.IOS, in the order of the windows in which the IOs ended."""
@@ -66,8 +69,10 @@ class Join:
         cached = _cached_disks(manifest)
         self.writeback = Writeback(maps, cached) if cached.numbers else None
         disk_maps = tuple(_disk_maps(maps, disk, files) for disk in manifest.target.disks)
+        self._reader = WaitReader.of(manifest, self.recording.read_losses())
         pending: Events | None = None
-        for events in _windows(self.recording, renumbered):
+        for every in _windows(self.recording, renumbered):
+            events = self._reader.split(every) if self._reader else every
             if pending is not None:
                 yield self._one(joiner.add(pending), table, disk_maps)
             pending = events
@@ -79,7 +84,8 @@ class Join:
     ) -> tuple[pa.Table, Joined]:
         disk = table.disks(joined)
         count_evidence(self.quality, joined, disk, maps)
-        rows = table.rows(joined)
+        self.waits = self._reader.add(joined) if self._reader else None
+        rows = table.rows(joined, self.waits)
         if self.writeback is not None:
             self.writeback.add(joined, _numbers(joined, rows), disk, is_last=is_last)
         if self.parts:
@@ -166,13 +172,17 @@ def _disk_maps(maps: MapSet, disk: DiskInfo, files: ImageFiles) -> DiskMaps:
 
 @dataclass(slots=True)
 class FoundIo:
-    """The row of one IO, the window that it ended in, its position there, its rows of STAGES and of WRITEBACKS."""
+    """The row of one IO, the window that it ended in, its position there, its rows of STAGES and of WRITEBACKS.
+
+    `waits` are its own, if the scheduler was recorded.
+    """
 
     row: pa.Table
     joined: Joined
     position: int
     stages: pa.Table
     later: pa.Table = field(default_factory=WRITEBACKS_SCHEMA.empty_table)
+    waits: Waits | None = None
 
 
 def find_io(recording: Recording, number: int, parts: PartsReader) -> FoundIo | None:
@@ -184,7 +194,8 @@ def find_io(recording: Recording, number: int, parts: PartsReader) -> FoundIo | 
             done = np.flatnonzero(joined.is_done)
             stages = join.stages if join.stages is not None else arrow_schema(STAGES).empty_table()
             mine = stages.filter(pc.equal(stages["io"], number))
-            found = FoundIo(table.slice(int(at[0]), 1), joined, int(done[at[0]]), mine)
+            waits = join.waits.take(at[:1]) if join.waits else None
+            found = FoundIo(table.slice(int(at[0]), 1), joined, int(done[at[0]]), mine, waits=waits)
         if join.writeback is not None:
             rows = join.writeback.take()
             mine = rows.filter(pc.equal(rows["io"], number))

@@ -12,6 +12,7 @@ from vio.reporter.quality import JoinRow
 from vio.reporter.result import IoRow, Report, Unreached, longest_part, number_in, place_name, rows_of
 from vio.reporter.stagetext import hop_lines, part_lines
 from vio.reporter.units import TimeUnit, bytes_text, share_text, time_text, unit_for
+from vio.reporter.waittext import wait_lines
 from vio.schema import OPS
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
@@ -43,6 +44,8 @@ def _body(report: Report, style: Style) -> Iterator[str]:
     if report.summary.total().latency.count:
         yield ""
         yield from _layer_lines(report, style)
+        yield ""
+        yield from wait_lines(report, unit_for(report.summary.total().latency.quantile_ns(0.5)), style)
         yield from _opened_lines(report, style)
     if report.slowest.num_rows:
         yield ""

@@ -12,10 +12,12 @@ from vio.reporter.recorded import Recorded
 from vio.reporter.result import IoRow, number_in
 from vio.reporter.spans import Span
 from vio.reporter.units import MICROSECOND, bytes_text, time_text
+from vio.reporter.waittext import StageWaits, outside_lines, words_of
 from vio.schema import LACKS, OPS, STAMPS, time_column
 
 _DEPTHS = {stage: number for number, stage in enumerate(Stage)}
 _FAR = 1 << 63
+_NO_WAITS: StageWaits = {}
 
 
 @dataclass(slots=True)
@@ -81,14 +83,20 @@ def _holds(parent: Span, child: Span) -> bool:
 
 
 def render_timeline(
-    row: IoRow, spans: Sequence[Span], recorded: Recorded, later: Sequence[IoRow] = (), *, is_terminal: bool = False
+    row: IoRow,
+    spans: Sequence[Span],
+    recorded: Recorded,
+    later: Sequence[IoRow] = (),
+    waits: StageWaits = _NO_WAITS,
+    *,
+    is_terminal: bool = False,
 ) -> str:
     """Write one IO's timeline, times in us from its begin; `later` are its rows of schema.WRITEBACKS."""
     style = Style(is_terminal)
     lines = [
         *_head_lines(row, recorded, style),
         "",
-        *_tree_lines(row, build_tree(spans), style),
+        *_tree_lines(row, build_tree(spans), waits, style),
         *later_lines(row, later, recorded, style),
         "",
         *_stamp_lines(row, style),
@@ -108,12 +116,13 @@ def _head_lines(row: IoRow, recorded: Recorded, style: Style) -> Iterator[str]:
         yield from wrapped(f"not whole: it lacks {', '.join(lacks)}")
     if row["is_ambiguous"]:
         yield "ambiguous: some of the work below could be another IO's"
+    yield from outside_lines(row)
     carrier = row["merged_into"]
     if carrier is not None and carrier >= 0:
         yield f"merged by QEMU: IO {carrier} carries it through the lower layers"
 
 
-def _tree_lines(row: IoRow, roots: list[Node], style: Style) -> list[str]:
+def _tree_lines(row: IoRow, roots: list[Node], waits: StageWaits, style: Style) -> list[str]:
     grid = Grid(("time (us)", "begin", "end", "lasts", "own", "where"), frozenset({0, 5}))
     shown: set[Stage] = set()
     for node, prefix in _walk(roots):
@@ -121,15 +130,20 @@ def _tree_lines(row: IoRow, roots: list[Node], style: Style) -> list[str]:
         if span.part:
             grid.add(f"{prefix}{printable(span.part)}", *_span_cells(row, span), _time_text(span.own_ns), "")
             continue
-        own = _own_ns(row, span.stage) if span.stage not in shown else None
+        is_first = span.stage not in shown
+        own = _own_ns(row, span.stage) if is_first else None
         shown.add(span.stage)
-        grid.add(f"{prefix}{span.stage}", *_span_cells(row, span), _time_text(own), _where(span))
+        waited = words_of(waits.get(span.stage, {})) if is_first else ""
+        where = "; ".join(filter(None, (_where(span), waited)))
+        grid.add(f"{prefix}{span.stage}", *_span_cells(row, span), _time_text(own), where)
     unattributed = row["unattributed_ns"]
     if unattributed:
         grid.add("unattributed", "", "", "", _time_text(unattributed), "")
     lines = grid.lines(style)
     if len(shown) < sum(not node.span.part for node, _ in _walk(roots)):
         lines.append("own: of all spans of a layer together, at the first of them")
+    if waits:
+        lines.append("of a layer's own time: its thread waits for a CPU, is stopped, or is still to wake up")
     return lines
 
 

@@ -26,6 +26,8 @@ from vio.manifest import (
 from vio.reporter.cachefigures import WritebackFigures
 from vio.reporter.quality import Evidence, JoinQuality
 from vio.reporter.recorded import Recorded
+from vio.reporter.waits import WITHIN, Wait, Waits
+from vio.reporter.waitsum import WaitSummary
 from vio.schema import IOS, LACKS, MAJOR, MINOR, arrow_schema, time_column
 
 Ints = npt.NDArray[np.int64]
@@ -234,6 +236,19 @@ def a_quality() -> JoinQuality:
     quality.orphans["requests of neighbours"] = 120
     quality.ambiguous = 7
     return quality
+
+
+def some_waits(count: int) -> WaitSummary:
+    """Make waits of IOs, of which one is not known."""
+    number = np.arange(count)
+    within = np.zeros((len(WITHIN), len(Stage), count), np.int64)
+    within[0, 2], within[0, 4] = 1_500 + number, np.where(number % 3, 0, 4_000)
+    within[1, 2, 7] = 80_000_000
+    within[2, 2] = 2_000 + number
+    outside = {Wait.KICK: np.where(number % 4, 30_000, -1), Wait.INJECT: np.full(count, 9_000)}
+    found = WaitSummary()
+    found.add(Waits(within, outside, number > 0))
+    return found
 
 
 def a_writeback() -> WritebackFigures:

@@ -1,12 +1,13 @@
 """The arithmetic of a truth test: of a known delay, how much the report charges to the right place. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from vio.layer import Phase, Stage
+from vio.reporter.waits import Wait
 
 GOAL = 0.95
 """The least share of the injected time that has to be charged to the right place, in every injection."""
@@ -34,11 +35,12 @@ CELLS = (*cells_of(*Stage), UNATTRIBUTED)
 
 @dataclass(frozen=True, slots=True)
 class Lives:
-    """IOs as the report has them: begin and end (CLOCK_BOOTTIME), and own times in ns, one row for each IO."""
+    """IOs as the report has them: begin and end (CLOCK_BOOTTIME), own times and waits in ns, one row for each IO."""
 
     begin_ns: Ints
     end_ns: Ints
     own_ns: npt.NDArray[np.int64]
+    waits_ns: Mapping[Wait, Ints] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Count the IOs."""
@@ -46,7 +48,8 @@ class Lives:
 
     def where(self, mask: npt.NDArray[np.bool_]) -> "Lives":
         """Choose some of them."""
-        return Lives(self.begin_ns[mask], self.end_ns[mask], self.own_ns[mask])
+        waits = {wait: times[mask] for wait, times in self.waits_ns.items()}
+        return Lives(self.begin_ns[mask], self.end_ns[mask], self.own_ns[mask], waits)
 
     def within(self, from_ns: int, to_ns: int) -> "Lives":
         """Choose those that lie in a stretch of time."""
@@ -59,13 +62,17 @@ class Lives:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Where the report puts an injected delay; `changes` in ns by place, over all touched IOs."""
+    """Where the report puts an injected delay; `changes` in ns by place, over all touched IOs.
+
+    `waited_ns` is by how much the wait grew that it is, None where it is none.
+    """
 
     injected_ns: int
     base_count: int
     touched_count: int
     expected: tuple[str, ...]
     changes: Mapping[str, int]
+    waited_ns: int | None = None
 
     @property
     def added_ns(self) -> int:
@@ -78,6 +85,11 @@ class Attribution:
         if not self.expected:
             return 1.0 - self.spill
         return sum(self.changes[name] for name in self.expected) / self.injected_ns
+
+    @property
+    def waited(self) -> float | None:
+        """The share of the injected time that shows as the wait that it is."""
+        return None if self.waited_ns is None else self.waited_ns / self.injected_ns
 
     @property
     def spill(self) -> float:
@@ -93,11 +105,18 @@ class Attribution:
     @property
     def is_met(self) -> bool:
         """Tell whether the goal is reached, and no more is charged than was injected."""
-        return GOAL <= self.attribution <= 2 - GOAL and self.spill < SPILL_LIMIT
+        shares = [self.attribution, *([] if self.waited is None else [self.waited])]
+        return all(GOAL <= share <= 2 - GOAL for share in shares) and self.spill < SPILL_LIMIT
 
 
 def attribute(
-    base: Lives, touched: Lives, injected_ns: int, expected: Sequence[str], *, is_each: bool = False
+    base: Lives,
+    touched: Lives,
+    injected_ns: int,
+    expected: Sequence[str],
+    *,
+    is_each: bool = False,
+    wait: Wait | None = None,
 ) -> Attribution:
     """Compare IOs that an injection touched with others of their kind; both must not be empty.
 
@@ -110,7 +129,11 @@ def attribute(
     touched_ns = len(touched) * np.median(touched.own_ns, axis=0) if is_each else touched.own_ns.sum(axis=0)
     change_ns = touched_ns - len(touched) * usual_ns
     changes = {name: round(float(value)) for name, value in zip(CELLS, change_ns, strict=True)}
-    return Attribution(injected_ns, len(base), len(touched), tuple(expected), changes)
+    waited_ns = None
+    if wait:
+        usual = float(np.median(base.waits_ns[wait]))
+        waited_ns = round(float(touched.waits_ns[wait].sum()) - len(touched) * usual)
+    return Attribution(injected_ns, len(base), len(touched), tuple(expected), changes, waited_ns)
 
 
 def less(delays: Sequence[tuple[int, int]], busy: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

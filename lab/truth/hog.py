@@ -47,7 +47,8 @@ def pinned(tid: int, cpu: int) -> Iterator[None]:
     try:
         yield
     finally:
-        os.sched_setaffinity(tid, before)
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(tid, before)
 
 
 if __name__ == "__main__":

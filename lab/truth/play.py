@@ -8,6 +8,7 @@ from lab.truth.attribution import Attribution, Lives, attribute, overlap_ns
 from lab.truth.scene import Scene
 from lab.truth.shell import FioRun, Latency
 from vio.layer import Op
+from vio.reporter.waits import Wait
 
 _SHORT_NS = 1_000_000
 
@@ -33,7 +34,7 @@ class Play:
     is_each: bool = False
     """Every touched IO was delayed, and `injected_ns` is the median one's delay."""
 
-    def judge(self, lives: Lives, expected: tuple[str, ...]) -> Attribution:
+    def judge(self, lives: Lives, expected: tuple[str, ...], wait: Wait | None = None) -> Attribution:
         """Compare; `lives` are the report's IOs of that disk and those operations."""
         touched = lives.across(*self.touched)
         if isinstance(self.injected_ns, int):
@@ -42,14 +43,15 @@ class Play:
             shared_ns = overlap_ns(touched, self.injected_ns)
             touched, truth = touched.where(shared_ns > _SHORT_NS), int(shared_ns[shared_ns > _SHORT_NS].sum())
         base, count = lives.within(*self.base), len(touched) if self.is_each else 1
-        return attribute(base, touched, count * truth, expected, is_each=self.is_each)
+        return attribute(base, touched, count * truth, expected, is_each=self.is_each, wait=wait)
 
 
 @dataclass(frozen=True, slots=True)
 class Injection:
     """One delay in one place: how it is made, where a right report puts it and why, and what knows how long it was.
 
-    `lacks` says why this host cannot do it, "" if it can. `falls_short` says why vio does not put it there yet.
+    `lacks` says why this host cannot do it, "" if it can. `falls_short` says why vio does not put it there yet. All of
+    it shows as a `wait`, if there is one for it.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Injection:
     play: Callable[[Scene], Play]
     lacks: Callable[[], str] = lambda: ""
     falls_short: str = ""
+    wait: Wait | None = None
 
 
 def longer_by(base: Latency, slow: Latency) -> int:

@@ -14,6 +14,7 @@ from lab.truth.play import Injection, Play
 from lab.truth.scene import Scene, opened
 from lab.witness import TIMES, Findings, examine
 from vio.layer import Op
+from vio.reporter.waits import Wait
 from vio.schema import OPS
 
 NOT_HERE = "not here: "
@@ -78,7 +79,7 @@ def _judged(injection: Injection, play: Play | str, ios: pa.Table) -> tuple[Attr
     if isinstance(play, str):
         return None, play
     try:
-        return play.judge(lives_of(ios, play.disk, play.ops), injection.expected), ""
+        return play.judge(lives_of(ios, play.disk, play.ops), injection.expected, injection.wait), ""
     except ValueError as error:
         return None, f"failed: {error}"
 
@@ -93,4 +94,5 @@ def lives_of(ios: pa.Table, disk: int, ops: Iterable[Op]) -> Lives:
     )
     begin = mine["begin_ns"].to_numpy()
     own = np.stack([pc.fill_null(mine[name], 0).to_numpy() for name in TIMES], axis=1)
-    return Lives(begin, begin + mine["latency_ns"].to_numpy(), own)
+    waits = {wait: pc.fill_null(mine[wait.column], 0).to_numpy() for wait in Wait}
+    return Lives(begin, begin + mine["latency_ns"].to_numpy(), own, waits)

@@ -19,27 +19,30 @@ from lab.targets import Target, xfs_on_loop
 from lab.truth import qmp
 from lab.truth.shell import SHELL_LOAD, FioRun, PendingFio, Shell
 from lab.truth.slowdisk import SlowDisk, slow_disk
+from vio.recorder.procfs import read_threads
 
 _PAGE = bytes(range(1, 256)) * 17
 _SLOW_BYTES = 400 * MIB
 _RAW_BYTES, _RAW_FILLED_BYTES = 64 * MIB, 48 * MIB
 _CACHED_BYTES, _CACHED_CLUSTER = 32 * MIB, 8 * KIB
 _OVERLAY_BYTES, _OVERLAY_FILLED_BYTES = 16 * MIB, 8 * MIB
+_POOLED_BYTES = 16 * MIB
 _THROTTLE_GROUP = "throttle0"
 _BUSY_IOS, _BUSY_LIMIT_S = 12, 10.0  # a file system writes a few blocks of its own
 _NICE = -15
 
 Node = dict[str, object]
 
-PLAIN, SLOW, CACHED, OVERLAY = range(4)
+PLAIN, SLOW, CACHED, OVERLAY, POOLED = range(5)
 """The disks: qcow2 under a throttle filter on XFS; raw on the slow disk; qcow2 with an L2 cache of two slices, on the
-slow disk; qcow2 on XFS with a backing file on the slow disk."""
+slow disk; qcow2 on XFS with a backing file on the slow disk; raw on the slow disk by QEMU's worker threads."""
 
 FILLED_BYTES = {
     PLAIN: 64 * MIB,
     SLOW: _RAW_FILLED_BYTES,
     CACHED: _CACHED_BYTES,
     OVERLAY: _OVERLAY_FILLED_BYTES,
+    POOLED: _POOLED_BYTES,
 }
 """How much of each disk has been written: what lies behind is a hole, or the backing file's."""
 L2_SLICE_BYTES = 512 // 8 * _CACHED_CLUSTER
@@ -62,6 +65,11 @@ class Scene:
     def qmp(self, name: str, /, **arguments: object) -> object:
         """Have QEMU execute a command."""
         return qmp.command(self.guest.qmp_socket, name, **arguments)
+
+    def workers(self) -> tuple[int, ...]:
+        """Give the ids of QEMU's worker threads."""
+        threads = read_threads(Path("/proc", str(self.guest.pid)))
+        return tuple(thread.tid for thread in threads if thread.role == "worker")
 
     def reads(self, disk: int, count: int, *, depth: int = 1, rate: int = 0, span_bytes: int = 0) -> PendingFio:
         """Begin random 4 KiB reads of what has been written of a disk.
@@ -97,7 +105,7 @@ class Scene:
 
 def device(disk: int) -> str:
     """Name a disk in the guest."""
-    return f"/dev/vd{'abcd'[disk]}"
+    return f"/dev/vd{'abcde'[disk]}"
 
 
 def set_throttle(scene: Scene, iops: int) -> None:
@@ -140,10 +148,12 @@ def _preferred() -> Iterator[None]:
 
 def _make_images(fast: Path, slow: Path) -> tuple[Path, ...]:
     raw, backing, source = slow / "raw.img", slow / "backing.img", fast / "source.img"
+    pooled = slow / "pooled.img"
     _fill(raw, _RAW_FILLED_BYTES)
     with raw.open("r+b") as file:
         file.truncate(_RAW_BYTES)
     _fill(backing, _OVERLAY_BYTES)
+    _fill(pooled, _POOLED_BYTES)
     _fill(source, FILLED_BYTES[PLAIN])
     plain, cached, overlay = fast / "plain.qcow2", slow / "cached.qcow2", fast / "overlay.qcow2"
     _run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(source), str(plain))
@@ -155,7 +165,7 @@ def _make_images(fast: Path, slow: Path) -> tuple[Path, ...]:
     _run("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(backing), "-F", "raw", str(overlay))
     _run("qemu-io", "-c", f"write -P 7 0 {_OVERLAY_FILLED_BYTES}", str(overlay))
     _run("sync", "-f", str(slow), str(fast))
-    return plain, raw, cached, overlay
+    return plain, raw, cached, overlay, pooled
 
 
 def _fill(path: Path, size: int) -> None:
@@ -170,13 +180,14 @@ def _run(*command: str) -> None:
 
 
 def _arguments(images: tuple[Path, ...]) -> list[str]:
-    plain, raw, cached, overlay = images
+    plain, raw, cached, overlay, pooled = images
     backing: Node = {"driver": "raw", "read-only": True, "file": _file(raw.with_name("backing.img"), read_only=True)}
     top: dict[int, Node] = {
         PLAIN: {"driver": "throttle", "throttle-group": _THROTTLE_GROUP, "file": _qcow2(plain)},
         SLOW: {"driver": "raw", **_DIRECT, "file": _file(raw)},
         CACHED: {**_qcow2(cached), "l2-cache-entry-size": 512, "l2-cache-size": 1024},
         OVERLAY: {**_qcow2(overlay), "backing": backing},
+        POOLED: {"driver": "raw", **_DIRECT, "file": {**_file(pooled), "aio": "threads"}},
     }
     words = ["-object", f"throttle-group,id={_THROTTLE_GROUP}"]
     for disk, node in top.items():

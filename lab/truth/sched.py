@@ -21,33 +21,33 @@ _LONG_NS = 1_000_000  # shorter waits for locks are everybody's
 
 @dataclass(slots=True)
 class Delays:
-    """The delays (from, to; CLOCK_BOOTTIME ns) of one thread; known when the context has been left."""
+    """The delays (from, to; CLOCK_BOOTTIME ns) of threads in order; known when the context has been left."""
 
-    tid: int
+    tids: tuple[int, ...]
     intervals: list[tuple[int, int]] = field(default_factory=list)
 
 
 @contextlib.contextmanager
-def queue_delays(tid: int) -> Iterator[Delays]:
-    """Watch for a while when a thread was runnable and did not run."""
-    found = Delays(tid)
-    with _traced(_SCHED, tid) as lines:
+def queue_delays(*tids: int) -> Iterator[Delays]:
+    """Watch for a while when threads were runnable and did not run; they do not work at the same time."""
+    found = Delays(tids)
+    with _traced(_SCHED, *tids) as lines:
         yield found
-    found.intervals = delays_of(lines, tid)
+    found.intervals = sorted(delay for tid in tids for delay in delays_of(lines, tid))
 
 
 @contextlib.contextmanager
 def lock_waits(tid: int) -> Iterator[Delays]:
     """Watch for a while when a thread waited for locks of the kernel's."""
-    found = Delays(tid)
+    found = Delays((tid,))
     with _traced(_LOCK, tid) as lines:
         yield found
     found.intervals = lock_waits_of(lines)
 
 
 @contextlib.contextmanager
-def _traced(events: dict[str, str], tid: int) -> Iterator[list[str]]:
-    """Trace events of one thread; the list has the lines when the context has been left."""
+def _traced(events: dict[str, str], *tids: int) -> Iterator[list[str]]:
+    """Trace events of some threads; the list has the lines when the context has been left."""
     lines: list[str] = []
     instance = _INSTANCES / f"truth-{os.getpid()}"
     instance.mkdir()
@@ -55,7 +55,7 @@ def _traced(events: dict[str, str], tid: int) -> Iterator[list[str]]:
         (instance / "trace_clock").write_text("boot")
         (instance / "buffer_size_kb").write_text(str(_BUFFER_KIB))
         for event, words in events.items():
-            (instance / "events" / event / "filter").write_text(words.format(tid))
+            (instance / "events" / event / "filter").write_text(" || ".join(words.format(tid) for tid in tids))
             (instance / "events" / event / "enable").write_text("1")
         yield lines
         (instance / "tracing_on").write_text("0")

@@ -109,6 +109,27 @@ def time_column(stage: Stage, phase: Phase) -> str:
     return f"{stage.column}_{phase}_ns"
 
 
+# Of an IO's time, or before its begin, waiting that is nobody's code; null where the scheduler was not recorded.
+WAITS = (
+    ("runqueue", "of the own times: the thread whose turn it was could run and waited for a CPU"),
+    ("stopped", "of the own times: that thread was stopped (SIGSTOP, a debugger)"),
+    (
+        "wakeup",
+        "of the own times of qemu-aio, vfs and fs: from a completion or hand-over until the thread that it woke ran; "
+        "its waiting for a CPU is part of it",
+    ),
+    (
+        "kick",
+        "before the begin: since a virtual CPU woke the thread to take requests; null where it was awake, or woken by "
+        "something else",
+    ),
+    (
+        "inject",
+        "after the end: from telling the guest until a virtual CPU took the interrupt; null without KVM, with posted "
+        "interrupts, and where the guest wanted none",
+    ),
+)
+
 IOS = (
     _given("io", pa.int64(), "", "number of the IO in the recording, in the order of beginning"),
     _given("disk", pa.int16(), "", "which disk: index in the manifest's list, -1 where it is not known"),
@@ -136,6 +157,7 @@ IOS = (
         for phase in Phase
     ),
     Column("unattributed_ns", pa.int64(), "ns", "time that no observed layer claims"),
+    *(Column(f"{name}_ns", pa.int64(), "ns", meaning) for name, meaning in WAITS),
 )
 
 WRITEBACKS = (

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.builders import START_NS, a_quality, a_recorded, a_writeback, an_io_table
+from tests.builders import START_NS, a_quality, a_recorded, a_writeback, an_io_table, some_waits
 
 from vio.layer import Layer, Stage
 from vio.losses import Loss
@@ -17,6 +17,7 @@ from vio.reporter.spans import hulls
 from vio.reporter.summary import Summary
 from vio.reporter.text import render_text
 from vio.reporter.timeline import render_timeline
+from vio.reporter.waits import Wait
 
 HERE = Path(__file__).parent
 SECOND = 1_000_000_000
@@ -40,7 +41,9 @@ def a_report(*, is_faulty: bool) -> Report:
     ]
     recorded = a_recorded(2, losses, absent) if is_faulty else a_recorded()
     writeback = a_writeback() if is_faulty else None
-    return Report(recorded, summary, a_quality(), Filter(), notable.slowest, notable.unended, writeback=writeback)
+    waits = some_waits(1_997) if is_faulty else None
+    given = a_quality(), Filter(), notable.slowest, notable.unended
+    return Report(recorded, summary, *given, writeback=writeback, waits=waits)
 
 
 def check(name: str, text: str) -> None:
@@ -64,7 +67,9 @@ def test_timeline() -> None:
     recorded = a_recorded(stages=tuple(Stage))
     table = an_io_table(40, seed=12, stages=tuple(Stage))
     row = next(row for row in rows_of(table) if row["reached"] == len(Stage) - 1)
-    check("timeline.txt", render_timeline(row, hulls(row, recorded), recorded))
+    row |= {"kick_ns": 41_000, "inject_ns": 7_000}
+    waits = {Stage.QEMU_AIO: {Wait.RUNQUEUE: 1_200, Wait.STOPPED: 500, Wait.WAKEUP: 1_700}}
+    check("timeline.txt", render_timeline(row, hulls(row, recorded), recorded, waits=waits))
 
 
 def test_timeline_of_what_was_written_back() -> None:

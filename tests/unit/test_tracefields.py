@@ -22,7 +22,8 @@ HEAD = "//: point p: a point\n//: layer block  role mark\ntracepoint:a:b\n"
 
 def fields_for(text: str) -> Fields:
     names = sorted({*re.findall(r"args->(\w+)", text)} - {"rwbs"})
-    found = {name: TracepointField(8 + 8 * place, 8, False) for place, name in enumerate(names)}
+    size = {name: 4 if name.endswith("pid") else 8 for name in names}
+    found = {name: TracepointField(8 + 8 * place, size[name], False) for place, name in enumerate(names)}
     return {**found, "rwbs": TracepointField(8 + 8 * len(names), 10, False)}
 
 
@@ -85,6 +86,16 @@ def test_the_targets_threads() -> None:
     assert rule is not None
     assert (rule.is_of_threads, rule.filter) == (True, "to_submit > 0")
     assert rule.flags == Source(Kind.CONSTANT, value=3)
+
+
+def test_what_happens_to_the_targets_threads() -> None:
+    switch, waking = translate_all(names_of("sched_switch", "sched_waking"), SCOPE, fields_by_event)[0]
+    assert [source.size for source in switch.threads] == [4, 4]
+    assert switch.threads == (switch.space, switch.key)
+    assert waking.threads == (waking.key,)
+    assert not switch.is_of_threads
+    assert rule_of("OF_THREADS(args->dev, args->sector)", "emit(0, 0, 0, 0, 0, 0)") is None
+    assert rule_of("OF_THREADS(args->nothing)", "emit(0, 0, 0, 0, 0, 0)") is None
 
 
 def test_what_is_put_into_a_map_and_looked_up() -> None:

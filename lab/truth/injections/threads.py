@@ -1,17 +1,19 @@
 """Delays of QEMU's threads: stopped, not scheduled, or not yet back in the guest."""
 
+import contextlib
 import os
 import signal
 import time
 from pathlib import Path
 
-from lab.truth.attribution import cell, less
+from lab.truth.attribution import cell, cells_of, less
 from lab.truth.cgroup import has_controller, thread_freezer
 from lab.truth.hog import hogging, pinned
 from lab.truth.play import Injection, Play, longest_by, now_ns, span
-from lab.truth.scene import SLOW, Scene
+from lab.truth.scene import POOLED, SLOW, Scene
 from lab.truth.sched import queue_delays
 from vio.layer import Op, Phase, Stage
+from vio.reporter.waits import Wait
 
 _SLOW_MS = 30.0
 _STOP_S = 0.1
@@ -67,6 +69,19 @@ def _hogged(scene: Scene) -> Play:
     return Play(SLOW, (Op.READ,), span(base), span(slow), less(delays.intervals, served))
 
 
+def _hogged_worker(scene: Scene) -> Play:
+    other, cpu = sorted(os.sched_getaffinity(0))[:2]
+    with scene.slow.slowed(read_ms=_SLOW_MS), scene.slow.bound_to(other), contextlib.ExitStack() as stack:
+        base = scene.reads(POOLED, 12).finish()
+        workers = scene.workers()
+        for tid in workers:
+            stack.enter_context(pinned(tid, cpu))
+        with hogging(cpu, _HOG_BUSY_MS, _HOG_IDLE_MS), queue_delays(*workers) as delays:
+            slow = scene.reads(POOLED, 24).finish()
+    served = [(one.came_ns, one.went_ns) for one in scene.slow.requests(*span(slow))]
+    return Play(POOLED, (Op.READ,), span(base), span(slow), less(delays.intervals, served))
+
+
 def _guest_away(scene: Scene) -> Play:
     with scene.slow.slowed(read_ms=_SLOW_MS), thread_freezer(scene.vcpu) as state:
         base = scene.reads(SLOW, 12).finish()
@@ -91,6 +106,7 @@ INJECTIONS = (
         "the device completes meanwhile; the completion waits until QEMU reaps it",
         "the slow disk's log: from its answer to the SIGCONT",
         _stopped,
+        wait=Wait.STOPPED,
     ),
     Injection(
         "hogged-iothread",
@@ -100,6 +116,17 @@ INJECTIONS = (
         "sched_waking and sched_switch of the iothread, while an IO was under way and its device not at work",
         _hogged,
         lambda: "" if len(os.sched_getaffinity(0)) > 1 else "one CPU only",
+        wait=Wait.RUNQUEUE,
+    ),
+    Injection(
+        "hogged-worker",
+        "the same hog on the CPU of QEMU's worker threads (aio=threads)",
+        cells_of(Stage.QEMU_AIO, Stage.FS),
+        "the worker could run and does not: when it is to take the request, and when its IO is done",
+        "sched_waking and sched_switch of the workers, while an IO was under way and its device not at work",
+        _hogged_worker,
+        lambda: "" if len(os.sched_getaffinity(0)) > 1 else "one CPU only",
+        wait=Wait.RUNQUEUE,
     ),
     Injection(
         "guest-away",

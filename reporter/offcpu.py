@@ -1,0 +1,126 @@
+"""Compiled: of the time of each IO, what its threads waited for a CPU, were stopped, or were still to be woken.
+
+From each edge of an IO's spans to the next, the IO waits for the thread that passes the second one. What that thread
+was kept from running meanwhile is charged to the stage that owns this time, unless it is a device's. While that thread
+slept, the one that had passed the first edge had still to wake it: then it is what that one was kept from running.
+So it is always a part of a stage's own time.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from vio.layer import Stage
+from vio.reporter.compiled import Ints, compiled
+from vio.reporter.runs import Runs, code_of, is_off, off_cpu_ns, waking_of_sleeper
+
+RUNQUEUE, STOP, WAKEUP = range(3)
+
+_STAGES = len(Stage)
+_AIO, _VFS, _FS, _BLOCK, _DEVICE, _LOOP_DEVICE = (
+    tuple(Stage).index(stage)
+    for stage in (Stage.QEMU_AIO, Stage.VFS, Stage.FS, Stage.BLOCK, Stage.DEVICE, Stage.LOOP_DEVICE)
+)
+_NONE = -1
+
+
+class Lives(NamedTuple):
+    """IOs and their spans, as event indices: the spans of IO i are `order[first[i]:first[i + 1]]`."""
+
+    io_begin: Ints
+    io_end: Ints
+    first: Ints
+    order: Ints
+    stage: Ints
+    begin: Ints
+    end: Ints
+
+
+@compiled
+def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: Runs) -> None:
+    """Add up in `found` (waits, stages, rows), which is given full of 0, the waits of the IOs in `rows`."""
+    active = np.zeros(_STAGES, np.int64)
+    room = 2 * int(np.max(np.diff(lives.first))) if lives.first.size > 1 else 0
+    event, step = np.empty(room, np.int64), np.empty(room, np.int64)
+    places = runs.first.copy()
+    # taken out of their tuples once: that costs more than the search
+    tids, first, off_ns, on_ns = runs.tids, runs.first, runs.from_ns, runs.to_ns
+    io_begin, io_end, spans, of = lives.io_begin, lives.io_end, lives.order, lives.first
+    stage, begin, end = lives.stage, lives.begin, lives.end
+    for row in range(rows.size):
+        io = rows[row]
+        if io_end[io] < 0:
+            continue
+        mine = spans[of[io] : of[io + 1]]
+        count = edges_of(mine, stage, begin, end, io_begin[io], io_end[io], event, step)
+        active[:] = 0
+        before = deepest_end = _NONE
+        for i in range(count):
+            at = event[i]
+            if at != before:
+                owner = deepest(active)
+                # in the block layer others than QEMU's threads work too: whom an interrupt met there is nobody
+                is_ours = 0 <= owner < _BLOCK or (owner >= _BLOCK and tid[at] == tid[before])
+                if is_ours and owner != _DEVICE and owner != _LOOP_DEVICE:
+                    code = code_of(tids, tid[at])
+                    if code >= 0 and is_off(first, off_ns, on_ns, places, code, ts_ns[before], ts_ns[at]):
+                        add_between(found, row, owner, deepest_end, before, at, code, ts_ns, tid, runs)
+                before, deepest_end = at, _NONE
+            if step[i] < 0:
+                deepest_end = max(deepest_end, -step[i] - 1)
+                active[-step[i] - 1] -= 1
+            else:
+                active[step[i] - 1] += 1
+
+
+@compiled
+def add_between(
+    found: Ints, row: int, owner: int, ended: int, before: int, at: int, code: int, ts_ns: Ints, tid: Ints, runs: Runs
+) -> None:
+    """Charge the time from one event of an IO to the next; `ended` is the deepest stage that ended at the first."""
+    from_ns, to_ns = ts_ns[before], ts_ns[at]
+    ready, stopped = off_cpu_ns(runs, code, to_ns)
+    ready_before, stopped_before = off_cpu_ns(runs, code, from_ns)
+    found[RUNQUEUE, owner, row] += ready - ready_before
+    found[STOP, owner, row] += stopped - stopped_before
+    is_other = tid[before] != tid[at]
+    woke = waking_of_sleeper(runs, code, from_ns)
+    if woke < 0:
+        return
+    if _AIO <= owner <= _FS and (ended > owner or is_other):
+        found[WAKEUP, owner, row] += min(runs.to_ns[woke], to_ns) - from_ns
+    giver, woken_ns = code_of(runs.tids, tid[before]), min(runs.from_ns[woke], to_ns)
+    # a worker back from its system call has still to hand over, though another may have woken the thread
+    if is_other and giver >= 0 and (runs.waker[woke] == tid[before] or ended == _VFS):
+        found[RUNQUEUE, owner, row] += off_cpu_ns(runs, giver, woken_ns)[0] - off_cpu_ns(runs, giver, from_ns)[0]
+
+
+@compiled
+def edges_of(
+    spans: Ints, stage: Ints, begin: Ints, end: Ints, io_begin: int, io_end: int, event: Ints, step: Ints
+) -> int:
+    """Find the edges of an IO's spans in order: events, and the stage + 1 that begins, or negative, that ends."""
+    count = 0
+    for one in spans:
+        start = min(max(begin[one], io_begin), io_end)
+        # one without an end seen is over with the IO
+        stop = max(min(end[one], io_end), start) if end[one] >= 0 else io_end
+        for is_end in range(2):
+            at = stop if is_end else start
+            place = count
+            while place > 0 and event[place - 1] > at:
+                event[place], step[place] = event[place - 1], step[place - 1]
+                place -= 1
+            event[place] = at
+            step[place] = -stage[one] - 1 if is_end else stage[one] + 1
+            count += 1
+    return count
+
+
+@compiled
+def deepest(active: Ints) -> int:
+    """Return the deepest stage that is at work, -1 if none is."""
+    for number in range(active.size - 1, -1, -1):
+        if active[number] > 0:
+            return number
+    return _NONE

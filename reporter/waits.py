@@ -1,0 +1,203 @@
+"""Waiting that is nobody's code, window by window: for a CPU, stopped, to be woken, for the guest's kick.
+
+The join knows nothing of it: the scheduler's events are taken out before, and what it gives is read afterwards.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vio.layer import Stage
+from vio.losses import Loss, LossKind
+from vio.manifest import Manifest
+from vio.reporter.columns import nullable
+from vio.reporter.compiled import Bools, Ints, compiled
+from vio.reporter.events import Events
+from vio.reporter.inject import inject_waits
+from vio.reporter.join import Joined
+from vio.reporter.match import stable_order
+from vio.reporter.offcpu import Lives, charge
+from vio.reporter.runs import (
+    INJECT,
+    KICK,
+    MSI,
+    NOTIFY,
+    SWITCH,
+    WAKING,
+    Moves,
+    Runs,
+    code_of,
+    latest_waking,
+    runs_of,
+)
+
+_NONE = -1
+SCHED_POINTS = "sched_switch", "sched_waking"
+_MOVES = {
+    "sched_switch": SWITCH,
+    "sched_waking": WAKING,
+    "vq_kick": KICK,
+    "notify": NOTIFY,
+    "notify_main": NOTIFY,
+    "kvm_msi": MSI,
+    "kvm_inject": INJECT,
+}
+_SHARED = (KICK, NOTIFY)  # the join reads them too
+_OTHERS = 255
+_VCPU = "vcpu"
+_BEFORE_NS = 1_000_000_000  # kept from before the oldest IO in flight: what its thread did last
+_MOST_KEPT = 1 << 23  # moves, where an IO hangs and others go on
+
+
+class Wait(StrEnum):
+    """What an IO waits for. The first are parts of its stages' own times, KICK is before its begin, INJECT after."""
+
+    RUNQUEUE = "runqueue"
+    STOPPED = "stopped"
+    WAKEUP = "wakeup"
+    KICK = "kick"
+    INJECT = "inject"
+
+    @property
+    def column(self) -> str:
+        """The column of the per-IO table."""
+        return f"{self.value}_ns"
+
+
+WITHIN = (Wait.RUNQUEUE, Wait.STOPPED, Wait.WAKEUP)
+OUTSIDE = (Wait.KICK, Wait.INJECT)
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Waits of IOs in ns: `within` (WITHIN, stages, IOs) of their own times, and those OUTSIDE, -1 for not known."""
+
+    within: Ints
+    outside: Mapping[Wait, Ints]
+    is_known: Bools
+
+    def columns(self) -> dict[str, pa.Array]:
+        """Return the columns of the per-IO table."""
+        totals = self.within.sum(axis=1)
+        found = {wait.column: _nullable(totals[number], self.is_known) for number, wait in enumerate(WITHIN)}
+        return found | {
+            wait.column: _nullable(values, self.is_known & (values >= 0)) for wait, values in self.outside.items()
+        }
+
+    def take(self, which: Ints | Bools) -> "Waits":
+        """Return those of some IOs."""
+        outside = {wait: values[which] for wait, values in self.outside.items()}
+        return Waits(self.within[:, :, which], outside, self.is_known[which])
+
+
+def no_columns(count: int) -> dict[str, pa.Array]:
+    """Return the columns where nothing was recorded."""
+    return {wait.column: pa.nulls(count, pa.int64()) for wait in Wait}
+
+
+@dataclass(slots=True)
+class WaitReader:
+    """Takes the scheduler's events of a recording's windows, in order, and gives each window's IOs their waits."""
+
+    kinds: npt.NDArray[np.uint8]
+    vcpus: Ints
+    blind: Sequence[tuple[int, int]] = ()
+    _moves: list[Moves] = field(default_factory=list)
+    _known_ns: int = 0
+
+    @classmethod
+    def of(cls, manifest: Manifest, losses: Sequence[Loss]) -> "WaitReader | None":
+        """Make one, if the recording has the events; what a trace buffer lost makes it blind for a while."""
+        number = {point.name: point.number for point in manifest.points}
+        if not all(name in number for name in SCHED_POINTS):
+            return None
+        kinds = np.full(256, _OTHERS, np.uint8)
+        for name, kind in _MOVES.items():
+            kinds[number.get(name, 0)] = kind
+        kinds[0] = _OTHERS  # no point has this number
+        vcpus = sorted(int(tid) for tid, role in manifest.target.threads.items() if role == _VCPU and tid.isdecimal())
+        lost = [loss for loss in losses if loss.kind == LossKind.BUFFER and loss.where.startswith("trace buffer")]
+        blind = [(loss.from_ns, loss.to_ns) for loss in lost]
+        return cls(kinds, np.array(vcpus, np.int64), blind)
+
+    def split(self, events: Events) -> Events:
+        """Take the scheduler's events of the next window; return the others."""
+        kind = self.kinds[events.point]
+        mine = events.take(kind != _OTHERS)
+        of = kind[kind != _OTHERS].astype(np.int64)
+        tid = np.where(of == SWITCH, mine.space.astype(np.int64), mine.tid.astype(np.int64))
+        other = (mine.key & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        self._moves.append(Moves(mine.ts_ns, of, tid, other, mine.flags.astype(np.int64)))
+        return events.take((kind == _OTHERS) | np.isin(kind, _SHARED))
+
+    def add(self, joined: Joined) -> Waits:
+        """Return the waits of the IOs that are done in a window."""
+        rows = np.flatnonzero(joined.is_done)
+        ios, ev, spans = joined.ios, joined.window.events, joined.spans
+        self._moves = [Moves.joined(self._moves)]
+        runs = runs_of(self._moves[0])
+        order = stable_order(spans.owner)
+        first = np.searchsorted(spans.owner[order], np.arange(ios.begin.size + 1))
+        lives = Lives(ios.begin, ios.end, first, order, spans.stage, spans.begin, spans.end)
+        within = np.zeros((len(WITHIN), len(Stage), rows.size), np.int64)
+        tid = ev.tid.astype(np.int64)
+        charge(within, rows, lives, ev.ts_ns, tid, runs)
+        kick = np.full(rows.size, _NONE)
+        begin, notify = ios.begin[rows], ios.notify[rows]
+        kicks(kick, ev.ts_ns[begin], tid[begin], self.vcpus, runs)
+        told = np.where(notify >= 0, ev.ts_ns[notify], _NONE)
+        inject = inject_waits(self._moves[0], told, tid[notify])
+        is_known = (ios.end[rows] >= 0) & (ev.ts_ns[begin] >= self._known_ns)
+        self._blind(is_known, ev.ts_ns[begin], ev.ts_ns[ios.end[rows]])
+        self._forget(joined)
+        return Waits(within, {Wait.KICK: kick, Wait.INJECT: inject}, is_known)
+
+    def _blind(self, is_known: Bools, begin_ns: Ints, end_ns: Ints) -> None:
+        for from_ns, to_ns in self.blind:
+            is_known &= (end_ns < from_ns) | (begin_ns > to_ns)
+
+    def _forget(self, joined: Joined) -> None:
+        moves, ev = self._moves[0], joined.window.events
+        if not len(moves) or not len(ev):
+            return
+        waiting = joined.ios.begin[~joined.is_done]
+        oldest_ns = int(ev.ts_ns[waiting.min()] if waiting.size else ev.ts_ns[-1]) - _BEFORE_NS
+        first = int(np.searchsorted(moves.ts_ns, oldest_ns))
+        if len(moves) - first > _MOST_KEPT:
+            first = len(moves) - _MOST_KEPT
+            self._known_ns = int(moves.ts_ns[first])
+        self._moves = [moves.take(slice(first, None))]
+
+
+@compiled
+def kicks(found: Ints, begin_ns: Ints, tid: Ints, vcpus: Ints, runs: Runs) -> None:
+    """Find how long before each IO's begin the guest's kick had woken its thread; left where that cannot be said.
+
+    It can where a virtual CPU woke the thread, and the IO was taken from the first virtqueue that it handled then.
+    """
+    for i in range(begin_ns.size):
+        code = code_of(runs.tids, tid[i])
+        woke = latest_waking(runs, code, begin_ns[i]) if code >= 0 else _NONE
+        if woke < 0 or code_of(vcpus, runs.waker[woke]) < 0:
+            continue
+        kick_ns, next_ns = runs.kick_ns[woke], runs.next_kick_ns[woke]
+        if 0 <= kick_ns <= begin_ns[i] and (next_ns < 0 or next_ns > begin_ns[i]):
+            found[i] = begin_ns[i] - runs.from_ns[woke]
+
+
+def stage_waits(waits: Waits, row: int) -> Mapping[Stage, Mapping[Wait, int]]:
+    """Return the waits of one IO by stage, those that are not 0."""
+    found: dict[Stage, dict[Wait, int]] = {}
+    for place, stage in enumerate(Stage):
+        for number, wait in enumerate(WITHIN):
+            if time_ns := int(waits.within[number, place, row]):
+                found.setdefault(stage, {})[wait] = time_ns
+    return found
+
+
+def _nullable(values: Ints, is_there: Bools) -> pa.Array:
+    return nullable(np.ascontiguousarray(values), np.packbits(is_there, bitorder="little"))

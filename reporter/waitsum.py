@@ -1,0 +1,60 @@
+"""What IOs waited for that is nobody's code: figures by wait and stage, in constant memory."""
+
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+import numpy as np
+import pyarrow as pa
+
+from vio.layer import Stage
+from vio.reporter.compiled import Ints
+from vio.reporter.histogram import Distribution
+from vio.reporter.waits import OUTSIDE, WITHIN, Wait, Waits
+
+Place = tuple[Wait, Stage | None]
+
+
+class _WithWaits(Protocol):
+    waits: Waits | None
+
+
+@dataclass(slots=True)
+class WaitSummary:
+    """Distributions of the waits that were more than 0, and how many IOs are known; stage None: of all together."""
+
+    known_count: int = 0
+    by_place: dict[Place, Distribution] = field(default_factory=dict)
+
+    def add(self, waits: Waits) -> None:
+        """Count the waits of some IOs."""
+        self.known_count += int(np.count_nonzero(waits.is_known))
+        mine = waits.take(waits.is_known)
+        totals = mine.within.sum(axis=1)
+        for number, wait in enumerate(WITHIN):
+            self._add((wait, None), totals[number])
+            for place, stage in enumerate(Stage):
+                self._add((wait, stage), mine.within[number, place])
+        for wait in OUTSIDE:
+            self._add((wait, None), mine.outside[wait])
+
+    def _add(self, place: Place, values_ns: Ints) -> None:
+        some = values_ns[values_ns > 0]
+        if some.size:
+            self.by_place.setdefault(place, Distribution()).add(some)
+
+    def stages(self, wait: Wait) -> dict[Stage, Distribution]:
+        """Return one wait's figures by stage, in the order of the stack."""
+        return {stage: self.by_place[wait, stage] for stage in Stage if (wait, stage) in self.by_place}
+
+
+def count_waits(stream: object, every: pa.Table, chosen: pa.Table, into: WaitSummary | None) -> WaitSummary | None:
+    """Count the waits of the chosen IOs among those of the table that a stream has given last; None if it has none."""
+    waits = cast(_WithWaits, stream).waits if hasattr(stream, "waits") else None
+    if waits is None:
+        return into
+    into = into or WaitSummary()
+    if chosen.num_rows == every.num_rows:
+        into.add(waits)
+    elif chosen.num_rows:
+        into.add(waits.take(np.isin(every["io"].to_numpy(), chosen["io"].to_numpy())))
+    return into

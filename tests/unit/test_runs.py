@@ -1,0 +1,126 @@
+"""When threads did not run though they could: the stories of single threads."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from vio.reporter.runs import (
+    KICK,
+    PREEMPTED,
+    STOPPED,
+    SWITCH,
+    WAKING,
+    WOKEN,
+    Moves,
+    Runs,
+    code_of,
+    off_cpu_ns,
+    runs_of,
+    waking_of_sleeper,
+)
+
+ME, OTHER, GUEST = 20, 10, 90
+READY, SLEEP, DISK_SLEEP, STOP, PREEMPT = 0, 1, 2, 4, 256
+IRQ = 8
+
+Move = tuple[int, int, int, int, int]
+
+
+def leaves(at: int, state: int, tid: int = ME) -> Move:
+    return at, SWITCH, tid, 0, state
+
+
+def runs(at: int, tid: int = ME) -> Move:
+    return at, SWITCH, 0, tid, READY
+
+
+def woken(at: int, by: int = OTHER, context: int = 0, tid: int = ME) -> Move:
+    return at, WAKING, by, tid, context
+
+
+def kick(at: int, tid: int = ME) -> Move:
+    return at, KICK, tid, 0, 0
+
+
+def moves_of(*story: Move) -> Moves:
+    return Moves(*(np.array(column, np.int64) for column in zip(*story, strict=True)))
+
+
+def stretches(found: Runs, tid: int = ME) -> list[tuple[int, int, int]]:
+    code = code_of(found.tids, tid)
+    which = slice(found.first[code], found.first[code + 1])
+    columns = (found.kind[which], found.from_ns[which], found.to_ns[which])
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("story", "expected"),
+    [
+        pytest.param([leaves(1, SLEEP), woken(5), runs(8)], [(WOKEN, 5, 8)], id="woken"),
+        pytest.param([leaves(1, DISK_SLEEP), woken(5), woken(6), runs(8)], [(WOKEN, 5, 8)], id="woken twice"),
+        pytest.param([leaves(1, READY), runs(9)], [(PREEMPTED, 1, 9)], id="preempted"),
+        pytest.param([leaves(1, PREEMPT), woken(3), runs(9)], [(PREEMPTED, 1, 9)], id="woken while preempted"),
+        pytest.param([leaves(1, STOP), woken(7), runs(9)], [(STOPPED, 1, 7), (WOKEN, 7, 9)], id="stopped"),
+        pytest.param([leaves(1, 8), runs(9)], [(STOPPED, 1, 9)], id="traced, its waking not seen"),
+        pytest.param([runs(1), woken(2), leaves(3, SLEEP), runs(6)], [(WOKEN, 3, 6)], id="woken before it slept"),
+        pytest.param(
+            [runs(1), woken(2), leaves(3, PREEMPT), runs(6), leaves(7, SLEEP), runs(9)],
+            [(PREEMPTED, 3, 6)],
+            id="an early waking is forgotten when it runs",
+        ),
+        pytest.param([leaves(1, SLEEP), runs(9)], [], id="its waking is lost"),
+        pytest.param([woken(5), leaves(7, SLEEP), woken(8), runs(9)], [(WOKEN, 8, 9)], id="its running is lost"),
+        pytest.param([runs(9)], [], id="begins in the middle"),
+        pytest.param([leaves(1, SLEEP), woken(5)], [], id="ends in the middle"),
+    ],
+)
+def test_one_thread(story: Sequence[Move], expected: list[tuple[int, int, int]]) -> None:
+    assert stretches(runs_of(moves_of(*story))) == expected
+
+
+def test_threads_do_not_mix() -> None:
+    found = runs_of(moves_of(leaves(1, SLEEP), leaves(2, PREEMPT, OTHER), woken(3), runs(4, OTHER), runs(6)))
+    assert found.tids.tolist() == [OTHER, ME]
+    assert stretches(found, OTHER) == [(PREEMPTED, 2, 4)]
+    assert stretches(found) == [(WOKEN, 3, 6)]
+
+
+def test_one_switch_has_two_sides() -> None:
+    found = runs_of(moves_of(woken(1), (4, SWITCH, OTHER, ME, PREEMPT), (9, SWITCH, ME, OTHER, SLEEP)))
+    assert stretches(found) == [(WOKEN, 1, 4)]
+    assert stretches(found, OTHER) == [(PREEMPTED, 4, 9)]
+
+
+def test_sums_until_a_time() -> None:
+    found = runs_of(
+        moves_of(leaves(10, PREEMPT), runs(15), leaves(20, STOP), woken(30), runs(32), leaves(40, SLEEP), woken(50))
+    )
+    sums = [off_cpu_ns(found, 0, at) for at in (9, 10, 12, 15, 18, 25, 30, 31, 32, 99)]
+    assert sums == [(0, 0), (0, 0), (2, 0), (5, 0), (5, 0), (5, 5), (5, 10), (6, 10), (7, 10), (7, 10)]
+
+
+def test_who_sleeps_is_still_to_be_woken() -> None:
+    found = runs_of(
+        moves_of(
+            leaves(10, SLEEP), woken(20), runs(25), leaves(30, PREEMPT), runs(35), leaves(40, STOP), woken(50), runs(55)
+        )
+    )
+    at = {time: waking_of_sleeper(found, 0, time) for time in (9, 10, 19, 20, 27, 32, 40, 49, 50, 60)}
+    waking, resuming = 0, 3
+    assert at == {9: -1, 10: waking, 19: waking, 20: -1, 27: -1, 32: -1, 40: resuming, 49: resuming, 50: -1, 60: -1}
+
+
+def test_who_woke_it_and_what_it_did_then() -> None:
+    found = runs_of(
+        moves_of(woken(1, GUEST), runs(2), kick(3), kick(5), kick(6), leaves(7, SLEEP), woken(8, OTHER, IRQ), runs(9))
+    )
+    assert found.waker.tolist() == [GUEST, -1]
+    assert found.kick_ns.tolist() == [3, -1]
+    assert found.next_kick_ns.tolist() == [5, -1]
+
+
+def test_nothing_at_all() -> None:
+    found = runs_of(Moves.joined([]))
+    assert found.tids.size == 0
+    assert found.kind.size == 0
