@@ -63,7 +63,7 @@ def play(seconds: int, recording: Path) -> Harm:
         guest.wait_for_load()
         guest.wait()
         recorder.finish()
-        faults = tuple(fault for disk in disks for fault in _image_faults(disk))
+        faults = tuple(fault for disk in disks for fault in image_faults(disk))
     findings = examine(recording)
     return Harm(findings, _point_count(recording), seconds, faults)
 
@@ -114,7 +114,7 @@ def _each(names: Sequence[str], command: Callable[[str], str]) -> str:
     return f"{parts} for pid in $pids; do wait $pid || exit 1; done"
 
 
-def _image_faults(disk: Disk) -> list[str]:
+def image_faults(disk: Disk) -> list[str]:
     """Check an image, and what is in the stretch that was not to change."""
     faults = []
     if disk.format is Format.QCOW2:

@@ -12,8 +12,10 @@ _AT_ONCE = 64  # bios of one place that are looked at
 @compiled
 def follow(
     kind: Ints, thread: Ints, place: Ints, source: Ints, lane: Ints, begin: Ints, size: Ints, is_own: Bools
-) -> tuple[Ints, Ints]:
+) -> tuple[Ints, Ints, Bools]:
     """Return for each event the one that it was made from, and for each remap the bio that was queued next for it.
+
+    The last tells the remaps from which another went on at once: a partition's, on the way from a mapped device.
 
     All are by position. `thread`, `place`, `source` and `lane` are numbers of threads, of places, of the places that
     remaps start from, and of thread and mapped device together; `begin` is the sector on the mapped device, `size` in
@@ -22,8 +24,9 @@ def follow(
     count = kind.size
     upper, child = np.full(count, _NONE, np.int64), np.full(count, _NONE, np.int64)
     if not count:
-        return upper, child
-    is_passed = np.zeros(count, np.bool_)  # remaps that another goes on from
+        return upper, child, np.zeros(0, np.bool_)
+    is_passed = np.zeros(count, np.bool_)
+    passed_from = np.full(count, _NONE, np.int64)  # the remap that one goes on from
     has_lower = np.zeros(count, np.bool_)
     places = 1 + max(place.max(), source.max())
     latest = np.full(places, _NONE, np.int64)  # bio at a place
@@ -46,6 +49,7 @@ def follow(
             before, last = on_thread[thread[i]], on_lane[lane[i]]
             if before >= 0 and kind[before] == REMAPPED and place[before] == source[i] and child[before] < 0:
                 is_passed[before] = True
+                passed_from[i] = before
                 upper[i] = upper[before]
             elif not is_own[i] and latest[source[i]] >= 0:
                 upper[i] = _first_free(latest[source[i]], earlier, has_lower)
@@ -60,7 +64,10 @@ def follow(
                 following[final[place[i]]] = i
             final[place[i]] = i
         on_thread[thread[i]] = i
-    return upper, child
+    for i in range(count - 1, -1, -1):
+        if passed_from[i] >= 0:
+            child[passed_from[i]] = child[i]
+    return upper, child, is_passed
 
 
 @compiled

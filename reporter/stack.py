@@ -104,10 +104,11 @@ def read_bios(window: Window, below: Below) -> Bios:
     none = np.full(queued.size, NONE)
     if not remap.size and not below.parents:
         return Bios(queued, _disks(device, below), offset, _sizes(window, queued), none, none, remap, remap)
-    every, upper, child = _followed(window, queued, remap, device, offset)
+    every, upper, child, is_passed = _followed(window, queued, remap, device, offset)
     is_remap = window.is_at(every, "bio_remap")
-    moves = _moved(ev.tid, every, is_remap, upper, child)
-    is_bio = ~is_remap | ((child < 0) & (moves < 0) & (upper >= 0))
+    is_open = is_remap & ~is_passed & (child < 0) & (upper >= 0)
+    moves = _moved(ev.tid, every, is_remap, is_open, upper)
+    is_bio = ~is_remap | (is_open & (moves < 0))
     position = np.cumsum(is_bio) - 1  # of each that is a bio
     event = every[is_bio]
     device, offset = _places(window, event)
@@ -154,7 +155,7 @@ def _disks(device: Ints, below: Below) -> Ints:
     return found
 
 
-def _followed(window: Window, queued: Ints, remap: Ints, device: Ints, offset: Ints) -> tuple[Ints, Ints, Ints]:
+def _followed(window: Window, queued: Ints, remap: Ints, device: Ints, offset: Ints) -> tuple[Ints, Ints, Ints, Bools]:
     """Return the events of bios and remaps in order, and by their positions what remaps.follow says."""
     ev = window.events
     every = np.concatenate([queued, remap])
@@ -172,15 +173,15 @@ def _followed(window: Window, queued: Ints, remap: Ints, device: Ints, offset: I
     begin = np.concatenate([offset // 512, old_sector])[order]
     size = _sizes(window, every) // 512
     is_own = ev.space[every] == ev.bytes[every]
-    upper, child = follow(kind, thread, codes[: every.size], codes[every.size :], lane, begin, size, is_own)
-    return every, upper, child
+    found = follow(kind, thread, codes[: every.size], codes[every.size :], lane, begin, size, is_own)
+    return every, *found
 
 
-def _moved(tid: npt.NDArray[np.int32], every: Ints, is_remap: Bools, upper: Ints, child: Ints) -> Ints:
+def _moved(tid: npt.NDArray[np.int32], every: Ints, is_remap: Bools, is_open: Bools, upper: Ints) -> Ints:
     """Return for each remap that nothing was queued for the bio that it moved: on that one's thread, its only remap."""
     moves = np.full(every.size, NONE)
     times = np.bincount(upper[is_remap & (upper >= 0)], minlength=every.size)
-    alone = np.flatnonzero(is_remap & (child < 0) & (upper >= 0))
+    alone = np.flatnonzero(is_open)
     alone = alone[(times[upper[alone]] == 1) & (tid[every[alone]] == tid[every[upper[alone]]])]
     moves[alone] = upper[alone]
     return moves
