@@ -2,6 +2,7 @@
 
 import shutil
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,15 @@ from tests.data.make_stacks import IO_COUNT, OF_DISKS, STACKS
 from tests.samples import ios_of
 
 from vio.layer import Phase, Stage
+from vio.manifest import StretchInfo
 from vio.recording import Recording
 from vio.reporter import stream
+from vio.reporter.block import read_blocks
+from vio.reporter.events import Events, Window
 from vio.reporter.parts import PartsReader
-from vio.reporter.stream import Join
-from vio.schema import time_column
+from vio.reporter.steps import below_of
+from vio.reporter.stream import Join, point_numbers
+from vio.schema import EVENTS, time_column
 
 __all__ = ["vio"]
 
@@ -111,6 +116,24 @@ def test_windows_change_nothing(
     columns = ["begin_ns", "end_ns", "part", "own_ns"]
     expected = tables[1].select(columns).sort_by([(name, "ascending") for name in columns])
     assert stages.select(columns).sort_by([(name, "ascending") for name in columns]).equals(expected)
+
+
+def test_targets_that_remap_without_a_word_are_followed_by_their_tables() -> None:
+    recording = Recording.open(STACKS)
+    devices = {one.name: one for one in recording.manifest.devices}
+    numbers, _ = point_numbers(recording.manifest.points)
+    table = pa.concat_tables(list(recording.tables())).sort_by("ts_ns")
+    events = Events(**{column.name: table[column.name].to_numpy() for column in EVENTS})
+    told = below_of(recording.manifest.devices)
+    expected = read_blocks(Window(events, numbers), told)
+    mapped = [devices[name] for name in ("dm-2", "dm-3")]  # delay, crypt: both from the begin of their disk on
+    is_silent = (events.point == numbers["bio_remap"]) & np.isin(events.bytes, [one.kernel_dev for one in mapped])
+    stretches = tuple((one.kernel_dev, StretchInfo(0, one.size_bytes, one.parents[0], 0)) for one in mapped)
+    silent = Window(events.take(~is_silent), numbers)
+    found = read_blocks(silent, replace(told, stretches=stretches))
+    assert is_silent.sum() > IO_COUNT
+    assert found.bios.upper.tolist() == expected.bios.upper.tolist()
+    assert (read_blocks(silent, told).bios.upper >= 0).sum() < (expected.bios.upper >= 0).sum()
 
 
 def test_the_report_shows_them_unasked(vio: Vio, tmp_path: Path) -> None:
