@@ -16,15 +16,7 @@ def _nones(count: int) -> Ints:
 
 @compiled
 def follow(
-    kind: Ints,
-    thread: Ints,
-    place: Ints,
-    source: Ints,
-    origin: Ints,
-    lane: Ints,
-    begin: Ints,
-    size: Ints,
-    is_own: Bools,
+    kind: Ints, thread: Ints, place: Ints, source: Ints, origin: Ints, lane: Ints, begin: Ints, size: Ints, own: Bools
 ) -> tuple[Ints, Ints, Bools]:
     """Return for each event the one that it was made from, and for each remap the bio that was queued next for it.
 
@@ -33,7 +25,7 @@ def follow(
     All are by position. `thread`, `place`, `source` and `lane` are numbers of threads, of places, of the places that
     remaps start from, and of thread and mapped device together. `origin` is the number of the place above by a mapped
     device's table, or -1: for what the kernel remaps without a word. `begin` is the sector on the mapped device, `size`
-    in sectors. A remap that `is_own` stays within one device number: a partition's.
+    in sectors. A remap that is its `own` stays within one device number: a partition's.
     """
     count = kind.size
     upper, child, passed_from = _nones(count), _nones(count), _nones(count)
@@ -60,7 +52,7 @@ def follow(
                 passed_from[i] = before
                 upper[i] = upper[before]
             else:
-                upper[i] = _above(_NONE if is_own[i] else source[i], origin[i], latest, earlier, has_lower)
+                upper[i] = _above(_NONE if own[i] else source[i], origin[i], latest, earlier, has_lower)
                 # md cuts without saying so: a piece begins where the last one ended
                 if upper[i] < 0 and last >= 0 and child[last] >= 0 and begin[last] + size[child[last]] == begin[i]:
                     upper[i] = upper[last]
