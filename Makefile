@@ -1,7 +1,7 @@
 # Small words; the long shell is in tools/. `make setup` is part of each and quick when there is nothing to do.
 PYTHON := .venv/bin/python
 
-.PHONY: setup demo lab test lint fmt docs dist bench truth clean
+.PHONY: setup demo lab test lint fmt docs dist bench truth harm clean
 
 setup:
 	@tools/setup.sh
@@ -36,6 +36,9 @@ bench: setup
 
 truth: setup
 	@$(PYTHON) -m lab.truth
+
+harm: setup
+	@$(PYTHON) -m lab.harm
 
 clean:
 	rm -rf .cache build dist demo/demo.vio demo/lab.vio demo/timeline.png .pytest_cache .mypy_cache .ruff_cache .hypothesis

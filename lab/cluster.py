@@ -12,8 +12,9 @@ from lab.hostmachine import HostDisk, Wire
 from lab.volumes import PLACE
 
 _NAME = "lab"
-_DEVICE = "/dev/nvme0n1"
-_MKFS = f"mkfs.ocfs2 -q -F --cluster-stack=o2cb --cluster-name={_NAME} -N 4 -C 64K -b 4K {_DEVICE}"
+DEVICE = "/dev/nvme0n1"
+"""The shared disk, on both."""
+_MKFS = f"mkfs.ocfs2 -q -F --cluster-stack=o2cb --cluster-name={_NAME} -N 4 -C 64K -b 4K {DEVICE}"
 _SETTLE_S = 10.0
 _SCRIPT_S = 120.0
 _POLL_S = 0.05
@@ -61,7 +62,7 @@ def cluster(disk: Path, *, memory_mib: int = 1024, cpus: int = 1, limit_s: int =
         first, second = hosts
         _on_both(first, second, _join_scripts())
         first.run(_MKFS, _SCRIPT_S)
-        mount = f"mkdir -p {PLACE} && mount -t ocfs2 {_DEVICE} {PLACE}"
+        mount = f"mkdir -p {PLACE} && mount -t ocfs2 {DEVICE} {PLACE}"
         _on_both(first, second, (mount, mount))
         try:
             yield Cluster((first, second))

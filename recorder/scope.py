@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from vio.errors import MapError
-from vio.manifest import DeviceInfo, FileInfo
+from vio.manifest import DeviceInfo, FileInfo, StretchInfo
 from vio.mappers.device import Device, DeviceKind, DeviceTree
 from vio.mappers.loop import loop_backing
 from vio.mappers.mapping import mapping_of
@@ -52,6 +52,7 @@ def find_ground(disks: Iterable[Disk], tree: DeviceTree | None = None) -> Ground
 
 
 def _describe(device: Device, tree: DeviceTree) -> DeviceInfo:
+    mapping = mapping_of(device, tree.sys)
     return DeviceInfo(
         device.name,
         device.kind,
@@ -61,7 +62,10 @@ def _describe(device: Device, tree: DeviceTree) -> DeviceInfo:
         device.size,
         device.note,
         tuple(map(kernel_dev, device.parents)),
-        mapping_of(device, tree.sys),
+        mapping.name,
+        tuple(
+            StretchInfo(one.start, one.length, kernel_dev(one.parent), one.parent_start) for one in mapping.stretches
+        ),
     )
 
 

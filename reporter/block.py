@@ -16,6 +16,7 @@ from vio.reporter.stack import Below, Bios, read_bios
 
 COMMANDS = ("nvme_command", "scsi_command", "virtio_command")
 """The points at which drivers make commands of requests."""
+_HANDED_ON = 4  # mapped devices with requests of their own upon each other
 _MERGES = 1024  # more bios than one request can take
 _FLUSH_PLACE = np.uint64((1 << 43) - 1)  # a flush request has no address
 
@@ -25,8 +26,8 @@ class Blocks:
     """Bios and requests as event indices.
 
     `request` is the position in `issue` of the request of each bio, or -1; only those that are `is_lowest` have one.
-    `complete` and `insert` are the events of each request, or -1; `below` the position of the request that a mapped
-    device's request became (multipath), or its own.
+    `complete` and `insert` are the events of each request, or -1. A mapped device's request (multipath) has the event
+    of its `remap` and the position of the request `below` that it became; others have -1 and their own.
     """
 
     bios: Bios
@@ -36,6 +37,7 @@ class Blocks:
     issue: Ints
     insert: Ints
     complete: Ints
+    remap: Ints
     below: Ints
 
     @property
@@ -69,7 +71,7 @@ def read_blocks(window: Window, below: Below | None = None) -> Blocks:
     insert = picked(insert_at, inserted)
     is_lowest = bios.is_lowest
     request, ambiguous = _requests_of(window, bios, is_lowest, issue, place)
-    return Blocks(bios, is_lowest, request, ambiguous, issue, insert, complete, _below(window, issue, place))
+    return Blocks(bios, is_lowest, request, ambiguous, issue, insert, complete, *_handed_on(window, issue, place))
 
 
 def _place(window: Window, at: Ints) -> Keys:
@@ -77,13 +79,13 @@ def _place(window: Window, at: Ints) -> Keys:
     return flush_or_place(ev.space, ev.offset, ev.flags, ev.bytes, at)
 
 
-def _below(window: Window, issue: Ints, place: Keys) -> Ints:
+def _handed_on(window: Window, issue: Ints, place: Keys) -> tuple[Ints, Ints]:
     """Follow the requests of mapped devices (multipath) to those of the devices below: the event has both addresses."""
     ev = window.events
-    found = np.arange(issue.size)
+    found, remapped = np.arange(issue.size), np.full(issue.size, NONE)
     remap = window.at("rq_remap")
     if not remap.size or not issue.size:
-        return found
+        return remapped, found
     old = place_key(ev.bytes[remap], ev.key[remap].astype(np.int64) * 512)
     new = place_key(ev.space[remap].astype(np.int64), ev.offset[remap])
     # a flush has no address, whatever stands there
@@ -92,9 +94,10 @@ def _below(window: Window, issue: Ints, place: Keys) -> Ints:
     upper, lower = latest_before(remap, old, issue, place), first_after(remap, new, issue, place)
     both = np.flatnonzero((upper >= 0) & (lower >= 0))
     found[upper[both]] = lower[both]
-    for _ in range(4):
+    remapped[upper[both]] = remap[both]
+    for _ in range(_HANDED_ON):
         found = found[found]
-    return found
+    return remapped, found
 
 
 def _is_flush_remap(window: Window, remap: Ints, issue: Ints) -> Bools:

@@ -257,6 +257,10 @@ def _unfinished(
     calls_of = is_waiting[call_io]
     keep[frames.call[calls_of]] = True
     keep[frames.call_end[calls_of]] = True
+    handed_on = blocks.request[keep[blocks.bio] & (blocks.request >= 0)]
+    handed_on = handed_on[blocks.remap[handed_on] >= 0]
+    for column in (blocks.issue, blocks.complete, blocks.remap):
+        keep[column[handed_on]] = True
     bios = blocks.bios
     keep[bios.remap] = keep[picked(bios.event, bios.remapped)] | ((bios.remapped < 0) & young[bios.remap])
     return np.flatnonzero(keep[:-1])

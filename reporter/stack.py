@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from vio.manifest import StretchInfo
 from vio.reporter.compiled import number_keys
 from vio.reporter.events import Window
 from vio.reporter.match import NONE, Bools, Ints, latest_before, pair, picked
@@ -24,10 +25,14 @@ _FAR = np.iinfo(np.int64).max
 
 @dataclass(frozen=True, slots=True)
 class Below:
-    """What is known of the devices: the disk of each partition, and what lies directly below each mapped device."""
+    """What is known of the devices: the disk of each partition, and what lies directly below each mapped device.
+
+    `stretches` are (mapped device, the rest of it as the manifest has it).
+    """
 
     disk_of: Mapping[int, int] = field(default_factory=dict)
     parents: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    stretches: tuple[tuple[int, StretchInfo], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +109,11 @@ def read_bios(window: Window, below: Below) -> Bios:
     none = np.full(queued.size, NONE)
     if not remap.size and not below.parents:
         return Bios(queued, _disks(device, below), offset, _sizes(window, queued), none, none, remap, remap)
-    every, upper, child = _followed(window, queued, remap, device, offset)
+    every, upper, child, is_passed = _followed(window, queued, remap, below)
     is_remap = window.is_at(every, "bio_remap")
-    moves = _moved(ev.tid, every, is_remap, upper, child)
-    is_bio = ~is_remap | ((child < 0) & (moves < 0) & (upper >= 0))
+    is_open = is_remap & ~is_passed & (child < 0) & (upper >= 0)
+    moves = _moved(ev.tid, every, is_remap, is_open, upper)
+    is_bio = ~is_remap | (is_open & (moves < 0))
     position = np.cumsum(is_bio) - 1  # of each that is a bio
     event = every[is_bio]
     device, offset = _places(window, event)
@@ -154,33 +160,52 @@ def _disks(device: Ints, below: Below) -> Ints:
     return found
 
 
-def _followed(window: Window, queued: Ints, remap: Ints, device: Ints, offset: Ints) -> tuple[Ints, Ints, Ints]:
+def _followed(window: Window, queued: Ints, remap: Ints, below: Below) -> tuple[Ints, Ints, Ints, Bools]:
     """Return the events of bios and remaps in order, and by their positions what remaps.follow says."""
     ev = window.events
-    every = np.concatenate([queued, remap])
-    order = np.argsort(every, kind="stable")
-    every = every[order]
-    old_device, old_sector = ev.bytes[remap], ev.key[remap].astype(np.int64)
-    place = np.concatenate([place_key(device, offset), place_key(ev.space[remap].astype(np.int64), ev.offset[remap])])
-    source = np.concatenate([place[: queued.size], place_key(old_device, old_sector * 512)])
-    codes, _ = number_keys(np.concatenate([place[order], source[order]]))
-    is_split = window.is_at(every, "bio_split")
-    kind = np.where(is_split, CUT, np.where(window.is_at(every, "bio_remap"), REMAPPED, QUEUED))
-    thread, _ = number_keys(ev.tid[every].astype(np.uint64))
-    of_device = np.concatenate([device, old_device])[order].astype(np.uint64)
-    lane, _ = number_keys(of_device << np.uint64(32) | ev.tid[every].astype(np.uint32).astype(np.uint64))
-    begin = np.concatenate([offset // 512, old_sector])[order]
-    size = _sizes(window, every) // 512
-    is_own = ev.space[every] == ev.bytes[every]
-    upper, child = follow(kind, thread, codes[: every.size], codes[every.size :], lane, begin, size, is_own)
-    return every, upper, child
+    every = np.sort(np.concatenate([queued, remap]))
+    is_remap, is_split = window.is_at(every, "bio_remap"), window.is_at(every, "bio_split")
+    kind = np.where(is_split, CUT, np.where(is_remap, REMAPPED, QUEUED))
+    device, offset = _places(window, every)
+    # where each comes from: a remap's other address
+    old_device = np.where(is_remap, ev.bytes[every], device)
+    old_offset = np.where(is_remap, ev.key[every].astype(np.int64) * 512, offset)
+    origin = _upper_places(old_device, old_offset, below)
+    has_origin = np.flatnonzero((origin[0] >= 0) & ~is_split)
+    places = [place_key(device, offset), place_key(old_device, old_offset), place_key(*origin)[has_origin]]
+    codes, _ = number_keys(np.concatenate(places))
+    origins = np.full(every.size, NONE)
+    origins[has_origin] = codes[2 * every.size :]
+    tid = ev.tid[every].astype(np.uint32).astype(np.uint64)
+    found = follow(
+        kind,
+        number_keys(tid)[0],
+        codes[: every.size],
+        codes[every.size : 2 * every.size],
+        origins,
+        number_keys(old_device.astype(np.uint64) << np.uint64(32) | tid)[0],
+        old_offset // 512,
+        _sizes(window, every) // 512,
+        ev.space[every] == ev.bytes[every],
+    )
+    return every, *found
 
 
-def _moved(tid: npt.NDArray[np.int32], every: Ints, is_remap: Bools, upper: Ints, child: Ints) -> Ints:
+def _upper_places(device: Ints, offset: Ints, below: Below) -> tuple[Ints, Ints]:
+    """Return the place on the mapped device above, by its table; -1 where there is none."""
+    upper, at = np.full(device.size, NONE), np.zeros(device.size, dtype=np.int64)
+    for mapped, one in below.stretches:
+        into = offset - one.parent_start_bytes
+        is_in = (device == one.parent) & (into >= 0) & (into < one.length_bytes)
+        upper[is_in], at[is_in] = mapped, into[is_in] + one.start_bytes
+    return upper, at
+
+
+def _moved(tid: npt.NDArray[np.int32], every: Ints, is_remap: Bools, is_open: Bools, upper: Ints) -> Ints:
     """Return for each remap that nothing was queued for the bio that it moved: on that one's thread, its only remap."""
     moves = np.full(every.size, NONE)
     times = np.bincount(upper[is_remap & (upper >= 0)], minlength=every.size)
-    alone = np.flatnonzero(is_remap & (child < 0) & (upper >= 0))
+    alone = np.flatnonzero(is_open)
     alone = alone[(times[upper[alone]] == 1) & (tid[every[alone]] == tid[every[upper[alone]]])]
     moves[alone] = upper[alone]
     return moves

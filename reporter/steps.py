@@ -26,7 +26,8 @@ def below_of(devices: Sequence[DeviceInfo]) -> Below:
     disk_of = {partition: disk for partition, disk in disk_of.items() if disk}
     mapped = {one.kernel_dev: one.parents for one in devices if one.kind in _MAPPED}
     parents = {device: tuple(disk_of.get(one, one) for one in below) for device, below in mapped.items()}
-    return Below(disk_of, parents)
+    stretches = tuple((one.kernel_dev, stretch) for one in devices for stretch in one.stretches)
+    return Below(disk_of, parents, stretches)
 
 
 def has_steps(devices: Sequence[DeviceInfo]) -> bool:

@@ -1,4 +1,4 @@
-"""Injections for a host with device mapper; there it runs as `python -m lab.truth.onhost NAME DEVICE DIRECTORY`.
+"""Injections for a lab host; there it runs as `python -m lab.truth.onhost NAME DEVICE DIRECTORY`.
 
 There is no guest here: qemu-io reads one block after the other, and says how long each took. That is the truth. A
 lab host is slow (its processor is emulated), so the delays are long.
@@ -17,11 +17,15 @@ from pathlib import Path
 
 from lab.load import KIB, MIB
 from lab.session import Recorder
+from lab.volumes import PLACE
 from vio.errors import VioError
 
 _IMAGE_BYTES = 16 * MIB
 _DELAY_MS = 100
 _COUNT = 20
+_ROUNDS = 2  # the machine is not as busy at all times
+WANTED, BEGUN = "wanted", "begun"
+"""Files by which the other node is asked to write, and says that it does."""
 _RATE = re.compile(r"and ([\d.]+) ops/sec")  # more exact than the seconds, which have two decimals
 _STEP_LIMIT_S = 20.0
 
@@ -101,6 +105,8 @@ def delayed_device(device: str) -> Iterator[Callable[[int], None]]:
 def dm_delay(device: str, directory: Path) -> dict[str, object]:
     """Record reads of an image on ext4 on dm-delay, without and with the delay; give when they were, and how long."""
     recording = directory / "dm-delay.vio"
+    base: list[Reads] = []
+    slow: list[Reads] = []
     with delayed_device(device) as set_delay:
         image = Path("/mnt/image.raw")
         image.write_bytes(b"vio." * (_IMAGE_BYTES // 4))
@@ -109,12 +115,42 @@ def dm_delay(device: str, directory: Path) -> dict[str, object]:
         try:
             qemu_io.reads(2)
             with Recorder(qemu_io.pid, recording):
-                base = qemu_io.reads(_COUNT)
-                set_delay(_DELAY_MS)
-                slow = qemu_io.reads(_COUNT, 68 * KIB)
+                for number in range(_ROUNDS):
+                    set_delay(0)
+                    base.append(qemu_io.reads(_COUNT, (64 + number) * KIB))
+                    set_delay(_DELAY_MS)
+                    slow.append(qemu_io.reads(_COUNT, (68 + number) * KIB))
         finally:
             qemu_io.end()
-    return {"base": asdict(base), "slow": asdict(slow)}
+    return told(base, slow)
+
+
+def cluster_lock(_: str, directory: Path) -> dict[str, object]:
+    """Record reads of an image on a cluster's volume, while the other node is idle, and while it writes to the image.
+
+    Each read wants the inode's lock shared, which the other has taken for its writes: it gives it up when it has
+    written what it has, to a slow disk. `outside.py` has it begin when `wanted` is there, and makes `begun`.
+    """
+    image = PLACE / "image.raw"
+    image.write_bytes(b"vio." * (_IMAGE_BYTES // 4))
+    _run("sync")
+    qemu_io = QemuIo(image)
+    try:
+        qemu_io.reads(2)
+        with Recorder(qemu_io.pid, directory / "cluster-lock.vio"):
+            base = qemu_io.reads(_COUNT)
+            (directory / WANTED).touch()
+            _wait_for(directory / BEGUN)
+            slow = qemu_io.reads(_COUNT, 68 * KIB)
+            (directory / WANTED).unlink()
+    finally:
+        qemu_io.end()
+    return told([base], [slow])
+
+
+def told(base: list[Reads], slow: list[Reads]) -> dict[str, object]:
+    """Say what was read without and with the delay, as JSON has it."""
+    return {"base": [asdict(one) for one in base], "slow": [asdict(one) for one in slow]}
 
 
 def _now_ns() -> int:
@@ -133,7 +169,7 @@ def _run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120, env=environment).stdout
 
 
-ON_HOST: dict[str, Callable[[str, Path], dict[str, object]]] = {"dm-delay": dm_delay}
+ON_HOST: dict[str, Callable[[str, Path], dict[str, object]]] = {"dm-delay": dm_delay, "cluster-lock": cluster_lock}
 """The injections by their names."""
 
 

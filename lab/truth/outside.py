@@ -1,47 +1,146 @@
-"""Injections on a lab host: play them there, judge here. `python -m lab.truth.outside` prints the table."""
+"""Injections on lab hosts: play them there, judge here. `python -m lab.truth.outside [NAME]` prints the table."""
 
 import json
+import statistics
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import numpy as np
+
+from lab.cluster import DEVICE, cluster
 from lab.host import Host
 from lab.hostmachine import HostDisk, make_disk
 from lab.load import MIB
-from lab.truth.attribution import Attribution, attribute, cell
+from lab.truth.attribution import Attribution, Lives, attribute, cell
+from lab.truth.onhost import BEGUN, WANTED
 from lab.truth.runner import lives_of
 from lab.truth.table import row
+from lab.volumes import PLACE
 from lab.witness import examine
 from vio.layer import Op, Phase, Stage
 
 _DISK_BYTES = 256 * MIB
-_DEVICE = "/dev/nvme0n1"
-_LIMIT_S = 420.0
+_CLUSTER_DISK_BYTES = 2048 * MIB
+_LIMIT_S = 900.0
+_STEP_S = 120.0
+_POLL_S = 0.1
+_DELAY_MS = 150
+_SLOW_MOUNT = f"""set -e
+umount {PLACE}
+modprobe dm-delay
+dmsetup create slow --table "0 $(blockdev --getsz {DEVICE}) delay {DEVICE} 0 0 {DEVICE} 0 {_DELAY_MS}"
+mount -t ocfs2 /dev/mapper/slow {PLACE}
+"""
+_WRITER = """import os, sys, pathlib
+fd = os.open(sys.argv[1], os.O_WRONLY)
+while not pathlib.Path(sys.argv[3]).exists():
+    os.pwrite(fd, b"else" * 1024, 15 << 20)
+    pathlib.Path(sys.argv[2]).touch()
+os.fsync(fd)
+"""
 
-EXPECTED = {"dm-delay": (cell(Stage.BLOCK, Phase.DOWN),)}
-"""Injections on a lab host: the bio is queued on the mapped device, and waits before it is queued on the one below."""
+_ALIKE = frozenset({"dm-delay"})  # the delay is the same in each read: the median one stands for all
+EXPECTED = {
+    "dm-delay": (cell(Stage.BLOCK, Phase.DOWN),),
+    "cluster-lock": (cell(Stage.FS, Phase.DOWN),),
+}
+"""The bio is queued on the mapped device, and waits before it is queued on the one below; and a read waits in OCFS2 for
+the lock of the inode, before it queues a bio."""
 
 
 def play_on_host(name: str) -> Attribution:
-    """Boot a lab host, play one injection on it, and judge."""
+    """Boot what an injection needs, play it there, and judge."""
+    with _PLACES[name]() as host:
+        host.run_module("lab.truth.onhost", name, DEVICE, str(host.directory), timeout_s=_LIMIT_S)
+        return judge(host.directory, name)
+
+
+@contextmanager
+def _one_host() -> Iterator[Host]:
     disk = make_disk(_DISK_BYTES)
     try:
         with Host([HostDisk(disk)], memory_mib=2048) as host:
-            host.run_module("lab.truth.onhost", name, _DEVICE, str(host.directory), timeout_s=_LIMIT_S)
-            return judge(host.directory, name)
+            yield host
     finally:
         disk.unlink()
+
+
+@contextmanager
+def _node_of_a_cluster() -> Iterator[Host]:
+    """Give a node; the other, whose writes are slow, writes to the image while that is `WANTED`."""
+    disk = make_disk(_CLUSTER_DISK_BYTES)
+    try:
+        with cluster(disk, memory_mib=1536) as both:
+            first, second = both.hosts
+            second.run(_SLOW_MOUNT, _STEP_S)
+            (second.directory / "writer.py").write_text(_WRITER)
+            script = f"""while [ ! -e go ]; do sleep 0.1; done; python3 writer.py {PLACE}/image.raw {BEGUN} stop"""
+            writer = second.start(f"cd {second.directory} && {script}", _LIMIT_S)
+            with _bridge(first, second):
+                yield first
+            writer.wait()
+    finally:
+        disk.unlink()
+
+
+@contextmanager
+def _bridge(first: Host, second: Host) -> Iterator[None]:
+    """Pass on between two hosts, which share no directory, what is asked for and what has begun."""
+    is_over = threading.Event()
+
+    def passed(source: Path, target: Path) -> None:
+        while not source.exists():
+            if is_over.wait(_POLL_S):
+                return
+        target.touch()
+
+    def pass_on() -> None:
+        passed(first.directory / WANTED, second.directory / "go")
+        passed(second.directory / BEGUN, first.directory / BEGUN)
+        while (first.directory / WANTED).exists() and not is_over.wait(_POLL_S):
+            pass
+        (second.directory / "stop").touch()
+
+    thread = threading.Thread(target=pass_on, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+_PLACES: dict[str, Callable[[], AbstractContextManager[Host]]] = {
+    "dm-delay": _one_host,
+    "cluster-lock": _node_of_a_cluster,
+}
 
 
 def judge(directory: Path, name: str) -> Attribution:
     """Compare the reads without and with the delay; the truth is how long they took by qemu-io's own clock."""
     known = json.loads((directory / f"{name}.json").read_text())
     lives = lives_of(examine(directory / f"{name}.vio").ios, 0, (Op.READ,))
-    base, slow = (lives.within(known[part]["from_ns"], known[part]["to_ns"]) for part in ("base", "slow"))
-    usual_ns = sorted(known["base"]["took_ns"])[len(known["base"]["took_ns"]) // 2]
-    injected_ns = sum(known["slow"]["took_ns"]) - len(known["slow"]["took_ns"]) * usual_ns
-    return attribute(base, slow, injected_ns, EXPECTED[name])
+    base, slow = (_within(lives, known[part]) for part in ("base", "slow"))
+    usual_ns = statistics.median(_took_ns(known["base"]))
+    took_ns = _took_ns(known["slow"])
+    is_each = name in _ALIKE
+    total_ns = len(took_ns) * statistics.median(took_ns) if is_each else sum(took_ns)
+    return attribute(base, slow, round(total_ns - len(took_ns) * usual_ns), EXPECTED[name], is_each=is_each)
+
+
+def _within(lives: Lives, stretches: list[dict[str, int]]) -> Lives:
+    masks = [(lives.begin_ns >= one["from_ns"]) & (lives.end_ns <= one["to_ns"]) for one in stretches]
+    return lives.where(np.logical_or.reduce(masks))
+
+
+def _took_ns(stretches: list[dict[str, list[int]]]) -> list[int]:
+    return [time_ns for one in stretches for time_ns in one["took_ns"]]
 
 
 if __name__ == "__main__":
     for each in sys.argv[1:] or EXPECTED:
         sys.stdout.write(row(each, play_on_host(each)) + "\n")
+        sys.stdout.flush()

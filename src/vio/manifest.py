@@ -161,11 +161,22 @@ class AbsentPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class StretchInfo:
+    """A stretch of a mapped device that is one stretch of the device `parent` (kernel_dev) below it."""
+
+    start_bytes: int
+    length_bytes: int
+    parent: int
+    parent_start_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceInfo:
     """A block device in scope; `kernel_dev` is its number as events have it (major << 20 | minor).
 
     `parents` are the numbers of what lies directly below it. `mapping` says how a device of the mapper or of md maps
-    ("linear", "crypt", "raid1" ...; several of one table with "+"), "" where that is not known.
+    ("linear", "crypt", "raid1" ...; several of one table with "+"), "" where that is not known; `stretches` say where
+    to, if it maps whole stretches of addresses.
     """
 
     name: str
@@ -177,6 +188,7 @@ class DeviceInfo:
     note: str = ""
     parents: tuple[int, ...] = ()
     mapping: str = ""
+    stretches: tuple[StretchInfo, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

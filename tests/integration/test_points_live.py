@@ -72,6 +72,7 @@ def test_return_probes_on_what_may_have_them_leave_the_target_alive(image: Path,
         (["--point", "uprobe:qcow2_cache_get"], ExitCode.USAGE, "may yield in a coroutine"),
         (["--point", "kprobe:vfs_raed"], ExitCode.USAGE, "vfs_read"),
         (["--point", "tracepoint:xfs:xfs_ilok"], ExitCode.USAGE, "xfs:xfs_ilock"),
+        (["--point", "kprobe:no_such_module:f"], ExitCode.HOST, "module no_such_module is not loaded"),
         (["--probes", "/proc/self/fdinfo"], ExitCode.USAGE, "has no probe files"),
     ],
 )
@@ -81,6 +82,19 @@ def test_what_cannot_be_is_refused_before_anything_is_attached(
     done = record(tmp_path / "r", image, 1, *words)
     assert done.returncode == code
     assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_probe_file_that_cannot_be_read_is_refused_with_its_line(image: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "odd.bt").write_text(
+        "//: point odd: has no end\n//: layer fs\nkprobe:vfs_read\n{\n    emit(0, 0, 0, 0, 0, 0);\n"
+    )
+    done = record(tmp_path / "r", image, 1, "--probes", str(own))
+    assert done.returncode == ExitCode.USAGE
+    assert f"{own}/odd.bt:3: the body is not closed by }} on its own line: kprobe:vfs_read" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "r").exists()
 

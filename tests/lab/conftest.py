@@ -6,7 +6,7 @@ import pytest
 from lab.host import Host
 from lab.hostmachine import HostDisk, make_disk
 
-DISKS = 2
+DISKS = 5
 DISK_BYTES = 4 << 30
 
 

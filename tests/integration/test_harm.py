@@ -1,0 +1,27 @@
+"""Recording harms no guest: random IO under every shipped probe, the short form of `make harm`."""
+
+from pathlib import Path
+
+import pytest
+from lab.disk import Disk, Format
+from lab.harm import image_faults, play
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+
+SECONDS = 30
+
+
+def test_a_guest_under_every_probe_keeps_its_data(tmp_path: Path) -> None:
+    harm = play(SECONDS, tmp_path / "harm.vio")
+    assert harm.faults == ()
+    assert harm.findings.losses == {}
+    assert harm.findings.io_count > 1000
+
+
+def test_wrong_data_would_be_found(tmp_path: Path) -> None:
+    image = tmp_path / "zeroes.raw"
+    with image.open("wb") as file:
+        file.truncate(256 << 20)
+    found = image_faults(Disk(image, Format.RAW))
+    assert len(found) == 1
+    assert "fio" in found[0]
