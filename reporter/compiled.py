@@ -22,7 +22,6 @@ _R = TypeVar("_R")
 _NONE = -1
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
-_FEW = 1024  # places that a hash table begins with: threads, stacks and pointers that are used again are few
 
 
 def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -49,21 +48,16 @@ def place_of(keys: Keys, number: Ints, mask: int, key: np.uint64) -> np.int64:
 
 
 @compiled
-def new_table() -> tuple[Keys, Ints]:
-    """Return an empty hash table: keys, and the number of each, -1 where a place is free."""
-    return np.empty(_FEW, np.uint64), np.full(_FEW, _NONE, np.int64)
+def new_table(most: int) -> tuple[Keys, Ints]:
+    """Return an empty hash table for at most so many keys: keys, and the number of each, -1 where a place is free.
 
-
-@compiled
-def grown(keys: Keys, number: Ints) -> tuple[Keys, Ints]:
-    """Return a hash table with four times as many places."""
-    more_keys, more_number = np.empty(4 * keys.size, np.uint64), np.full(4 * keys.size, _NONE, np.int64)
-    for at in range(keys.size):
-        if number[at] != _NONE:
-            place = place_of(more_keys, more_number, more_keys.size - 1, keys[at])
-            more_keys[place] = keys[at]
-            more_number[place] = number[at]
-    return more_keys, more_number
+    Only what is used is touched. One that grows would be several times slower: its arrays would have to be counted
+    references in the loop.
+    """
+    size = 64
+    while size < 2 * most:
+        size *= 2
+    return np.empty(size, np.uint64), np.full(size, _NONE, np.int64)
 
 
 @compiled
@@ -86,14 +80,11 @@ def take_out(keys: Keys, number: Ints, at: np.int64) -> None:
 def number_keys(values: Keys) -> tuple[Ints, int]:
     """Number the keys in the order in which each comes first; return the numbers, and how many there are."""
     codes = np.empty(values.size, np.int64)
-    keys, number = new_table()
+    keys, number = new_table(values.size)
     count = 0
     for i in range(values.size):
         at = place_of(keys, number, keys.size - 1, values[i])
         if number[at] == _NONE:
-            if 2 * count >= keys.size:
-                keys, number = grown(keys, number)
-                at = place_of(keys, number, keys.size - 1, values[i])
             keys[at] = values[i]
             number[at] = count
             count += 1
