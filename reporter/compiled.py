@@ -4,12 +4,15 @@ A loop trusts nothing in a recording: keys may be any numbers, and every place t
 its callers promise (positions within arrays, equal lengths) they check.
 """
 
+import pickle
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from contextlib import suppress
+from typing import ParamSpec, Protocol, TypeVar
 
 import numba
 import numpy as np
 import numpy.typing as npt
+from numba.core import event
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -27,15 +30,50 @@ _HALF = np.uint64(32)
 def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Compile at the first call, and keep the machine code for the next run where there is a place to write it to."""
     try:
-        kept: Callable[_P, _R] = numba.njit(cache=True, nogil=True)(function)
+        loop = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # neither the package's directory nor the user's cache can be written
-        return _compiled_anew(function)
+        loop = numba.njit(nogil=True)(function)
+    else:
+        _forgive(loop._cache)
+    kept: Callable[_P, _R] = loop
     return kept
 
 
-def _compiled_anew(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    loop: Callable[_P, _R] = numba.njit(nogil=True)(function)
-    return loop
+class _Cache(Protocol):
+    load_overload: Callable[..., object]
+    save_overload: Callable[..., object]
+
+
+def _forgive(cache: _Cache) -> None:
+    """Do without what cannot be kept (a full disk) or read back (a file cut short): Numba would raise the error."""
+
+    def forgiving(step: Callable[..., object]) -> Callable[..., object]:
+        def try_it(*arguments: object) -> object:
+            with suppress(OSError, EOFError, pickle.PickleError):
+                return step(*arguments)
+            return None
+
+        return try_it
+
+    cache.load_overload, cache.save_overload = forgiving(cache.load_overload), forgiving(cache.save_overload)
+
+
+def before_compiling(tell: Callable[[], None]) -> None:
+    """Call `tell` before the first loop is compiled that no earlier run has kept; never, if all are kept."""
+    event.register("numba:compile", _Once(tell))  # type: ignore[no-untyped-call]
+
+
+class _Once(event.Listener):
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell: Callable[[], None] | None = tell
+
+    def on_start(self, event: object) -> None:
+        tell, self._tell = self._tell, None
+        if tell:
+            tell()
+
+    def on_end(self, event: object) -> None:
+        pass
 
 
 @compiled
