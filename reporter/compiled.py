@@ -34,7 +34,7 @@ def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
     except RuntimeError:  # neither the package's directory nor the user's cache can be written
         loop = numba.njit(nogil=True)(function)
     else:
-        _forgive(loop._cache)
+        _forgive(loop._cache)  # type: ignore[attr-defined]
     kept: Callable[_P, _R] = loop
     return kept
 
@@ -207,6 +207,26 @@ def append_spans(
             owners[count], stages[count], begins[count], ends[count] = final, stage, begin[i], end[i]
             count += 1
     return count
+
+
+@compiled
+def are_of(point: npt.NDArray[np.uint8], event: Ints, is_wanted: Bools) -> Bools:
+    """Return which of the events (-1: none) are of a wanted point."""
+    found = np.empty(event.size, np.bool_)
+    for i in range(event.size):
+        found[i] = event[i] >= 0 and is_wanted[point[event[i]]]
+    return found
+
+
+@compiled
+def are_among(values: npt.NDArray[np.uint32], few: Ints) -> Bools:
+    """Return which of the values are among a few."""
+    found = np.zeros(values.size, np.bool_)
+    for i in range(values.size):
+        for one in few:
+            if values[i] == one:
+                found[i] = True
+    return found
 
 
 @compiled
