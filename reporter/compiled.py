@@ -243,20 +243,3 @@ def order_by_point(points: npt.NDArray[np.uint8]) -> tuple[Ints, Ints]:
         order[place[points[i]]] = i
         place[points[i]] += 1
     return order, bounds
-
-
-@compiled
-def count_in_buckets(values: Floats, upper: Ints, shift: int, base: int, buckets: Ints) -> tuple[float, float]:
-    """Count values in their buckets, and return the least and the largest; `upper` are the values' bits.
-
-    A bucket's number is the bits shifted, less `base`, and at least 0. What is beyond the last bucket, or not a number,
-    is counted in none.
-    """
-    least, largest = np.inf, -np.inf
-    for i in range(values.size):
-        least = min(least, values[i])
-        largest = max(largest, values[i])
-        bucket = max((upper[i] >> shift) - base, 0)
-        if bucket < buckets.size:
-            buckets[bucket] += 1
-    return least, largest
