@@ -33,7 +33,7 @@ class Times:
 
 
 def account(ts_ns: Ints, begin: Ints, end: Ints, spans: Spans, which: Ints | None = None) -> Times:
-    """Divide the time between `begin` and `end` (event indices) of the chosen IOs, or all, among stages of spans."""
+    """Divide the time from `begin` to `end` (event indices) of the chosen IOs, or all, among their spans' stages."""
     if which is None:
         which = np.arange(begin.size)
     shape = (STAGE_COUNT, begin.size)

@@ -4,12 +4,15 @@ A loop trusts nothing in a recording: keys may be any numbers, and every place t
 its callers promise (positions within arrays, equal lengths) they check.
 """
 
+import pickle
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from contextlib import suppress
+from typing import ParamSpec, Protocol, TypeVar
 
 import numba
 import numpy as np
 import numpy.typing as npt
+from numba.core import event
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -22,21 +25,55 @@ _R = TypeVar("_R")
 _NONE = -1
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
-_FEW = 1024  # places that a hash table begins with: threads, stacks and pointers that are used again are few
 
 
 def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Compile at the first call, and keep the machine code for the next run where there is a place to write it to."""
     try:
-        kept: Callable[_P, _R] = numba.njit(cache=True, nogil=True)(function)
+        loop = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # neither the package's directory nor the user's cache can be written
-        return _compiled_anew(function)
+        loop = numba.njit(nogil=True)(function)
+    else:
+        _forgive(loop._cache)  # type: ignore[attr-defined]
+    kept: Callable[_P, _R] = loop
     return kept
 
 
-def _compiled_anew(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    loop: Callable[_P, _R] = numba.njit(nogil=True)(function)
-    return loop
+class _Cache(Protocol):
+    load_overload: Callable[..., object]
+    save_overload: Callable[..., object]
+
+
+def _forgive(cache: _Cache) -> None:
+    """Do without what cannot be kept (a full disk) or read back (a file cut short): Numba would raise the error."""
+
+    def forgiving(step: Callable[..., object]) -> Callable[..., object]:
+        def try_it(*arguments: object) -> object:
+            with suppress(OSError, EOFError, pickle.PickleError):
+                return step(*arguments)
+            return None
+
+        return try_it
+
+    cache.load_overload, cache.save_overload = forgiving(cache.load_overload), forgiving(cache.save_overload)
+
+
+def before_compiling(tell: Callable[[], None]) -> None:
+    """Call `tell` before the first loop is compiled that no earlier run has kept; never, if all are kept."""
+    event.register("numba:compile", _Once(tell))  # type: ignore[no-untyped-call]
+
+
+class _Once(event.Listener):
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell: Callable[[], None] | None = tell
+
+    def on_start(self, event: object) -> None:
+        tell, self._tell = self._tell, None
+        if tell:
+            tell()
+
+    def on_end(self, event: object) -> None:
+        pass
 
 
 @compiled
@@ -49,21 +86,16 @@ def place_of(keys: Keys, number: Ints, mask: int, key: np.uint64) -> np.int64:
 
 
 @compiled
-def new_table() -> tuple[Keys, Ints]:
-    """Return an empty hash table: keys, and the number of each, -1 where a place is free."""
-    return np.empty(_FEW, np.uint64), np.full(_FEW, _NONE, np.int64)
+def new_table(most: int) -> tuple[Keys, Ints]:
+    """Return an empty hash table for at most so many keys: keys, and the number of each, -1 where a place is free.
 
-
-@compiled
-def grown(keys: Keys, number: Ints) -> tuple[Keys, Ints]:
-    """Return a hash table with four times as many places."""
-    more_keys, more_number = np.empty(4 * keys.size, np.uint64), np.full(4 * keys.size, _NONE, np.int64)
-    for at in range(keys.size):
-        if number[at] != _NONE:
-            place = place_of(more_keys, more_number, more_keys.size - 1, keys[at])
-            more_keys[place] = keys[at]
-            more_number[place] = number[at]
-    return more_keys, more_number
+    Only what is used is touched. One that grows would be several times slower: its arrays would have to be counted
+    references in the loop.
+    """
+    size = 64
+    while size < 2 * most:
+        size *= 2
+    return np.empty(size, np.uint64), np.full(size, _NONE, np.int64)
 
 
 @compiled
@@ -86,14 +118,11 @@ def take_out(keys: Keys, number: Ints, at: np.int64) -> None:
 def number_keys(values: Keys) -> tuple[Ints, int]:
     """Number the keys in the order in which each comes first; return the numbers, and how many there are."""
     codes = np.empty(values.size, np.int64)
-    keys, number = new_table()
+    keys, number = new_table(values.size)
     count = 0
     for i in range(values.size):
         at = place_of(keys, number, keys.size - 1, values[i])
         if number[at] == _NONE:
-            if 2 * count >= keys.size:
-                keys, number = grown(keys, number)
-                at = place_of(keys, number, keys.size - 1, values[i])
             keys[at] = values[i]
             number[at] = count
             count += 1
@@ -181,6 +210,26 @@ def append_spans(
 
 
 @compiled
+def are_of(point: npt.NDArray[np.uint8], event: Ints, is_wanted: Bools) -> Bools:
+    """Return which of the events (-1: none) are of a wanted point."""
+    found = np.empty(event.size, np.bool_)
+    for i in range(event.size):
+        found[i] = event[i] >= 0 and is_wanted[point[event[i]]]
+    return found
+
+
+@compiled
+def are_among(values: npt.NDArray[np.uint32], few: Ints) -> Bools:
+    """Return which of the values are among a few."""
+    found = np.zeros(values.size, np.bool_)
+    for i in range(values.size):
+        for one in few:
+            if values[i] == one:
+                found[i] = True
+    return found
+
+
+@compiled
 def order_by_point(points: npt.NDArray[np.uint8]) -> tuple[Ints, Ints]:
     """Return the stable order of the events by point, and where in it each of the 256 points begins and ends."""
     bounds = np.zeros(257, np.int64)
@@ -194,20 +243,3 @@ def order_by_point(points: npt.NDArray[np.uint8]) -> tuple[Ints, Ints]:
         order[place[points[i]]] = i
         place[points[i]] += 1
     return order, bounds
-
-
-@compiled
-def count_in_buckets(values: Floats, upper: Ints, shift: int, base: int, buckets: Ints) -> tuple[float, float]:
-    """Count values in their buckets, and return the least and the largest; `upper` are the values' bits.
-
-    A bucket's number is the bits shifted, less `base`, and at least 0. What is beyond the last bucket, or not a number,
-    is counted in none.
-    """
-    least, largest = np.inf, -np.inf
-    for i in range(values.size):
-        least = min(least, values[i])
-        largest = max(largest, values[i])
-        bucket = max((upper[i] >> shift) - base, 0)
-        if bucket < buckets.size:
-            buckets[bucket] += 1
-    return least, largest

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from vio.reporter.compiled import Bools, Ints, Keys, order_by_point
+from vio.reporter.compiled import Bools, Ints, Keys, are_of, order_by_point
 
 Words32 = npt.NDArray[np.uint32]
 
@@ -84,4 +84,4 @@ class Window:
             return np.zeros(event.size, dtype=np.bool_)
         wanted = np.zeros(256, dtype=np.bool_)
         wanted[there] = True
-        return wanted[self.events.point[event]] & (event >= 0)
+        return are_of(self.events.point, event, wanted)

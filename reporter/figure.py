@@ -13,8 +13,9 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from vio.errors import OutputError
 from vio.layer import Phase, Stage
 from vio.printable import printable
+from vio.reporter.compiled import Floats
 from vio.reporter.group import Group
-from vio.reporter.histogram import Distribution, Floats
+from vio.reporter.histogram import Distribution
 from vio.reporter.palette import TOTAL, UNATTRIBUTED, hue, shade
 from vio.reporter.result import Report
 from vio.reporter.units import TimeUnit, time_text, unit_for

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from vio.layer import Phase, Stage
-from vio.reporter.histogram import Distribution, Floats, Ints
-from vio.reporter.matrix import LATENCY, STAGE_COLUMNS, UNATTRIBUTED, reached_name
+from vio.reporter.compiled import Ints
+from vio.reporter.histogram import Distribution
 
 
 def _times() -> Ints:
@@ -35,16 +35,6 @@ class Group:
     def unended_count(self) -> int:
         """IOs whose end was not seen."""
         return self.io_count - self.latency.count
-
-    def add_times(self, sums: dict[str, int], latency_ns: Floats) -> None:
-        """Count the ended IOs of one chunk: the sums of their times by name, and their latencies."""
-        self.latency.add_floats(latency_ns)
-        self.latency.total_ns += sums[LATENCY]
-        self.unattributed_ns += sums.get(UNATTRIBUTED, 0)
-        for number, (stage, names) in enumerate(STAGE_COLUMNS.items()):
-            if stage.column in sums:
-                self.reached[number] += sums.get(reached_name(stage), latency_ns.size)
-                self.times_ns[number] += [sums.get(name, 0) for name in names]
 
     def merge(self, other: "Group") -> None:
         """Add what another group has counted."""

@@ -10,19 +10,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from vio.reporter.compiled import Floats as Floats
-from vio.reporter.compiled import Ints as Ints
-from vio.reporter.compiled import count_in_buckets
+from vio.reporter.compiled import Bools, Floats, Ints
+from vio.reporter.tally import FRACTION_BITS, tally
 
 RELATIVE_ERROR = 1 / 256
+EVERY = np.empty(0, dtype=np.bool_)
 
-_FRACTION_BITS = 7
-_SHIFT = 52 - _FRACTION_BITS
+_SHIFT = 52 - FRACTION_BITS
 # Bucket 0 is for zero, bucket 1 for [1, 1 + 1/128).
-_BASE = (1023 << _FRACTION_BITS) - 1
+_BASE = (1023 << FRACTION_BITS) - 1
 # Doubles are exact below 2**53 ns, which is 104 days.
-_LARGEST = 2.0**53
-BUCKETS = (53 << _FRACTION_BITS) + 2
+_LARGEST = 1 << 53
+BUCKETS = (53 << FRACTION_BITS) + 2
 
 
 def bucket_bounds(buckets: Ints) -> tuple[Floats, Floats]:
@@ -43,24 +42,18 @@ class Distribution:
 
     def add(self, values_ns: Ints) -> None:
         """Count values; none may be negative."""
-        self.add_floats(values_ns.astype(np.float64))
-        self.total_ns += int(values_ns.sum())
+        self.add_by_group(values_ns, EVERY, np.zeros(values_ns.size, dtype=np.int64), 1)
 
-    def add_floats(self, values: Floats, absent: int = 0) -> None:
-        """Count values that are whole already, except for their sum, which the caller adds to `total_ns`.
-
-        `absent` of them are zeros that stand for no value.
-        """
-        self.count += values.size - absent
-        if values.size == absent:
-            return
-        counts = np.zeros(BUCKETS, dtype=np.int64)
-        least, largest = count_in_buckets(values, values.view(np.int64), _SHIFT, _BASE, counts)
+    def add_by_group(self, values_ns: Ints, is_there: Bools, group: Ints, groups: int) -> Ints:
+        """Count those values that are there (`EVERY`: all); return their sums by group, of which there are so many."""
+        sums = np.zeros(groups, dtype=np.int64)
+        least, largest = tally(values_ns, is_there, group, sums, self.buckets)
         if least < 0 or largest > _LARGEST:
-            raise ValueError(f"a time of {least if least < 0 else largest:.0f} ns is beyond what can be measured")
-        self.max_ns = max(self.max_ns, int(largest))
-        counts[0] -= absent
-        self.buckets += counts
+            raise ValueError(f"a time of {least if least < 0 else largest} ns is beyond what can be measured")
+        self.count += int(np.count_nonzero(is_there)) if is_there.size else values_ns.size
+        self.max_ns = max(self.max_ns, largest)
+        self.total_ns += int(sums.sum())
+        return sums
 
     def merge(self, other: "Distribution") -> None:
         """Add what another distribution has counted."""

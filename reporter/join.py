@@ -14,6 +14,7 @@ from vio.layer import Op
 from vio.reporter.account import Times, account
 from vio.reporter.block import COMMANDS, Blocks, read_blocks
 from vio.reporter.carriers import CarrierReader, Carriers, SystemCalls
+from vio.reporter.compiled import are_among
 from vio.reporter.events import Events, Window
 from vio.reporter.frames import FrameReader, Frames
 from vio.reporter.match import NONE, Bools, Ints, picked
@@ -133,7 +134,7 @@ class Joiner:
         believed = [two for two, count in self._nested.items() if count > self._nested.get(two[::-1], 0)]
         inner = {low for _, low in believed}
         outer = {up for up, _ in believed} - inner
-        is_inner, is_top = (np.isin(space, np.array(sorted(nodes), dtype=np.uint32)) for nodes in (inner, outer))
+        is_inner, is_top = (are_among(space, np.array(sorted(nodes), dtype=np.int64)) for nodes in (inner, outer))
         return is_inner, is_top
 
 

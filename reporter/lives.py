@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from vio.reporter.compiled import Bools, Ints, Keys, compiled, grown, new_table, place_of
+from vio.reporter.compiled import Bools, Ints, Keys, compiled, new_table, place_of
 
 _NONE = -1
 _OVER = -2  # in the table of pointers: pushed, or never taken
@@ -22,8 +22,8 @@ def match_lives(key: Keys, accept: Ints, is_io: Bools, enter: Ints, push: Ints) 
     begin, entered, pushed = np.empty(most, np.int64), np.full(most, _NONE, np.int64), np.full(most, _NONE, np.int64)
     is_life = np.zeros(most, np.bool_)
     enter_life, push_life = np.full(enter.size, _NONE, np.int64), np.full(push.size, _NONE, np.int64)
-    keys, state = new_table()  # of each pointer: three times the life, and how far it is
-    i = j = k = lives = count = 0
+    keys, state = new_table(most + push.size)  # of each pointer: three times the life, and how far it is
+    i = j = k = lives = 0
     while i < accept.size or j < enter.size or k < push.size:
         taken = accept[i] if i < accept.size else key.size
         into = enter[j] if j < enter.size else key.size
@@ -33,7 +33,6 @@ def match_lives(key: Keys, accept: Ints, is_io: Bools, enter: Ints, push: Ints) 
         last = state[at]
         if last == _NONE:
             keys[at] = key[event]
-            count += 1
         if event == back:
             life = last // 3 if last >= 0 else _NONE
             if life >= 0:
@@ -60,8 +59,6 @@ def match_lives(key: Keys, accept: Ints, is_io: Bools, enter: Ints, push: Ints) 
                 state[at] = 3 * lives + _ALONE
                 j += 1
             lives += 1
-        if 2 * count >= keys.size:
-            keys, state = grown(keys, state)
     number = np.cumsum(is_life) - 1
     for life in range(lives):
         if is_life[life]:
@@ -90,8 +87,7 @@ def find_heads(push: Ints, push_life: Ints, tid: npt.NDArray[np.int32], key: Key
     """
     head = np.arange(lives)
     first = np.empty(push.size, np.int64)  # push of its chain
-    keys, latest = new_table()
-    count = 0
+    keys, latest = new_table(push.size)
     for j in range(push.size):
         event = push[j]
         thread = np.uint64(tid[event])
@@ -99,15 +95,12 @@ def find_heads(push: Ints, push_life: Ints, tid: npt.NDArray[np.int32], key: Key
         before = latest[at]
         if before == _NONE:
             keys[at] = thread
-            count += 1
         first[j] = j
         if before >= 0 and following[push[before]] != 0 and np.uint64(following[push[before]]) == key[event]:
             first[j] = first[before]
         if push_life[j] >= 0 and push_life[first[j]] >= 0:
             head[push_life[j]] = push_life[first[j]]
         latest[at] = j
-        if 2 * count >= keys.size:
-            keys, latest = grown(keys, latest)
     return head
 
 
@@ -117,8 +110,7 @@ def find_notifications(
 ) -> Ints:
     """Return for each request the first notification of its queue after its push, or -1."""
     found = np.full(lives, _NONE, np.int64)
-    keys, first = new_table()
-    count = 0
+    keys, first = new_table(notify.size)
     j = notify.size - 1
     for i in range(push.size - 1, -1, -1):
         while j >= 0 and notify[j] >= push[i]:
@@ -126,10 +118,7 @@ def find_notifications(
             at = place_of(keys, first, keys.size - 1, low)
             if first[at] == _NONE:
                 keys[at] = low
-                count += 1
             first[at] = notify[j]
-            if 2 * count >= keys.size:
-                keys, first = grown(keys, first)
             j -= 1
         if push_life[i] >= 0:
             found[push_life[i]] = first[place_of(keys, first, keys.size - 1, np.uint64(queue[push[i]]))]
@@ -146,8 +135,7 @@ def find_settled(
     a notification (`notify`; empty where none are recorded).
     """
     is_open = np.zeros(head.size, np.bool_)
-    keys, seen = new_table()
-    count = 0
+    keys, seen = new_table(push.size)
     for j in range(push.size - 1, -1, -1):
         life = push_life[j]
         if push[j] < young:
@@ -159,10 +147,7 @@ def find_settled(
         if seen[at] == _NONE:
             keys[at] = thread
             seen[at] = j
-            count += 1
             is_open[head[life]] |= following[push[j]] != 0
-            if 2 * count >= keys.size:
-                keys, seen = grown(keys, seen)
         if notify.size:
             is_open[head[life]] |= notify[life] < 0
     return ~is_open[head]

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from vio.reporter.compiled import Bools, Ints, Keys, compiled, grown, new_table, place_of
+from vio.reporter.compiled import Bools, Ints, Keys, compiled, new_table, place_of
 
 _NONE = -1
 _MOST_INSIDE = 256  # calls inside one call that are looked at
@@ -106,10 +106,9 @@ def find_served(
     serve either.
     """
     serves = np.arange(call.size)
-    keys, first = new_table()
+    keys, first = new_table(call.size)
     open_until = np.empty(call.size, np.int64)  # of the group, by its first call of all
     group = np.empty(call.size, np.int64)  # likewise the first of its last stretch
-    count = 0
     for i in range(call.size):
         if parent[i] >= 0 or shared[i] == 0:
             continue
@@ -118,10 +117,7 @@ def find_served(
         if first[at] == _NONE:
             keys[at] = shared[i]
             first[at] = i
-            count += 1
             group[i], open_until[i] = i, until
-            if 2 * count >= keys.size:
-                keys, first = grown(keys, first)
             continue
         one = first[at]
         if is_alone[i] or open_until[one] <= call[i]:

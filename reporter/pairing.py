@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vio.reporter.compiled import Bools, Ints, Keys, compiled, grown, new_table, place_of, take_out
+from vio.reporter.compiled import Bools, Ints, Keys, compiled, new_table, place_of, take_out
 
 _NONE = -1
 _KNOWN = -2  # in a hash table: the key is one of those that are looked for, and has no event yet
@@ -14,8 +14,8 @@ def pair_keys(begin: Ints, begin_key: Keys, end: Ints, end_key: Keys) -> tuple[I
     matched = np.full(begin.size, _NONE, np.int64)
     ambiguous = np.zeros(begin.size, np.bool_)
     hot = np.empty(begin.size, np.int64)  # begins that follow a begin with the same key
-    keys, latest = new_table()
-    i = j = count = hots = 0
+    keys, latest = new_table(begin.size)
+    i = j = hots = 0
     while i < begin.size or j < end.size:
         if j == end.size or (i < begin.size and begin[i] <= end[j]):
             at = place_of(keys, latest, keys.size - 1, begin_key[i])
@@ -23,18 +23,14 @@ def pair_keys(begin: Ints, begin_key: Keys, end: Ints, end_key: Keys) -> tuple[I
                 hot[hots] = i
                 hots += 1
             else:
-                count += 1
                 keys[at] = begin_key[i]
             latest[at] = i
-            if 2 * count >= keys.size:
-                keys, latest = grown(keys, latest)
             i += 1
         else:
             at = place_of(keys, latest, keys.size - 1, end_key[j])
             if latest[at] != _NONE:
                 matched[latest[at]] = j
                 take_out(keys, latest, at)
-                count -= 1
             j += 1
     if hots:
         keys, number, count = numbered(begin_key, hot[:hots])
@@ -46,7 +42,7 @@ def pair_keys(begin: Ints, begin_key: Keys, end: Ints, end_key: Keys) -> tuple[I
 @compiled
 def numbered(values: Keys, which: Ints) -> tuple[Keys, Ints, int]:
     """Return a hash table of the chosen keys with a number for each, and how many there are."""
-    keys, number = new_table()
+    keys, number = new_table(which.size)
     count = 0
     for one in which:
         at = place_of(keys, number, keys.size - 1, values[one])
@@ -54,8 +50,6 @@ def numbered(values: Keys, which: Ints) -> tuple[Keys, Ints, int]:
             keys[at] = values[one]
             number[at] = count
             count += 1
-        if 2 * count >= keys.size:
-            keys, number = grown(keys, number)
     return keys, number, count
 
 
@@ -122,16 +116,12 @@ def pair_overlapping(
 @compiled
 def known(values: Keys) -> tuple[Keys, Ints]:
     """Return a hash table that knows these keys."""
-    keys, latest = new_table()
-    count = 0
+    keys, latest = new_table(values.size)
     for value in values:
         at = place_of(keys, latest, keys.size - 1, value)
         if latest[at] == _NONE:
             keys[at] = value
             latest[at] = _KNOWN
-            count += 1
-            if 2 * count >= keys.size:
-                keys, latest = grown(keys, latest)
     return keys, latest
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
 from vio.reporter.lives import find_heads, find_notifications, find_settled, match_lives
-from vio.reporter.match import NONE, Bools, Ints, Keys, latest_before, pair
+from vio.reporter.match import NONE, Bools, Ints, Keys, latest_before, pair, picked
 from vio.reporter.scsi import DISCARD, READ, WRITE, BlockSizes, Entries, ScsiCalls, is_io, read_calls_of_scsi, read_cdb
 
 _SETTLE_NS = 1_000_000_000
@@ -180,24 +180,24 @@ class RootLinker:
         roots = np.flatnonzero(is_root)
         entry_of = np.full(frames.call.size, NONE, dtype=np.int64)
         enter = requests.entries.event
-        by_qiov = roots[ev.key[frames.call[roots]] != 0]
-        by_qiov = by_qiov[ev.point[frames.call[by_qiov]] != _number(window, "bdrv_discard")]
+        free = roots[~window.is_at(frames.call[roots], "bdrv_discard")]
+        free = free[ev.key[frames.call[free]] != 0]
         is_scsi = requests.is_scsi[requests.entries.request]
         for model in (False, True):
             mine = np.flatnonzero(is_scsi == model)
-            free = by_qiov[entry_of[by_qiov] < 0]
-            self._learn(model, ev.key[enter[mine]], enter[mine], frames.call[free], ev.key[frames.call[free]], ev.tid)
-            if model not in self._qiov_distance or not mine.size:
+            if not mine.size:
                 continue
-            keys = ev.key[enter[mine]] + np.uint64(self._qiov_distance[model])
-            pairs = pair(enter[mine], keys, frames.call[free], ev.key[frames.call[free]])
+            at, call, key = enter[mine], frames.call[free], ev.key[enter[mine]]
+            qiov = ev.key[call]
+            self._learn(model, key, at, call, qiov, ev.tid)
+            if model not in self._qiov_distance:
+                continue
+            pairs = pair(at, key + np.uint64(self._qiov_distance[model]), call, qiov)
             found = pairs.end >= 0
             entry_of[free[pairs.end[found]]] = mine[found]
+            free = free[entry_of[free] < 0]
         self._link_rest(window, requests, frames, roots, entry_of)
-        has = entry_of >= 0
-        owner, came_by = np.full(entry_of.size, NONE), np.full(entry_of.size, NONE)
-        owner[has], came_by[has] = requests.entries.request[entry_of[has]], enter[entry_of[has]]
-        return Roots(owner, came_by)
+        return Roots(picked(requests.entries.request, entry_of), picked(enter, entry_of))
 
     def _learn(
         self, model: bool, request: Keys, enter: Ints, call: Ints, qiov: Keys, tid: npt.NDArray[np.int32]

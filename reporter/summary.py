@@ -10,12 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vio.layer import Op, Phase, Stage
+from vio.reporter.compiled import Bools, Ints
 from vio.reporter.group import Group, Keys, read_keys
-from vio.reporter.histogram import Distribution
-from vio.reporter.matrix import CHUNK_ROWS, LATENCY, STAGE_COLUMNS, UNATTRIBUTED, TimesReader, sums_by_group
-from vio.schema import LACKS, OPS
+from vio.reporter.histogram import EVERY, Distribution
+from vio.reporter.tally import add_up
+from vio.schema import LACKS, OPS, time_column
 
 _LACK_VALUES = 1 << 16
+_LATENCY, _UNATTRIBUTED = "latency_ns", "unattributed_ns"
+_STAGE_COLUMNS = {stage: tuple(time_column(stage, phase) for phase in Phase) for stage in Stage}
 _NOTHING = Distribution()
 
 
@@ -28,11 +31,10 @@ class Summary:
         self.ambiguous_count = 0
         self.merged_count = 0
         self._lacks = np.zeros(_LACK_VALUES, dtype=np.int64)
-        self._reader = TimesReader()
 
     def add(self, ios: pa.Table) -> None:
         """Count the IOs of one table of schema.IOS."""
-        for batch in ios.to_batches(max_chunksize=CHUNK_ROWS):
+        for batch in ios.to_batches():
             if batch.num_rows:
                 self._add_heads(batch, read_keys(batch))
                 self._add_times(batch)
@@ -52,24 +54,42 @@ class Summary:
             group.bytes += int(length.sum(where=rows))
 
     def _add_times(self, batch: pa.RecordBatch) -> None:
-        if batch.column(LATENCY).null_count:
-            batch = batch.filter(pc.is_valid(batch.column(LATENCY)))
+        if batch.column(_LATENCY).null_count:
+            batch = batch.filter(pc.is_valid(batch.column(_LATENCY)))
         if not batch.num_rows:
             return
-        for row in self._reader.read(batch):
-            if row.name not in self._parts:
-                self._parts[row.name] = Distribution()
-            self._parts[row.name].add_floats(row.values, row.absent)
         keys = read_keys(batch)
-        sums = sums_by_group(self._reader.matrix, keys.codes, len(keys.groups))
-        for name, place in self._reader.places.items():
-            if name in self._parts:
-                self._parts[name].total_ns += int(sums[:, place].sum())
-        latency_ns = self._reader.matrix[self._reader.places[LATENCY]]
-        for number, key in enumerate(keys.groups):
-            by_name = {name: int(sums[number, place]) for name, place in self._reader.places.items()}
-            rows = latency_ns[keys.codes == number] if len(keys.groups) > 1 else latency_ns
-            self._group(key).add_times(by_name, rows)
+        groups = [self._group(key) for key in keys.groups]
+        for number, (stage, names) in enumerate(_STAGE_COLUMNS.items()):
+            total, is_any = np.zeros(batch.num_rows, dtype=np.int64), np.zeros(batch.num_rows, dtype=np.bool_)
+            for place, name in enumerate(names):
+                column = batch.column(name)
+                if column.null_count == batch.num_rows:
+                    continue
+                values, is_there = _read(column)
+                add_up(values, is_there, total, is_any)
+                sums = self._part(name).add_by_group(values, is_there, keys.codes, len(groups))
+                for group, time_ns in zip(groups, sums.tolist(), strict=True):
+                    group.times_ns[number, place] += time_ns
+            if is_any.any():
+                self._part(stage.column).add_by_group(total, is_any, keys.codes, len(groups))
+                reached = np.bincount(keys.codes[is_any], minlength=len(groups))
+                for group, count in zip(groups, reached.tolist(), strict=True):
+                    group.reached[number] += count
+        self._add_wholes(batch, keys, groups)
+
+    def _add_wholes(self, batch: pa.RecordBatch, keys: Keys, groups: list[Group]) -> None:
+        values, is_there = _read(batch.column(_UNATTRIBUTED))
+        unattributed = self._part(_UNATTRIBUTED).add_by_group(values, is_there, keys.codes, len(groups))
+        latency_ns = batch.column(_LATENCY).to_numpy()
+        for number, (group, time_ns) in enumerate(zip(groups, unattributed.tolist(), strict=True)):
+            group.unattributed_ns += time_ns
+            group.latency.add(latency_ns[keys.codes == number])
+
+    def _part(self, name: str) -> Distribution:
+        if name not in self._parts:
+            self._parts[name] = Distribution()
+        return self._parts[name]
 
     def _group(self, key: tuple[int, int]) -> Group:
         name = (OPS[key[0]], key[1])
@@ -82,7 +102,7 @@ class Summary:
         """Own times of each stage and phase that an IO reached, in the order of the stack."""
         return {
             (stage, phase): self._parts[name]
-            for stage, names in STAGE_COLUMNS.items()
+            for stage, names in _STAGE_COLUMNS.items()
             for phase, name in zip(Phase, names, strict=True)
             if name in self._parts
         }
@@ -95,7 +115,7 @@ class Summary:
     @property
     def unattributed(self) -> Distribution:
         """Time that no observed layer claims."""
-        return self._parts.get(UNATTRIBUTED, _NOTHING)
+        return self._parts.get(_UNATTRIBUTED, _NOTHING)
 
     def total(self) -> Group:
         """Return all groups as one."""
@@ -130,3 +150,13 @@ class Summary:
     def share(self, part: Distribution) -> float:
         """Return a part's share of the time of all IOs; 0 where there is no time."""
         return part.total_ns / self.total_ns if self.total_ns else 0.0
+
+
+def _read(column: pa.Array) -> tuple[Ints, Bools]:
+    """Return the values, with anything at all where there is none, and which are there (EVERY: all)."""
+    bits, data = column.buffers()
+    values = np.frombuffer(data, dtype=np.int64)[column.offset : column.offset + len(column)]
+    if not column.null_count:
+        return values, EVERY
+    there = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=column.offset + len(column), bitorder="little")
+    return values, there[column.offset :].view(np.bool_)

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from vio.reporter.compiled import Ints, compiled, grown, new_table, place_of
+from vio.reporter.compiled import Ints, compiled, new_table, place_of
 
 _NONE = -1
 
@@ -24,9 +24,9 @@ def find_causes(
     `around` are the system calls and io_uring requests, of which each is for `around_submit`; an end of -1 is not seen.
     """
     cause, submit = np.full(bio.size, _NONE, np.int64), np.full(bio.size, _NONE, np.int64)
-    keys, latest = new_table()  # work, or the size of `work` and around
+    keys, latest = new_table(work.size + around.size)  # work, or the size of `work` and around
     far = tid.size
-    count = j = k = 0
+    j = k = 0
     for i in range(bio.size):
         while True:
             next_work = work[j] if j < work.size else far
@@ -38,15 +38,12 @@ def find_causes(
             at = place_of(keys, latest, keys.size - 1, thread)
             if latest[at] == _NONE:
                 keys[at] = thread
-                count += 1
             if next_work < next_around:
                 latest[at] = j
                 j += 1
             else:
                 latest[at] = work.size + k
                 k += 1
-            if 2 * count >= keys.size:
-                keys, latest = grown(keys, latest)
         one = latest[place_of(keys, latest, keys.size - 1, np.uint64(tid[bio[i]]))]
         if one == _NONE:
             continue

@@ -308,6 +308,9 @@ def _report_progress() -> "Callable[[Progress], None] | None":
     """Return what shows a long report's progress on a terminal; nobody wants it in a file."""
     if not sys.stderr.isatty():
         return None
+    from vio.reporter.compiled import before_compiling
+
+    before_compiling(lambda: _write("vio: compiling, once for this version: some 20 s\n", sys.stderr))
     return lambda now: _write(f"\rvio: {now.io_count:,} IOs, {now.share:.0%} \r", sys.stderr)
 
 

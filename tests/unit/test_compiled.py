@@ -1,5 +1,6 @@
 """The compiled loops against the obvious ones, and what they do with input that cannot be."""
 
+import errno
 import itertools
 from collections import defaultdict
 
@@ -11,7 +12,7 @@ from numba.core import caching
 
 from vio.reporter.account import account
 from vio.reporter.columns import column_at
-from vio.reporter.compiled import compiled
+from vio.reporter.compiled import before_compiling, compiled
 from vio.reporter.match import NONE, codes_of, pair, stable_order
 from vio.reporter.nest import assume_ends, enclose
 from vio.reporter.paths import Spans
@@ -116,3 +117,35 @@ def test_loops_are_compiled_where_nothing_can_be_kept(monkeypatch: pytest.Monkey
         return 2 * value
 
     assert twice(4) == 8
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [("save", OSError(errno.ENOSPC, "no space left on device")), ("load", EOFError("ran out of input"))],
+)
+def test_a_cache_that_fails_is_done_without(monkeypatch: pytest.MonkeyPatch, step: str, error: Exception) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(caching.IndexDataCacheFile, step, fail)
+
+    @compiled
+    def thrice(value: int) -> int:
+        return 3 * value
+
+    assert thrice(4) == 12
+
+
+def test_compiling_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    told: list[str] = []
+    before_compiling(lambda: told.append("compiling"))
+
+    @compiled
+    def less_one(value: float) -> float:
+        return value - 1
+
+    assert told == []
+    assert less_one(4) == 3
+    assert less_one(4.0) == 3
+    assert told == ["compiling"]

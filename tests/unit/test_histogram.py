@@ -50,9 +50,10 @@ def test_count_sum_and_maximum_are_exact(times: list[int]) -> None:
 
 def test_absent_values_are_not_counted() -> None:
     found = Distribution()
-    found.add_floats(np.array([0.0, 0.0, 0.0, 7.0]), absent=2)
+    sums = found.add_by_group(np.array([0, 9, 9, 7]), np.array([True, False, False, True]), np.array([0, 0, 1, 1]), 2)
 
-    assert found.count == 2
+    assert sums.tolist() == [0, 7]
+    assert (found.count, found.total_ns) == (2, 7)
     assert found.buckets.sum() == 2
     assert list(found.quantiles_ns([0.5, 1.0])) == [0.0, 7.0]
 
