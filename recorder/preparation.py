@@ -1,13 +1,14 @@
 """What a recording needs before anything of it is written: the points, the bpftrace program, the trace buffer."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from vio.errors import HostError, TargetError
 from vio.recorder.aim import Aim
 from vio.recorder.bpfmap import can_take
-from vio.recorder.generate import BATCH, STORED, Scope, generate
+from vio.recorder.generate import BATCH, STORED, Chosen, Scope, generate
 from vio.recorder.host import HostFeatures
 from vio.recorder.plan import Plan, constants_of, make_plan
 from vio.recorder.probe import load_probes
@@ -22,18 +23,31 @@ _LEAST_TRACE_KB, _MOST_TRACE_KB = 1 << 10, 16 << 10
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`traces` takes the points that `program` has not, and records nothing before its `start`.
+    """`chosen` are bpftrace's points, whose records are printed `batch` at a time, or stay in its maps (STORED).
 
-    `buffered` are the numbers of those points; `notes` say what could not be set up as it should be.
+    `traces` takes the others, and records nothing before its `start`; `buffered` are their numbers. `notes` say what
+    could not be set up as it should be.
     """
 
     ground: Ground
     plan: Plan
-    program: str
+    scope: Scope
+    chosen: tuple[Chosen, ...]
     batch: int
     traces: TraceBuffer | None = None
     buffered: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
+
+    @property
+    def program(self) -> str:
+        """The program for bpftrace."""
+        return generate(self.chosen, self.scope, self.batch)
+
+    def in_batches(self, why: str) -> Self:
+        """Return the same with records that are printed, not left in the maps, and a note that says why."""
+        return replace(
+            self, batch=BATCH, notes=(*self.notes, f"{why}: records are printed in batches, which is dearer")
+        )
 
 
 def prepare(
@@ -57,23 +71,24 @@ def prepare(
     batch = STORED if can_take() and not is_batched else BATCH
     tracefs = host.tracefs
     if tracefs is None:
-        return Prepared(ground, plan, generate(plan.chosen, scope, batch), batch)
+        return Prepared(ground, plan, scope, plan.chosen, batch)
     rules, rest = translate_all(plan.chosen, scope, lambda system, event: tracepoint_fields(tracefs, system, event))
     if not rules:
-        return Prepared(ground, plan, generate(plan.chosen, scope, batch), batch)
+        return Prepared(ground, plan, scope, plan.chosen, batch)
     buffer_kb = trace_kb or _share_kb(host.cpu_count)
     try:
         traces = stack.enter_context(TraceBuffer(tracefs, rules, found.target.pid, buffer_kb, is_paused=True))
     except HostError as error:
         note = f"no trace buffer ({error.message}): bpftrace took the tracepoints, and misses those within interrupts"
-        return Prepared(ground, plan, generate(plan.chosen, scope, batch), batch, notes=(note,))
-    return Prepared(ground, plan, generate(rest, scope, batch), batch, traces, frozenset(rule.number for rule in rules))
+        return Prepared(ground, plan, scope, plan.chosen, batch, notes=(note,))
+    buffered = frozenset(rule.number for rule in rules)
+    return Prepared(ground, plan, scope, tuple(rest), batch, traces, buffered)
 
 
 def prepare_plain(probes: Path, host: HostFeatures, found: Aim) -> Prepared:
     """Choose the points for the plain style, which costs are compared with: bpftrace alone, one printf a record."""
     ground, scope, plan = _plan(probes, host, found)
-    return Prepared(ground, plan, generate(plan.chosen, scope, 1), 1)
+    return Prepared(ground, plan, scope, plan.chosen, 1)
 
 
 def _plan(probes: Path, host: HostFeatures, found: Aim) -> tuple[Ground, Scope, Plan]:
