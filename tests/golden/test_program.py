@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from vio.recorder.bpftrace import BpftraceOptions, environment
 from vio.recorder.checkup import PROBES
 from vio.recorder.generate import BATCH, STORED, Chosen, Scope, generate
 from vio.recorder.layout import qemu_layout
@@ -45,12 +46,22 @@ def test_no_way_is_a_return_probe(point: Point) -> None:
 
 
 @pytest.mark.live
-def test_bpftrace_understands_the_program(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", [STORED, BATCH, 1])
+def test_bpftrace_understands_the_program(tmp_path: Path, batch: int) -> None:
     program = tmp_path / "program.bt"
     has = Path("/sys/kernel/tracing/events")
     there = [one for one in chosen() if one.way.provider == "uprobe" or (has / one.way.attach.split(":")[1]).exists()]
-    program.write_text(generate(there, SCOPE))
-    command = ["bpftrace", "-d", str(program)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    program.write_text(generate(there, SCOPE, batch))
+    # before 0.22 a dry run is -d, which has another meaning since
+    shown = subprocess.run(["bpftrace", "--help"], capture_output=True, text=True, check=False, timeout=30)
+    dry = "--dry-run" if "--dry-run" in shown.stdout + shown.stderr else "-d"
+    done = subprocess.run(
+        ["bpftrace", dry, str(program)],
+        env=os.environ | environment(BpftraceOptions(Path("bpftrace"))) | {"BPFTRACE_MISSING_PROBES": "ignore"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
     complaints = [line for line in done.stderr.splitlines() if "ERROR" in line and "RLIMIT" not in line]
     assert (done.returncode, complaints) == (0, [])
