@@ -1,6 +1,7 @@
 """The program that is generated for a fixed choice of points: VIO_REGENERATE=1 pytest tests/golden rewrites it."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -43,6 +44,19 @@ def test_the_program_is_the_same_for_the_same_inputs(batch: int) -> None:
 def test_no_way_is_a_return_probe(point: Point) -> None:
     providers = {way.provider for way in point.ways if way.symbol not in MAY_BE_RETURN_PROBED}
     assert providers <= {"uprobe", "tracepoint", "usdt"}
+
+
+def test_a_difference_is_made_unsigned_again() -> None:
+    # From bpftrace 0.26 on it is signed, and `x - 1 < 1024` would be true of 0.
+    text = generate(chosen(), SCOPE, STORED)
+    places = [found.start() for found in re.finditer(" - ", text)]
+    assert places
+    for place in places:
+        depth, at = 1, place
+        while depth:
+            at -= 1
+            depth += (text[at] == ")") - (text[at] == "(")
+        assert text[:at].endswith("(uint64)"), text[at : place + 20]
 
 
 @pytest.mark.live
