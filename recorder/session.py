@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vio.errors import OutputError
+from vio.errors import HostError, OutputError
 from vio.losses import Loss, LossKind
 from vio.manifest import EndReason, Moment
 from vio.recorder.bpftrace import Bpftrace
@@ -29,7 +29,7 @@ _WANTED = 0.1  # of a map, when it is emptied: what is emptied often stays in th
 SAMPLE_S = 1.0
 SLACK_NS = 500_000_000  # what one CPU's buffer may be read later than another's
 _PAUSE_S = 0.01  # the pipe is the buffer: being woken for each line would cost more than reading
-_ATTACH_S = 180.0
+_ATTACH_S = 600.0  # compiling batches for all points took bpftrace 0.26 14 s of CPU, and a lab host is ten times slower
 _QUIET_S = 0.2
 _BACKLOG_S = 3.0  # more than all buffers hold; while the target is busy there is never quiet
 _END_S = 15.0
@@ -81,7 +81,7 @@ class Session:
         """Wait until the probes are attached; False if the user does not want to any more.
 
         Raises:
-            HostError: bpftrace ended instead.
+            HostError: bpftrace ended instead, or takes too long.
         """
         deadline = time.monotonic() + _ATTACH_S
         pause_s = TICK_S if self.ingest.is_text else FAST_TICK_S
@@ -92,8 +92,13 @@ class Session:
                 return False
             self.ingest.feed(tracer.read())
             self.ingest.take()
-            if tracer.is_eof or time.monotonic() > deadline:
+            if tracer.is_eof:
                 raise tracer.failure()
+            if time.monotonic() > deadline:
+                raise HostError(
+                    f"bpftrace has not attached its probes within {_ATTACH_S:g} s",
+                    "try again when the host is less busy",
+                )
         return True
 
     def run(self, until_s: float | None) -> Ended:
