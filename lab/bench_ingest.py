@@ -14,8 +14,9 @@ import numpy as np
 
 from vio.recorder.bpftrace import enlarge_pipe
 from vio.recorder.files import make_directory
-from vio.recorder.generate import BATCH, WORDS
+from vio.recorder.generate import BATCH
 from vio.recorder.ingest import Ingest
+from vio.recorder.recordform import WORDS
 from vio.recorder.rows import POINTS, Scaling
 from vio.recorder.writer import SegmentWriter
 

@@ -10,6 +10,7 @@ import errno
 import os
 import platform
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,9 @@ import numpy.typing as npt
 SYSCALL_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}
 U64 = npt.NDArray[np.uint64]
 
-_CREATE, _GET_FD_BY_ID, _OBJECT_INFO, _TAKE_BATCH = 0, 14, 15, 25
+_CREATE, _DELETE, _GET_FD_BY_ID, _LOOK_BATCH, _TAKE_BATCH = 0, 3, 14, 24, 25
 _HASH = 1
-_NAME_AT = 24  # struct bpf_map_info: six numbers of 32 bits, then the name
-_NAME_BYTES = 16
+_WORD_BYTES = 8
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -33,8 +33,13 @@ class _ById(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_uint32) for name in ("id", "next_id", "open_flags"))
 
 
-class _Info(ctypes.Structure):
-    _fields_ = (("fd", ctypes.c_uint32), ("length", ctypes.c_uint32), ("info", ctypes.c_uint64))
+class _Entry(ctypes.Structure):
+    _fields_ = (
+        ("fd", ctypes.c_uint64),
+        ("key", ctypes.c_uint64),
+        ("value", ctypes.c_uint64),
+        ("flags", ctypes.c_uint64),
+    )
 
 
 class _Batch(ctypes.Structure):
@@ -48,6 +53,16 @@ class _Batch(ctypes.Structure):
         ("element_flags", ctypes.c_uint64),
         ("flags", ctypes.c_uint64),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class MapShape:
+    """What the kernel says of a hash map; its keys and values are whole 64-bit words."""
+
+    id: int
+    key_words: int
+    value_words: int
+    entries: int
 
 
 class BpfMap:
@@ -70,12 +85,23 @@ class BpfMap:
         Raises:
             OSError: the kernel cannot do that.
         """
+        return self._batches(_TAKE_BATCH)
+
+    def look(self) -> Iterator[tuple[U64, U64]]:
+        """Yield all entries like `take`, and leave them where they are."""
+        return self._batches(_LOOK_BATCH)
+
+    def remove(self, key: U64) -> None:
+        """Remove one entry."""
+        _call(_DELETE, _Entry(self._fd, key.ctypes.data))
+
+    def _batches(self, command: int) -> Iterator[tuple[U64, U64]]:
         place = ctypes.addressof(self._place)
         batch = _Batch(0, place, self._keys.ctypes.data, self._values.ctypes.data, fd=self._fd)
         is_last = False
         while not is_last:
             batch.count = len(self._keys)
-            if _libc.syscall(self._number, _TAKE_BATCH, ctypes.byref(batch), ctypes.sizeof(batch)) != 0:
+            if _libc.syscall(self._number, command, ctypes.byref(batch), ctypes.sizeof(batch)) != 0:
                 error = ctypes.get_errno()
                 # the end of the map has come, with some entries or none
                 is_last = error == errno.ENOENT
@@ -86,18 +112,22 @@ class BpfMap:
                 yield self._keys[: batch.count], self._values[: batch.count]
 
 
-def find_map(process: Path, name: str, key_words: int, value_words: int, room: int = 1 << 16) -> BpfMap | None:
-    """Find bpftrace's map `@name` among those that a process (its directory in /proc) holds; None if it has none."""
+def hash_maps(process: Path) -> Iterator[MapShape]:
+    """Yield the hash maps that a process (its directory in /proc) holds, if made of 64-bit words."""
     for values in _descriptors(process):
-        shape = (values.get("key_size"), values.get("value_size"))
-        if "map_id" not in values or shape != (str(8 * key_words), str(8 * value_words)):
-            continue
-        with contextlib.suppress(OSError):
-            fd = _call(_GET_FD_BY_ID, _ById(int(values["map_id"])))
-            if _name(fd) == f"AT_{name}":
-                return BpfMap(fd, key_words, value_words, room)
-            os.close(fd)
-    return None
+        numbers = (values.get(name, "") for name in ("map_id", "map_type", "key_size", "value_size", "max_entries"))
+        shape = [int(number) for number in numbers if number.isdigit()]
+        if len(shape) == 5 and shape[1] == _HASH and not (shape[2] % _WORD_BYTES or shape[3] % _WORD_BYTES):
+            yield MapShape(shape[0], shape[2] // _WORD_BYTES, shape[3] // _WORD_BYTES, shape[4])
+
+
+def open_map(shape: MapShape, room: int = 1 << 16) -> BpfMap:
+    """Open a map, to take `room` entries at a time.
+
+    Raises:
+        OSError: it is gone, or the kernel does not allow it.
+    """
+    return BpfMap(_call(_GET_FD_BY_ID, _ById(shape.id)), shape.key_words, shape.value_words, room)
 
 
 def can_take() -> bool:
@@ -116,16 +146,13 @@ def can_take() -> bool:
 
 
 def _descriptors(process: Path) -> Iterator[dict[str, str]]:
-    for entry in (process / "fdinfo").iterdir():
+    entries: list[Path] = []
+    with contextlib.suppress(OSError):  # the process is gone
+        entries = list((process / "fdinfo").iterdir())
+    for entry in entries:
         with contextlib.suppress(OSError):
             lines = (line.split(":", 1) for line in entry.read_text().splitlines() if ":" in line)
             yield {name: value.strip() for name, value in lines}
-
-
-def _name(fd: int) -> str:
-    info = ctypes.create_string_buffer(_NAME_AT + _NAME_BYTES)
-    _call(_OBJECT_INFO, _Info(fd, len(info), ctypes.addressof(info)))
-    return info.raw[_NAME_AT:].split(b"\0")[0].decode(errors="replace")
 
 
 def _call(command: int, attribute: ctypes.Structure) -> int:

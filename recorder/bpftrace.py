@@ -65,6 +65,8 @@ def environment(options: BpftraceOptions) -> dict[str, str]:
         "BPFTRACE_MAX_PROBES": "1024",
         "BPFTRACE_MAX_BPF_PROGS": "1024",
         "BPFTRACE_LOG_SIZE": "4000000",
+        # what is left in the maps is vio's
+        "BPFTRACE_PRINT_MAPS_ON_EXIT": "0",
     }
 
 

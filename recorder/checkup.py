@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vio.recorder.doctor import Diagnosis, diagnose, uprobe_symbols
-from vio.recorder.host import HostFeatures, Trial, read_host, try_bpf, try_fentry
+from vio.recorder.host import HostFeatures, Trials, read_host, try_bpf, try_fentry
 from vio.recorder.lacks import missing
+from vio.recorder.maptrial import try_maps
 from vio.recorder.probe import load_probes
 from vio.recorder.subject import find_subject
 
@@ -31,13 +32,14 @@ def check_up(options: CheckupOptions) -> Diagnosis:
     points = load_probes(PROBES)
     subject = find_subject(options.vm, options.pid, options.binary, uprobe_symbols(points))
     host = read_host()
-    bpf, fentry = _trials(host)
-    return diagnose(host, points, subject, bpf, fentry)
+    return diagnose(host, points, subject, _try_out(host))
 
 
-def _trials(host: HostFeatures) -> tuple[Trial | None, Trial | None]:
+def _try_out(host: HostFeatures) -> Trials:
     """Run small programs where nothing forbids it; what is bound to fail would only repeat what is known."""
     if not host.bpftrace or any(lack.is_fatal for lack in missing(host)):
-        return None, None
+        return Trials()
     bpf = try_bpf(host.bpftrace)
-    return bpf, try_fentry(host.bpftrace) if bpf.is_ok and host.has_btf else None
+    if not bpf.is_ok:
+        return Trials(bpf)
+    return Trials(bpf, try_fentry(host.bpftrace) if host.has_btf else None, try_maps(host.bpftrace))

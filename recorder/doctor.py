@@ -8,7 +8,7 @@ from vio.layer import Layer
 from vio.recorder.elf import Binary
 from vio.recorder.firstinsn import InsnKind
 from vio.recorder.generate import needs_buffer
-from vio.recorder.host import HostFeatures, Trial
+from vio.recorder.host import HostFeatures, Trials
 from vio.recorder.lacks import Lack, missing
 from vio.recorder.probe import KERNEL_PROVIDERS, Point, Way
 from vio.recorder.subject import Subject
@@ -18,6 +18,7 @@ SYSCALL_COST_NS = 336
 DEAR_NS = 5_000
 _ARGUMENT = re.compile(r"\bargs->(\w+)")
 _SYSTEM = "system"  # what a point needs that has no sense in qemu-img and its like
+_NONE = Trials()
 _MODULES = frozenset({"ext4", "jbd2", "xfs", "btrfs", "ocfs2"})
 
 
@@ -50,11 +51,10 @@ class PointCheck:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What `vio doctor` found; a trial is None where it was not made."""
+    """What `vio doctor` found."""
 
     host: HostFeatures
-    bpf: Trial | None
-    fentry: Trial | None
+    trials: Trials
     subject: Subject | None
     points: tuple[PointCheck, ...]
     lacks: tuple[Lack, ...]
@@ -79,13 +79,12 @@ def diagnose(
     host: HostFeatures,
     points: Sequence[Point],
     subject: Subject | None,
-    bpf: Trial | None = None,
-    fentry: Trial | None = None,
+    trials: Trials = _NONE,
 ) -> Diagnosis:
     """Put together what is there and what is missing, the fatal things first."""
     checks = tuple(check_point(point, host, subject) for point in points)
-    lacks = (*missing(host, bpf, fentry), *_machine_lacks(host), *_subject_lacks(subject, checks))
-    return Diagnosis(host, bpf, fentry, subject, checks, tuple(sorted(lacks, key=lambda lack: not lack.is_fatal)))
+    lacks = (*missing(host, trials), *_machine_lacks(host), *_subject_lacks(subject, checks))
+    return Diagnosis(host, trials, subject, checks, tuple(sorted(lacks, key=lambda lack: not lack.is_fatal)))
 
 
 def lack_sentence(lack: Lack) -> str:

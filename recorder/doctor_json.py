@@ -19,8 +19,9 @@ def diagnosis_json(diagnosis: Diagnosis) -> dict[str, object]:
             "path": str(bpftrace.path),
             "version": dotted(bpftrace.version),
             "text": bpftrace.text,
-            "bpf": _trial_object(diagnosis.bpf),
-            "fentry": _trial_object(diagnosis.fentry),
+            "bpf": _trial_object(diagnosis.trials.bpf),
+            "fentry": _trial_object(diagnosis.trials.fentry),
+            "maps": _trial_object(diagnosis.trials.maps),
         }
         if bpftrace
         else None,

@@ -61,7 +61,8 @@ def _host_rows(diagnosis: Diagnosis) -> Iterator[tuple[str, str, str]]:
         yield "bpftrace", f"{dotted(host.bpftrace.version) or 'unknown version'} ({host.bpftrace.path})", _GOOD
     else:
         yield "bpftrace", "absent", _BAD
-    yield "BPF", *_trial(diagnosis.bpf, "a program was loaded and run")
+    yield "BPF", *_trial(diagnosis.trials.bpf, "a program was loaded and run")
+    yield "records", *_trial(diagnosis.trials.maps, "left in bpftrace's maps, and taken out", _POOR)
     if host.tracefs:
         yield "tracefs", f"{host.tracefs}, {len(host.tracepoints)} tracepoints", _GOOD
     else:
@@ -69,7 +70,7 @@ def _host_rows(diagnosis: Diagnosis) -> Iterator[tuple[str, str, str]]:
     yield "BTF", *_yes_no(host.has_btf, no_style=_POOR)
     nops = ", nops of 5 bytes are fast" if host.has_fast_nops else ""
     yield "uprobes", *_yes_no(host.has_uprobes, yes=f"yes{nops}")
-    yield "kernel functions", *_functions(host, diagnosis.fentry)
+    yield "kernel functions", *_functions(host, diagnosis.trials.fentry)
     yield "lockdown", host.lockdown, _POOR if host.lockdown in {"integrity", "confidentiality"} else ""
 
 
@@ -86,10 +87,10 @@ def _yes_no(is_there: bool, yes: str = "yes", no: str = "no", no_style: str = _B
     return (yes, _GOOD) if is_there else (no, no_style)
 
 
-def _trial(trial: Trial | None, good: str) -> tuple[str, str]:
+def _trial(trial: Trial | None, good: str, bad_style: str = _BAD) -> tuple[str, str]:
     if not trial:
         return "not tried", _POOR
-    return (good, _GOOD) if trial.is_ok else (trial.why, _BAD)
+    return (good, _GOOD) if trial.is_ok else (trial.why, bad_style)
 
 
 def _subject_table(subject: Subject | None) -> Table:

@@ -17,16 +17,14 @@ from dataclasses import dataclass, field
 
 from vio.errors import UsageError
 from vio.recorder.probe import USER_PROVIDERS, Point, Way
+from vio.recorder.recordform import KEY_WORDS, STREAMS, WORDS, marks
 
-WORDS = 5  # u64 words of a record: time; aux|flags|point; space|bytes; offset; key
 STORED = 0  # instead of the records of one printf: they are not printed
 BATCH = 11  # records of one printf: 0.17 takes about 60 arguments before the 512-byte BPF stack is full
-# u: uprobes, batched by thread; t: the kernel's probes, batched by CPU (fentry: by CPU and point); r: rare ones, one
-# record a line, with the same keys.
-STREAMS = {"u": 1, "t": 2, "r": 3}
 READY = "vio ready"
 _MACRO = re.compile(r"\b(ON_DEVICE|ON_FS|ON_FILE)\(")
 _ON_TARGET_OR_LOOP = '(pid == PID || strncmp(comm, "kworker", 7) == 0)'
+_ZERO = "(uint64)0"
 FIELD_WIDTH = 16  # a line's numbers are hexadecimal and of one width: reading them takes a quarter of the time
 _FIELD = f",%{FIELD_WIDTH}llx"
 
@@ -76,9 +74,14 @@ def generate(chosen: Sequence[Chosen], scope: Scope, batch: int = BATCH) -> str:
     probes = [_probe(one, scope, batch) for one in chosen if applies(one.way, scope) and not needs_buffer(one.way)]
     maps = sorted({name for probe in probes for name in re.findall(r"@(\w+)\[\(uint64\)", probe)} - _BATCH_MAPS)
     if batch == STORED:
-        streams = [name for name in "tu" if any(f"@{name}[$k" in probe for probe in probes)]
+        streams = stored_streams("\n".join(probes))
         return "\n".join([_begin_stored(streams, maps), *probes, _end_stored(streams, maps), ""])
     return "\n".join([_begin(maps, batch), *probes, _end(maps), ""])
+
+
+def stored_streams(program: str) -> tuple[str, ...]:
+    """Return the names of the maps that a program leaves its records in."""
+    return tuple(name for name in "tu" if f"@{name}[$k" in program)
 
 
 _COUNTERS = ("un", "us", "tn", "ts", "rs")
@@ -103,7 +106,14 @@ def _begin_stored(streams: Sequence[str], maps: Iterable[str]) -> str:
         f"// vio: records of {WORDS} words (time; aux|flags|point; space|bytes; offset; key), for vio to take out:",
         "// @u[thread, number], of tracepoints @t[CPU, number]; @us and @ts have the last number of each.",
     ]
-    return "\n".join([*remarks, *_opening(streams, [*(f"{name}s" for name in streams), *maps])])
+    lines = [marking(name) for name in streams]
+    return "\n".join([*remarks, *_opening(lines, [*(f"{name}s" for name in streams), *maps])])
+
+
+def marking(stream: str) -> str:
+    """Return the statement that gives a map of records its type, and marks it for vio."""
+    words = [f"(uint64){mark:#x}" for mark in marks(stream)]
+    return f"@{stream}[{', '.join(words[:KEY_WORDS])}] = ({', '.join(words[KEY_WORDS:])});"
 
 
 def _end_stored(streams: Sequence[str], maps: Iterable[str]) -> str:
@@ -118,15 +128,14 @@ def _begin(maps: Iterable[str], batch: int) -> str:
         f"// vio: records of {WORDS} words (time; aux|flags|point; space|bytes; offset; key), {batch} to a line.",
         "// A line is stream, batch key (u: thread, t: CPU), sequence number, records.",
     ]
-    return "\n".join([*remarks, *_opening("ut", [*_COUNTERS, *maps])])
+    lines = [f"@{name}[{_ZERO}, {_ZERO}] = ({', '.join([_ZERO] * WORDS)});" for name in "ut"]
+    return "\n".join([*remarks, *_opening(lines, [*_COUNTERS, *maps])])
 
 
 def _opening(records: Iterable[str], numbers: Iterable[str]) -> list[str]:
     # each map gets its type here, before anything reads it
-    zero = "(uint64)0"
-    lines = [f"    @{name}[{zero}, {zero}] = ({', '.join([zero] * WORDS)});" for name in records]
-    lines += [f"    @{name}[{zero}] = {zero};" for name in numbers]
-    return ["BEGIN", "{", *lines, f'    printf("{READY}\\n");', "}", ""]
+    lines = [*records, *(f"@{name}[{_ZERO}] = {_ZERO};" for name in numbers), f'printf("{READY}\\n");']
+    return ["BEGIN", "{", *(f"    {line}" for line in lines), "}", ""]
 
 
 def _end(maps: Iterable[str]) -> str:

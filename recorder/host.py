@@ -37,6 +37,15 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class Trials:
+    """What was tried, None where it was not: an empty program, an fentry probe, records left in bpftrace's maps."""
+
+    bpf: Trial | None = None
+    fentry: Trial | None = None
+    maps: Trial | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class HostFeatures:
     """What was found. `lockdown` is "none", "integrity", "confidentiality" or "unknown".
 

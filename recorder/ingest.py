@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vio.losses import Loss, LossKind
-from vio.recorder.generate import BATCH, POINT_SHIFT, STREAMS, WORDS
+from vio.recorder.generate import BATCH, POINT_SHIFT
 from vio.recorder.mapprint import Printed
+from vio.recorder.recordform import STREAMS, WORDS
 from vio.recorder.rowbuffer import RowBuffer
 from vio.recorder.rows import Rows, rows_of
 from vio.recorder.sequence import Gap, SequenceBook

@@ -18,7 +18,7 @@ _SCSI_2_12 = {"SCSI_PRIVATE": "40", "SCSI_ACCT": "472"}
 # The argument before it is a number of bytes where there is a CDB's length, else it is the pointer. By arithmetic: of
 # `a ? arg5 : arg4` LLVM makes a load from a computed place in the context, which the kernel's verifier refuses.
 _IS_LENGTH = "((uint64)arg4 < (uint64)4096 ? (uint64)1 : (uint64)0)"
-_SCSI_HBA = {"SCSI_HBA": f"((uint64)arg4 + ((uint64)arg5 - (uint64)arg4) * {_IS_LENGTH})"}
+_SCSI_HBA = {"SCSI_HBA": f"((uint64)arg4 + (uint64)((uint64)arg5 - (uint64)arg4) * {_IS_LENGTH})"}
 
 _SUBMIT_4_2 = {
     "LAIO_FD": "arg2", "LAIO_OFFSET": "arg3", "LAIO_QIOV": "arg4", "LAIO_TYPE": "arg5",

@@ -1,15 +1,16 @@
 """What a recording needs before anything of it is written: the points, the bpftrace program, the trace buffer."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from vio.errors import HostError, TargetError
 from vio.layer import Layer
 from vio.recorder.aim import Aim
 from vio.recorder.bpfmap import can_take
 from vio.recorder.checkup import PROBES
-from vio.recorder.generate import BATCH, STORED, Scope, generate
+from vio.recorder.generate import BATCH, STORED, Chosen, Scope, generate
 from vio.recorder.host import HostFeatures
 from vio.recorder.plan import Plan, constants_of, make_plan, without_buffer
 from vio.recorder.probe import check_names, load_probes
@@ -36,18 +37,31 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`traces` takes the points that `program` has not, and records nothing before its `start`.
+    """`chosen` are bpftrace's points, whose records are printed `batch` at a time, or stay in its maps (STORED).
 
-    `buffered` are the numbers of those points; `notes` say what could not be set up as it should be.
+    `traces` takes the others, and records nothing before its `start`; `buffered` are their numbers. `notes` say what
+    could not be set up as it should be.
     """
 
     ground: Ground
     plan: Plan
-    program: str
+    scope: Scope
+    chosen: tuple[Chosen, ...]
     batch: int
     traces: TraceBuffer | None = None
     buffered: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
+
+    @property
+    def program(self) -> str:
+        """The program for bpftrace."""
+        return generate(self.chosen, self.scope, self.batch)
+
+    def in_batches(self, why: str) -> Self:
+        """Return the same with records that are printed, not left in the maps, and a note that says why."""
+        return replace(
+            self, batch=BATCH, notes=(*self.notes, f"{why}: records are printed in batches, which is dearer")
+        )
 
 
 def prepare(
@@ -74,10 +88,10 @@ def prepare(
     tracefs = host.tracefs
     if tracefs is None:
         plan = without_buffer(plan)
-        return Prepared(ground, plan, generate(plan.chosen, scope, batch), batch)
+        return Prepared(ground, plan, scope, plan.chosen, batch)
     rules, rest = translate_all(plan.chosen, scope, lambda system, event: tracepoint_fields(tracefs, system, event))
     if not rules:
-        return Prepared(ground, plan, generate(plan.chosen, scope, batch), batch)
+        return Prepared(ground, plan, scope, plan.chosen, batch)
     buffer_kb = trace_kb or _share_kb(host.cpu_count)
     vcpus = frozenset(thread.tid for thread in found.target.threads if thread.role == VCPU)
     try:
@@ -87,15 +101,16 @@ def prepare(
     except HostError as error:
         note = f"no trace buffer ({error.message}): bpftrace took the tracepoints, and misses those within interrupts"
         plan = without_buffer(plan)
-        return Prepared(ground, plan, generate(plan.chosen, scope, batch), batch, notes=(note,))
-    return Prepared(ground, plan, generate(rest, scope, batch), batch, traces, frozenset(rule.number for rule in rules))
+        return Prepared(ground, plan, scope, plan.chosen, batch, notes=(note,))
+    buffered = frozenset(rule.number for rule in rules)
+    return Prepared(ground, plan, scope, tuple(rest), batch, traces, buffered)
 
 
 def prepare_plain(what: Observed, host: HostFeatures, found: Aim) -> Prepared:
     """Choose the points for the plain style, which costs are compared with: bpftrace alone, one printf a record."""
     ground, scope, plan = _plan(what, host, found)
     plan = without_buffer(plan)
-    return Prepared(ground, plan, generate(plan.chosen, scope, 1), 1)
+    return Prepared(ground, plan, scope, plan.chosen, 1)
 
 
 def _plan(what: Observed, host: HostFeatures, found: Aim) -> tuple[Ground, Scope, Plan]:

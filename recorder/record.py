@@ -14,8 +14,8 @@ from vio.recorder.attachkey import attach_key
 from vio.recorder.blame import blamed
 from vio.recorder.bpftrace import Bpftrace, BpftraceOptions, searches_types, takes_no_warnings
 from vio.recorder.clock import boottime_ns
-from vio.recorder.files import check_directory, make_directory, remove_directory, writing
-from vio.recorder.generate import STORED
+from vio.recorder.files import append_log, check_directory, make_directory, remove_directory, writing
+from vio.recorder.generate import STORED, stored_streams
 from vio.recorder.host import HostFeatures, read_host
 from vio.recorder.ingest import Ingest
 from vio.recorder.keeper import Keeper
@@ -28,7 +28,7 @@ from vio.recorder.progress import NullProgress, Progress
 from vio.recorder.rows import scaling_of
 from vio.recorder.session import Ended, Session, Watched
 from vio.recorder.stop import StopSignals, open_process
-from vio.recorder.stored import StoredIngest
+from vio.recorder.stored import MapsUnknownError, StoredIngest
 from vio.recorder.summary import RecordSummary, summary_of
 from vio.recorder.writer import SegmentWriter
 from vio.recording import LOG_FILE, PROGRAM_FILE
@@ -125,25 +125,14 @@ class _Run:
         pidfd = self._open_target(stack)
         make_directory(output, self.options.force)
         try:
-            with writing(output):
-                (output / PROGRAM_FILE).write_text(self.prepared.program)
             maps = stack.enter_context(held_images(self.aim.target.pid, self.aim.disks))
             writer = SegmentWriter(output, scaling_of(plan.chosen))
             stack.callback(writer.close)
-            tracer = stack.enter_context(self._start_tracer())
-            ingest = self._ingest(tracer, stack)
-            missed = MissedHits(tracer.pid, self._attach_keys(), boottime_ns())
-            session = Session(Watched(tracer, self.stop, pidfd), ingest, writer, missed)
-            self.progress.attaching(self._name(), len(plan.chosen))
-            try:
-                if not session.wait_ready():
-                    raise KeyboardInterrupt
-            except HostError as error:
-                raise blamed(error, self.prepared.program, plan.chosen) from None
-            if self.prepared.traces:
-                self.prepared.traces.start()
-                session.add_traces(self.prepared.traces)
-            keeper = Keeper(output, self.host, self.aim, self.prepared, maps)
+            prepared, tracer, session = self._attach(writer, pidfd, stack)
+            if prepared.traces:
+                prepared.traces.start()
+                session.add_traces(prepared.traces)
+            keeper = Keeper(output, self.host, self.aim, prepared, maps)
             keeper.begin()
         except BaseException:
             remove_directory(output)
@@ -151,6 +140,38 @@ class _Run:
         ended = self._attend(session, keeper)
         manifest = keeper.end(session, ended, tracer.cpu_s, self._exit_code())
         return self._finish(manifest, ended)
+
+    def _attach(self, writer: SegmentWriter, pidfd: int, stack: ExitStack) -> tuple[Prepared, Bpftrace, Session]:
+        """Start bpftrace and wait for its probes; once more, in batches, if it keeps its maps in an unknown form."""
+        try:
+            return self._attach_once(self.prepared, writer, pidfd, stack)
+        except MapsUnknownError as error:
+            prepared = self.prepared.in_batches(error.message)
+        note = prepared.notes[-1]
+        self.progress.note(note)
+        append_log(self.options.output / LOG_FILE, [note])
+        return self._attach_once(prepared, writer, pidfd, stack)
+
+    def _attach_once(
+        self, prepared: Prepared, writer: SegmentWriter, pidfd: int, stack: ExitStack
+    ) -> tuple[Prepared, Bpftrace, Session]:
+        with writing(self.options.output):
+            (self.options.output / PROGRAM_FILE).write_text(prepared.program)
+        with ExitStack() as attempt:
+            tracer = attempt.enter_context(self._start_tracer(prepared))
+            ingest = self._ingest(prepared, tracer, attempt)
+            missed = MissedHits(tracer.pid, self._attach_keys(), boottime_ns())
+            session = Session(Watched(tracer, self.stop, pidfd), ingest, writer, missed)
+            self.progress.attaching(self._name(), len(prepared.plan.chosen))
+            try:
+                if not session.wait_ready():
+                    raise KeyboardInterrupt
+            except MapsUnknownError:
+                raise
+            except HostError as error:
+                raise blamed(error, prepared.program, prepared.chosen) from None
+            stack.enter_context(attempt.pop_all())
+        return prepared, tracer, session
 
     def _attend(self, session: Session, keeper: Keeper) -> Ended:
         self.progress.attached(self._name())
@@ -172,12 +193,12 @@ class _Run:
             )
         return summary
 
-    def _start_tracer(self) -> Bpftrace:
+    def _start_tracer(self, prepared: Prepared) -> Bpftrace:
         if self.host.bpftrace is None:
             raise HostError("bpftrace is missing", "install it")
         path = self.host.bpftrace.path
         pages, entries = self.options.buffer_pages, self.options.map_entries
-        if self.prepared.batch == STORED:
+        if prepared.batch == STORED:
             pages, entries = _TEXT_PAGES, pages * _RECORDS_OF_PAGE
         settings = BpftraceOptions(
             path, pages, entries, takes_no_warnings(path), searches_types(self.host.bpftrace.version)
@@ -185,10 +206,10 @@ class _Run:
         output = self.options.output
         return Bpftrace(output / PROGRAM_FILE, output / LOG_FILE, settings)
 
-    def _ingest(self, tracer: Bpftrace, stack: ExitStack) -> Ingest | StoredIngest:
-        if self.prepared.batch != STORED:
-            return Ingest(self.prepared.batch)
-        ingest = StoredIngest(HostRoots().process(tracer.pid), self.options.buffer_pages * _RECORDS_OF_PAGE)
+    def _ingest(self, prepared: Prepared, tracer: Bpftrace, stack: ExitStack) -> Ingest | StoredIngest:
+        if prepared.batch != STORED:
+            return Ingest(prepared.batch)
+        ingest = StoredIngest(HostRoots().process(tracer.pid), stored_streams(prepared.program))
         stack.callback(ingest.close)
         return ingest
 

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vio.recorder.generate import WORDS, Chosen
+from vio.recorder.generate import Chosen
+from vio.recorder.recordform import WORDS
 from vio.recorder.wire import U64
 from vio.schema import EVENTS, arrow_schema
 

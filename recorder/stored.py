@@ -1,41 +1,46 @@
 """bpftrace's records as they stand in its maps, taken out by vio: nothing is lost here without being counted."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from vio.errors import HostError
 from vio.losses import Loss, LossKind
-from vio.recorder.bpfmap import U64, BpfMap, find_map
-from vio.recorder.generate import STREAMS, WORDS
+from vio.recorder.bpfmap import U64
 from vio.recorder.ingest import Ending, losses_of_text, where
 from vio.recorder.mapprint import Printed
 from vio.recorder.numbering import NumberBook
+from vio.recorder.recordform import KEY_WORDS, STREAMS, WORDS
+from vio.recorder.recordmap import RecordMap, find_record_map
 from vio.recorder.rowbuffer import RowBuffer
 from vio.recorder.rows import Rows, rows_of
 
-_KEY_WORDS = 2  # batch key, number
 _THREADS = STREAMS["u"]
+
+
+class MapsUnknownError(HostError):
+    """The probes are attached, and this bpftrace keeps records in a form that vio does not know."""
 
 
 class StoredIngest:
     """Take records out of the maps of a bpftrace (`process` is its directory in /proc).
 
-    Its output is the text of what is no record. `entries` is how many records a map holds; `fullest` is how full the
-    fullest was at the last `take`.
+    Its output is the text of what is no record. `streams` name the maps; `fullest` is how full the fullest was at the
+    last `take`.
     """
 
     is_text = False
 
-    def __init__(self, process: Path, entries: int) -> None:
+    def __init__(self, process: Path, streams: Sequence[str]) -> None:
         self.rows = RowBuffer()
         self.printed = Printed(WORDS)
         self.book = NumberBook()
         self.received = 0
         self.fullest = 0.0
         self._process = process
-        self._entries = entries
-        self._maps: dict[int, BpfMap] = {}
+        self._streams = streams
+        self._maps: dict[int, RecordMap] = {}
         self._text = b""
         self._is_open = False
 
@@ -56,7 +61,7 @@ class StoredIngest:
         """Take out all records that have come.
 
         Raises:
-            HostError: the probes are attached and there are no maps.
+            MapsUnknownError: the probes are attached and not all maps are found.
         """
         if not self._is_open:
             # before it says that it is ready: by then the first probes may have filled a map
@@ -92,24 +97,22 @@ class StoredIngest:
         return Ending(self.leftovers(), [*self.losses(), *losses_of_text(self.printed, stop_ns)], in_kernel)
 
     def _find(self) -> None:
-        for name, stream in STREAMS.items():
-            found = None if stream in self._maps else find_map(self._process, name, _KEY_WORDS, WORDS)
+        for name in self._streams:
+            found = None if STREAMS[name] in self._maps else find_record_map(self._process, name)
             if found:
-                self._maps[stream] = found
-        if self._is_open and not self._maps:
-            raise HostError("the maps of this bpftrace cannot be found", "`vio record --batches` does without")
+                self._maps[STREAMS[name]] = found
+        if self._is_open and len(self._maps) < len(self._streams):
+            raise MapsUnknownError("the form of this bpftrace's maps is unknown")
 
-    def _take(self, stream: int, one: BpfMap) -> float:
-        parts = [(keys.copy(), values.copy()) for keys, values in one.take()]
+    def _take(self, stream: int, one: RecordMap) -> float:
+        parts = list(one.take())
         if not parts:
-            self._note(stream, np.empty((0, _KEY_WORDS), np.uint64), np.empty((0, WORDS), np.uint64))
+            self._note(stream, np.empty((0, KEY_WORDS), np.uint64), np.empty((0, WORDS), np.uint64))
             return 0.0
         keys, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         order = np.argsort(values[:, 0])
-        # what BEGIN put there to give the map its type has no time
-        order = order[np.searchsorted(values[order, 0], 1) :]
         self._note(stream, keys[order], values[order])
-        return len(keys) / self._entries
+        return len(keys) / one.entries
 
     def _note(self, stream: int, keys: U64, values: U64) -> None:
         time_ns, header, extent, offset, key = np.ascontiguousarray(values.T)

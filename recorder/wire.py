@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vio.recorder.generate import FIELD_WIDTH, STREAMS
+from vio.recorder.generate import FIELD_WIDTH
+from vio.recorder.recordform import STREAMS
 
 U64 = npt.NDArray[np.uint64]
 U8 = npt.NDArray[np.uint8]

@@ -1,11 +1,13 @@
 """The program that is generated for a fixed choice of points: VIO_REGENERATE=1 pytest tests/golden rewrites it."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from vio.recorder.bpftrace import BpftraceOptions, environment
 from vio.recorder.checkup import PROBES
 from vio.recorder.generate import BATCH, STORED, Chosen, Scope, generate
 from vio.recorder.layout import qemu_layout
@@ -45,8 +47,22 @@ def test_no_way_is_a_return_probe_in_qemu(point: Point) -> None:
     assert providers <= {"uprobe", "tracepoint", "usdt", *KERNEL_PROVIDERS}
 
 
+def test_a_difference_is_made_unsigned_again() -> None:
+    # From bpftrace 0.26 on it is signed, and `x - 1 < 1024` would be true of 0.
+    text = generate(chosen(), SCOPE, STORED)
+    places = [found.start() for found in re.finditer(" - ", text)]
+    assert places
+    for place in places:
+        depth, at = 1, place
+        while depth:
+            at -= 1
+            depth += (text[at] == ")") - (text[at] == "(")
+        assert text[:at].endswith("(uint64)"), text[at : place + 20]
+
+
 @pytest.mark.live
-def test_bpftrace_understands_the_program(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", [STORED, BATCH, 1])
+def test_bpftrace_understands_the_program(tmp_path: Path, batch: int) -> None:
     program = tmp_path / "program.bt"
     has = Path("/sys/kernel/tracing/events")
     there = [
@@ -55,8 +71,17 @@ def test_bpftrace_understands_the_program(tmp_path: Path) -> None:
         if one.way.provider == "uprobe"
         or (one.way.provider == "tracepoint" and (has / one.way.attach.split(":")[1]).exists())
     ]
-    program.write_text(generate(there, SCOPE))
-    command = ["bpftrace", "-d", str(program)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    program.write_text(generate(there, SCOPE, batch))
+    # before 0.22 a dry run is -d, which has another meaning since
+    shown = subprocess.run(["bpftrace", "--help"], capture_output=True, text=True, check=False, timeout=30)
+    dry = "--dry-run" if "--dry-run" in shown.stdout + shown.stderr else "-d"
+    done = subprocess.run(
+        ["bpftrace", dry, str(program)],
+        env=os.environ | environment(BpftraceOptions(Path("bpftrace"))) | {"BPFTRACE_MISSING_PROBES": "ignore"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
     complaints = [line for line in done.stderr.splitlines() if "ERROR" in line and "RLIMIT" not in line]
     assert (done.returncode, complaints) == (0, [])

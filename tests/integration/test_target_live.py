@@ -13,7 +13,7 @@ import pytest
 
 from vio.errors import TargetError
 from vio.recorder.elf import read_binary
-from vio.recorder.host import read_host, try_bpf, try_fentry
+from vio.recorder.host import Trials, read_host, try_bpf, try_fentry
 from vio.recorder.lacks import missing
 from vio.recorder.qmp import QmpUnavailable, ask
 from vio.recorder.target import Target, find_target, is_running, list_targets
@@ -302,5 +302,5 @@ def test_this_host() -> None:
         assert any(lack.is_fatal for lack in missing(host))
         pytest.skip("bpftrace or root is absent: no trial can be made")
     trial = try_bpf(host.bpftrace)
-    lacks = missing(host, trial, try_fentry(host.bpftrace))
+    lacks = missing(host, Trials(trial, try_fentry(host.bpftrace)))
     assert trial.is_ok == (not any(lack.is_fatal for lack in lacks)) or not host.tracefs

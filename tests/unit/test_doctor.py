@@ -12,7 +12,7 @@ from vio.recorder.disks import Disk
 from vio.recorder.doctor import Diagnosis, diagnose
 from vio.recorder.doctor_json import diagnosis_json
 from vio.recorder.doctor_text import diagnosis_text
-from vio.recorder.host import Trial
+from vio.recorder.host import Trial, Trials
 
 
 def text_of(diagnosis: Diagnosis) -> str:
@@ -23,7 +23,7 @@ def text_of(diagnosis: Diagnosis) -> str:
 
 
 def test_a_host_with_everything() -> None:
-    diagnosis = diagnose(a_host(), POINTS, a_subject(), Trial(True), Trial(True))
+    diagnosis = diagnose(a_host(), POINTS, a_subject(), Trials(Trial(True), Trial(True)))
     assert diagnosis.can_record
     assert not diagnosis.lacks
     assert not diagnosis.absent
@@ -131,7 +131,7 @@ def test_names_from_outside_are_shown_not_obeyed() -> None:
 
 
 def test_json_has_the_promised_fields() -> None:
-    diagnosis = diagnose(a_host(is_root=False, capabilities=frozenset()), POINTS, a_subject(), Trial(True))
+    diagnosis = diagnose(a_host(is_root=False, capabilities=frozenset()), POINTS, a_subject(), Trials(Trial(True)))
     made = json.loads(json.dumps(diagnosis_json(diagnosis)))
     assert made["can_record"] is False
     assert made["fatal"] == ["root: nothing can be recorded; run vio as root (sudo vio ...)"]

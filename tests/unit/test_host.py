@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vio.recorder.host import Bpftrace, HostFeatures, Trial, find_bpftrace, parse_version, read_host, try_bpf
+from vio.recorder.host import Bpftrace, HostFeatures, Trial, Trials, find_bpftrace, parse_version, read_host, try_bpf
 from vio.recorder.lacks import missing
 from vio.recorder.procfs import HostRoots
 from vio.recorder.tracefs import TracepointField, parse_format, tracepoint_fields
@@ -109,9 +109,11 @@ def test_what_is_missing_says_what_to_do(roots: HostRoots) -> None:
 def test_trials_count_only_if_made(roots: HostRoots) -> None:
     host = a_host(roots)
     refused = Trial(False, "refused")
-    assert any(lack.is_fatal for lack in missing(host, bpf=refused))
-    assert any("fentry: refused" in lack.what for lack in missing(host, fentry=refused))
-    assert not any("fentry" in lack.what for lack in missing(replace(host, has_kprobes=True), fentry=refused))
+    assert any(lack.is_fatal for lack in missing(host, Trials(bpf=refused)))
+    assert any("fentry: refused" in lack.what for lack in missing(host, Trials(fentry=refused)))
+    maps = [lack for lack in missing(host, Trials(maps=refused)) if "maps (refused)" in lack.what]
+    assert [lack.is_fatal for lack in maps] == [False]
+    assert not any("fentry" in lack.what for lack in missing(replace(host, has_kprobes=True), Trials(fentry=refused)))
 
 
 def test_an_old_bpftrace_is_refused(roots: HostRoots) -> None:

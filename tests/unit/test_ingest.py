@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vio.losses import LossKind
-from vio.recorder.generate import BATCH, STREAMS, WORDS
+from vio.recorder.generate import BATCH
 from vio.recorder.ingest import Ingest
+from vio.recorder.recordform import STREAMS, WORDS
 from vio.recorder.rows import Rows, joined
 
 STOP_NS = 10**12
