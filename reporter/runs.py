@@ -250,7 +250,7 @@ def is_off(first: Ints, off_ns: Ints, on_ns: Ints, places: Ints, code: int, from
     if (place > low and on_ns[place - 1] > from_ns) or (place < high and on_ns[place] <= from_ns):
         place = first_later(on_ns, low, high, from_ns)
     places[code] = place
-    return place < high and off_ns[place] < to_ns
+    return bool(place < high and off_ns[place] < to_ns)
 
 
 @compiled
