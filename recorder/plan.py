@@ -48,8 +48,8 @@ class Plan:
         )
 
     def layers(self) -> dict[int, Layer]:
-        """Return each point's layer by its number."""
-        return {one.number: one.point.layer for one in self.chosen}
+        """Return each point's layer by its number; the scheduler's events are of none."""
+        return {one.number: one.point.layer for one in self.chosen if not needs_buffer(one.way)}
 
 
 def make_plan(

@@ -113,7 +113,7 @@ def translate(one: Chosen, scope: Scope, fields_of: Callable[[str, str], Fields]
     if predicate is None or columns is None or mark is None:
         return None
     text = " && ".join(predicate.terms)
-    if len(text) > FILTER_LIMIT or (notes and predicate.tests):
+    if len(text) > FILTER_LIMIT or (notes and predicate.tests) or (predicate.threads and predicate.is_of_threads):
         return None
     return TraceRule(
         one.number,

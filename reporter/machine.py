@@ -253,4 +253,5 @@ def _io(row: IoRow, recorded: Recorded) -> Json:
         "latency_ns": row["latency_ns"],
         "longest": part[0] if part else None,
         "longest_ns": part[1] if part else None,
+        "waits": {wait.value: row[wait.column] for wait in Wait},
     }

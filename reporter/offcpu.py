@@ -92,7 +92,9 @@ def add_between(
     giver, woken_ns = code_of(runs.tids, tid[before]), min(runs.from_ns[woke], to_ns)
     # a worker back from its system call has still to hand over, though another may have woken the thread
     if is_other and giver >= 0 and (runs.waker[woke] == tid[before] or ended == _VFS):
-        found[RUNQUEUE, owner, row] += off_cpu_ns(runs, giver, woken_ns)[0] - off_cpu_ns(runs, giver, from_ns)[0]
+        given = off_cpu_ns(runs, giver, woken_ns)[0] - off_cpu_ns(runs, giver, from_ns)[0]
+        # who could run may wait while the other is stopped: each instant counts once
+        found[RUNQUEUE, owner, row] += max(min(given, woken_ns - from_ns - stopped + stopped_before), 0)
 
 
 @compiled

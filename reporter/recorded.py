@@ -73,8 +73,8 @@ class Recorded:
 
     @property
     def layers(self) -> frozenset[Layer]:
-        """The layers that had a point."""
-        return frozenset(point.layer for point in self.manifest.points)
+        """The layers that had a point at which spans begin or end; a mark alone shows no work."""
+        return frozenset(point.layer for point in self.manifest.points if point.role != "mark")
 
     def observes(self, stage: Stage) -> bool:
         """Say whether the stage's layer had a point."""

@@ -121,7 +121,7 @@ def _stretches(
 
     A thread that is not known (-1) is of no interest.
     """
-    found = np.full((_COLUMNS, 2 * ts_ns.size), -1, np.int64)
+    found = np.full((_COLUMNS, ts_ns.size), -1, np.int64)  # a move ends one at most
     here = _Threads(
         np.zeros(threads, np.int64),
         np.zeros(threads, np.int64),

@@ -12,7 +12,7 @@ from vio.reporter.quality import JoinRow
 from vio.reporter.result import IoRow, Report, Unreached, longest_part, number_in, place_name, rows_of
 from vio.reporter.stagetext import hop_lines, part_lines
 from vio.reporter.units import TimeUnit, bytes_text, share_text, time_text, unit_for
-from vio.reporter.waittext import wait_lines
+from vio.reporter.waittext import wait_lines, words_of_most
 from vio.schema import OPS
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
@@ -134,7 +134,7 @@ def _slowest_lines(report: Report, style: Style) -> Iterator[str]:
 def _slow_cells(row: IoRow, report: Report) -> tuple[str, ...]:
     latency_ns = number_in(row, "latency_ns")
     part = longest_part(row)
-    most = f"{part[0]} {share_text(part[1] / latency_ns)}" if part else "-"
+    most = f"{part[0]} {share_text(part[1] / latency_ns)}{words_of_most(row)}" if part else "-"
     return (
         str(row["io"]),
         OPS[number_in(row, "op")].value,

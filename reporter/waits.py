@@ -50,7 +50,7 @@ _SHARED = (KICK, NOTIFY)  # the join reads them too
 _OTHERS = 255
 _VCPU = "vcpu"
 _BEFORE_NS = 1_000_000_000  # kept from before the oldest IO in flight: what its thread did last
-_MOST_KEPT = 1 << 23  # moves, where an IO hangs and others go on
+_MOST_KEPT = 1 << 21  # moves, where an IO hangs and others go on
 
 
 class Wait(StrEnum):

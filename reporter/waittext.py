@@ -12,6 +12,7 @@ from vio.reporter.waits import OUTSIDE, SCHED_POINTS, WITHIN, Wait
 from vio.reporter.waitsum import WaitSummary
 
 _QUANTILES = (0.5, 0.99)
+_MOST = 0.5
 _NAMES = {
     Wait.RUNQUEUE: "for a CPU",
     Wait.STOPPED: "stopped",
@@ -19,6 +20,7 @@ _NAMES = {
     Wait.KICK: "kick to take",
     Wait.INJECT: "notify to interrupt",
 }
+_OF_MOST = {Wait.RUNQUEUE: "waited for a CPU", Wait.STOPPED: "stopped"}
 _OF_ONE = {Wait.RUNQUEUE: "waits for a CPU", Wait.STOPPED: "is stopped", Wait.WAKEUP: "is to wake up"}
 
 
@@ -77,6 +79,15 @@ def _add(grid: Grid, name: str, part: Distribution, share: str, unit: TimeUnit, 
 def words_of(waits: Mapping[Wait, int]) -> str:
     """Say on a span's line what of its own time its thread waited."""
     return ", ".join(f"{_OF_ONE[wait]} {MICROSECOND.text(waits[wait])}" for wait in WITHIN if wait in waits)
+
+
+def words_of_most(row: IoRow) -> str:
+    """Say of an IO that its thread did not run for most of its life, if that is so."""
+    for wait in _OF_MOST:
+        share = number_in(row, wait.column) / max(number_in(row, "latency_ns"), 1)
+        if share > _MOST:
+            return f"; {_OF_MOST[wait]} {share_text(share)}"
+    return ""
 
 
 def outside_lines(row: IoRow) -> Iterator[str]:

@@ -17,7 +17,7 @@ from lab.disk import Aio, Disk, Format, make_image
 from lab.guest import Guest
 from lab.load import MIB, FioJob, Load, fio
 from lab.session import Recorder, rename_images
-from lab.targets import xfs_on_loop
+from lab.targets import xfs_on_loop_on_tmpfs
 from lab.truth import qmp
 from lab.truth.hog import hogging, pinned
 from lab.truth.sched import queue_delays
@@ -36,7 +36,8 @@ def main() -> int:
     """Record, check, and put the recording in its place."""
     with tempfile.TemporaryDirectory(prefix="vio-sched-", dir="/var/tmp") as folder:
         made = Path(folder) / SCHED.name
-        with xfs_on_loop() as target:
+        # on memory: the disk has neighbours, whose IO would be recorded too
+        with xfs_on_loop_on_tmpfs() as target:
             places = {name: target.directory / f"{name}.raw" for name in ("native", "threads")}
             disks = [
                 Disk(make_image(path, 64 * MIB, Format.RAW), Format.RAW, aio=Aio(name), has_iothread=True)

@@ -257,6 +257,50 @@ def test_child_processes_are_not_the_target(place: Place) -> None:
     assert tally.in_kernel == tally.rows + tally.foreign
 
 
+def switches(rows: list[dict[str, int]], chosen: Sequence[Chosen]) -> dict[int, str]:
+    """Give what each thread did, in order: r it runs, l it is left."""
+    story: dict[int, str] = {}
+    for row in sorted(rows, key=lambda row: row["ts_ns"]):
+        if chosen[row["point"] - 1].point.name == "sched_switch":
+            for tid, letter in ((row["space"], "l"), (row["key"], "r")):
+                story[tid] = story.get(tid, "") + letter
+    story.pop(0, None)
+    return story
+
+
+def test_the_scheduler_tells_of_all_threads_of_the_target_and_of_no_others(place: Place) -> None:
+    layers = ("vfs", "qemu-aio")
+    chosen = place.chosen(layers)
+    with (
+        held(bench(place, "-w", "-i", "threads", "-c", "1000", "-d", "4")) as process,
+        TraceBuffer(place.tracefs, place.rules(*layers), process.pid) as buffer,
+    ):
+        run_on(process)
+        rows = table_of(buffer.stop(), chosen)
+        tally = buffer.tally()
+    named = [(row, chosen[row["point"] - 1].point.name) for row in rows]
+    working = {row["tid"] for row, name in named if name == "pwrite64"}
+    woken = {row["key"] for row, name in named if name == "sched_waking"}
+    story = switches(rows, chosen)
+    assert len(working) > 1
+    assert working <= woken <= story.keys()
+    for tid, letters in story.items():
+        assert "ll" not in letters, tid
+        assert "rr" not in letters, tid
+    assert tally.lost == 0
+    assert tally.in_kernel == tally.rows + tally.foreign
+
+
+def test_threads_that_are_left_out_are_not_followed(place: Place) -> None:
+    command = bench(place, "-w", "-i", "threads", "-c", "100").removeprefix("exec ")
+    with (
+        held(f"{command}; true") as process,
+        TraceBuffer(place.tracefs, place.rules("qemu-aio"), process.pid, left_out=frozenset({process.pid})) as buffer,
+    ):
+        run_on(process)
+        assert table_of(buffer.stop(), place.chosen(["qemu-aio"])) == []
+
+
 def test_what_is_lost_is_counted(place: Place) -> None:
     chosen = place.chosen(["vfs", "fs"])
     rules = place.rules("vfs", "fs")

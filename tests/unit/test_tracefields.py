@@ -95,6 +95,7 @@ def test_what_happens_to_the_targets_threads() -> None:
     assert waking.threads == (waking.key,)
     assert not switch.is_of_threads
     assert rule_of("OF_THREADS(args->dev, args->sector)", "emit(0, 0, 0, 0, 0, 0)") is None
+    assert rule_of("pid == PID && OF_THREADS(args->pid)", "emit(0, 0, 0, 0, 0, 0)") is None
     assert rule_of("OF_THREADS(args->nothing)", "emit(0, 0, 0, 0, 0, 0)") is None
 
 
