@@ -141,7 +141,7 @@ def _attachable(point: Point, way: Way, host: HostFeatures, subject: Subject | N
 def _is_wanted(point: Point, host: HostFeatures, subject: Subject | None) -> bool:
     if point.needs == "system":
         return subject is None or subject.is_system
-    return not point.needs or point.needs in host.kernel.modules
+    return not point.needs or bool(point.modules & host.kernel.modules)
 
 
 def _why_not(way: Way, host: HostFeatures, subject: Subject | None) -> str:

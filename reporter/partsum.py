@@ -36,10 +36,13 @@ class PartSummary:
     hops: Hops = field(default_factory=Hops)
 
     @classmethod
-    def of(cls, parts: Iterable[Part]) -> "PartSummary":
-        """Begin with the parts that the recording has, so that those without a span are there too."""
+    def of(cls, parts: Iterable[Part], way: tuple[str, ...] = ()) -> "PartSummary":
+        """Begin with the parts that the recording has, so that those without a span are there too.
+
+        `way` are the points between which times are wanted; without any, all are.
+        """
         known = {(Stage(part.layer.value), part.name): PartFigures(is_mark=part.is_mark) for part in parts}
-        return cls(known)
+        return cls(known, hops=Hops(way))
 
     @property
     def stages(self) -> list[Stage]:

@@ -43,7 +43,10 @@ class JoinStream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReportOptions:
-    """What to report on. A table at `table_path` has the chosen IOs; without a path, RECORDING/ios.* has every IO."""
+    """What to report on. A table at `table_path` has the chosen IOs; without a path, RECORDING/ios.* has every IO.
+
+    `way` names the points on the way of an IO between which the stages' times are told; none for all.
+    """
 
     choice: Filter = field(default_factory=Filter)
     slowest: int = 10
@@ -52,6 +55,7 @@ class ReportOptions:
     table_path: Path | None = None
     is_table_written: bool = True
     with_stages: bool = False
+    way: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ def report_on(
     chooser = Chooser(options.choice, recorded)
     result = Report(recorded, Summary(), stream.quality, options.choice, _NO_ROWS, _NO_ROWS)
     notable = Notable(options.slowest)
-    opened = OpenedLayers.of(stream, recorded, result, is_kept=options.is_table_written)
+    opened = OpenedLayers.of(stream, recorded, result, options.way, is_kept=options.is_table_written)
     ticker = _Ticker(recorded, on_progress)
     with _TableOutput(recorded, options, result) as output, _WritebackOutput(recorded, options, result) as later:
         for every in stream.tables():
@@ -106,6 +110,8 @@ def report_on(
             ticker.passed(every)
         later.write(stream.writeback)
     opened.close()
+    if result.parts is not None:
+        result.parts.hops.check()
     result.slowest, result.unended = notable.slowest, notable.unended
     if options.plot_path and result.summary.groups:
         _plot(result, options.plot_path)
