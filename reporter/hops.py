@@ -35,12 +35,14 @@ class HopRow:
 class Hops:
     """Rows of the first IOs, and sums over all; `points` are in order, empty until there is an IO with parts.
 
-    With `wanted` points these are they. `known` are all that any IO has passed.
+    With `wanted` points these are they. `known` are all that any IO has passed; `order` has the begins of parts as the
+    first IOs passed them.
     """
 
     wanted: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
     known: set[str] = field(default_factory=set)
+    order: tuple[str, ...] = ()
     rows: list[HopRow] = field(default_factory=list)
     count: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     total_ns: Ints = field(default_factory=lambda: np.empty(0, np.int64))
@@ -54,7 +56,8 @@ class Hops:
         times = _times(stages, ios, self.wanted)
         self.known.update(times.columns)
         if not self.points:
-            self._begin(self.wanted or _order(times))
+            self.order = _order(times)
+            self._begin(self.wanted or self.order)
         known = times.reindex(columns=list(self.points)).to_numpy(dtype=np.float64)
         hops = np.diff(known, axis=1)
         has = np.isfinite(hops) & (hops >= 0)

@@ -50,8 +50,11 @@ class PartSummary:
         return [stage for stage in _STAGES if stage in self.rest]
 
     def parts_of(self, stage: Stage) -> dict[str, PartFigures]:
-        """Return the parts of a stage by name."""
-        return {name: figures for (of, name), figures in self.parts.items() if of is stage}
+        """Return the parts of a stage by name, in the order in which IOs come to them; then those that few come to."""
+        place = {point: number for number, point in enumerate(self.hops.order)}
+        names = [name for of, name in self.parts if of is stage]
+        names.sort(key=lambda name: place.get(f"{stage} {name}", len(place)))
+        return {name: self.parts[stage, name] for name in names}
 
     def add(self, stages: pa.Table, ios: pa.Table) -> None:
         """Count the parts (schema.STAGES) of the chosen IOs (schema.IOS)."""

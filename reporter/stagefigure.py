@@ -31,6 +31,8 @@ class Piece:
 def opened_figure(report: Report, parts: PartSummary) -> Figure:
     """Draw the layers of the mean IO, and each opened layer as a bar of its own."""
     opened = [stage for stage in parts.stages if any(one.own.total_ns for one in parts.parts_of(stage).values())]
+    # lines lead to the first: the layer that has the most of the time
+    opened.sort(key=lambda stage: -report.summary.stages[stage].total_ns)
     picture = Figure(figsize=(4.6 + 3.6 * max(len(opened), 1), 8), dpi=110, layout="constrained")
     axes = picture.subplots(1, 1 + len(opened), squeeze=False)[0]
     total = report.summary.total()
