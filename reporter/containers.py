@@ -51,7 +51,7 @@ def host_containers(joined: Joined) -> Containers:
     bio_io = np.where(is_loop_bio, _through(links.bio_upper, by_request), bio_io)
     alone = np.flatnonzero((carriers.carrier >= 0) & ~joined.window.is_at(joined.frames.submit, "laio"))
     events = np.concatenate([carriers.work, blocks.bio, carriers.carrier[alone]])
-    bio_end = np.full(blocks.bio.size, NONE)
+    bio_end = picked(blocks.complete, blocks.request)
     until = np.concatenate([carriers.work_end, bio_end, carriers.carrier_end[alone]])
     io = np.concatenate([work_io, bio_io, joined.submit_io[alone] if alone.size else alone])
     is_target = np.arange(events.size) < carriers.work.size + blocks.bio.size

@@ -97,6 +97,7 @@ def _draw(axes: Axes, title: str, pieces: Iterable[Piece]) -> None:
             bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none"},
             arrowprops={"arrowstyle": "-", "color": "#999999", "lw": 0.5, "shrinkA": 0, "shrinkB": 0},
         )
+    axes.patch.set_visible(False)
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_xlim(-_WIDTH / 2 - 0.05, 1.9)
     axes.set_ylim(0, total)
@@ -133,6 +134,7 @@ def _connect(picture: Figure, left: Axes, right: Axes, layers: list[Piece], stag
                     axesB=right,
                     color="#999999",
                     lw=0.8,
+                    zorder=-1,  # below the labels
                 )
                 picture.add_artist(line)
             return

@@ -35,6 +35,11 @@ def test_only_the_file_systems_below_the_disks_are_opened() -> None:
     assert {"xfs_ilock", "fs_iomap"} <= chosen({"xfs", "ocfs2"}) - {"ext4_map"}
 
 
+def test_the_tracepoints_of_other_file_systems_are_not_missed() -> None:
+    assert {"fsync_xfs", "dio", "jbd2_commit"} <= chosen({"xfs"})
+    assert not {"fsync_ext4", "fsync_ext4_end", "fsync_ocfs2"} & chosen({"xfs"})
+
+
 def test_all_are_opened_where_one_is_not_known() -> None:
     assert {"ocfs2_rw_lock", "ext4_map", "xfs_ilock", "btrfs_lock", "fs_iomap"} <= chosen(None)
 
