@@ -1,23 +1,27 @@
 """Two nodes of an OCFS2 cluster write to one image, and both are recorded: `contend(both, output)`.
 
 Node 0 writes alone first, then both write at the same time, each to places of its own: the lock that they wait for is
-that of the file. Inside a node it is `python -m lab.contend DIRECTORY NODE IMAGE`.
+that of the file. Inside a node it is `python -m lab.contend DIRECTORY NODE IMAGE OPTION...`.
 """
 
+import shlex
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from lab.cachedio import QemuIo
 from lab.cluster import Cluster
+from lab.disk import Aio, Cache, Format
 from lab.host import Host, Job
+from lab.load import KIB
 from lab.session import Recorder
 from lab.volumes import PLACE
 from vio.errors import VioError
 
+OPENED = ("--open", "fs")
 WRITES = 10
 ALONE, TOGETHER = 0, (16 << 20, 32 << 20)
 """Where in the image node 0 writes alone; where each node writes while the other does."""
@@ -27,20 +31,23 @@ _IMAGE_BYTES = 48 << 20
 _LIMIT_S = 1200.0
 _POLL_S = 0.02
 _RECORDING = "node.vio"
-_PREPARE = (
-    "qemu-img create -q -f raw {0} {1} && dd if=/dev/zero of={0} bs=1M count={2} conv=notrunc oflag=direct && sync"
-)
+_PREPARE = """set -e
+qemu-img create -q -f raw {0} {1}
+dd if=/dev/zero of={0} bs=1M count={2} conv=notrunc oflag=direct status=none
+sync"""
 
 
-def contend(both: Cluster, output: Path, *, echo: BinaryIO | None = None) -> tuple[Path, Path]:
-    """Record both nodes; give the recordings `node0.vio` and `node1.vio` in `output`.
+def contend(
+    both: Cluster, output: Path, options: Sequence[str] = OPENED, *, echo: BinaryIO | None = None
+) -> tuple[Path, Path]:
+    """Record both nodes, with these options; give the recordings `node0.vio` and `node1.vio` in `output`.
 
     Raises:
         LabError: a host is gone, or a node failed; the message says how.
     """
     image = PLACE / "shared.raw"
     both.hosts[0].run(_PREPARE.format(image, _IMAGE_BYTES, _IMAGE_BYTES >> 20), _LIMIT_S)
-    jobs = [_start(host, number, image) for number, host in enumerate(both.hosts)]
+    jobs = [_start(host, number, image, options) for number, host in enumerate(both.hosts)]
     _wait_for(lambda: all(_has(host, "ready") for host in both.hosts), jobs, both)
     _say(both.hosts[0], "alone")
     _wait_for(lambda: _has(both.hosts[0], "done"), jobs, both)
@@ -56,9 +63,9 @@ def contend(both: Cluster, output: Path, *, echo: BinaryIO | None = None) -> tup
     return found[0], found[1]
 
 
-def _start(host: Host, number: int, image: Path) -> Job:
-    words = (sys.executable, "-m", "lab.contend", str(host.directory), str(number), str(image))
-    return host.start(" ".join(words), _LIMIT_S)
+def _start(host: Host, number: int, image: Path, options: Sequence[str]) -> Job:
+    words = (sys.executable, "-m", "lab.contend", str(host.directory), str(number), str(image), *options)
+    return host.start(shlex.join(words), _LIMIT_S)
 
 
 def _has(host: Host, word: str) -> bool:
@@ -81,12 +88,10 @@ def _wait_for(is_so: Callable[[], bool], jobs: Sequence[Job], both: Cluster) -> 
 
 def main(arguments: Sequence[str]) -> int:
     """Be a node: record a `qemu-io`, and have it write when it is told to."""
-    directory, number, image = Path(arguments[0]), int(arguments[1]), arguments[2]
+    directory, number, image, options = Path(arguments[0]), int(arguments[1]), arguments[2], arguments[3:]
     local = Path("/tmp") / _RECORDING
-    command = ("qemu-io", "-t", "none", "-i", "threads", "-f", "raw", image)
-    # what it answers says when a write is done, so it must not be kept back
-    target = subprocess.Popen(("stdbuf", "-oL", *command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    with Recorder(target.pid, local, "--open", "fs", echo=sys.stderr.buffer) as recorder:
+    target = QemuIo(Path(image), Format.RAW, Aio.THREADS, Cache.NONE)
+    with Recorder(target.pid, local, *options, echo=sys.stderr.buffer) as recorder:
         (directory / "ready").touch()
         if number == 0:
             _await(directory / "alone")
@@ -94,7 +99,7 @@ def main(arguments: Sequence[str]) -> int:
             (directory / "done").touch()
         _await(directory / "together")
         _write(target, TOGETHER[number])
-        target.communicate("quit\n")
+        target.close()
         recorder.finish()
     shutil.copytree(local, directory / _RECORDING)
     return 0
@@ -105,15 +110,9 @@ def _await(path: Path) -> None:
         time.sleep(_POLL_S)
 
 
-def _write(target: subprocess.Popen[str], offset: int) -> None:
-    if target.stdin is None or target.stdout is None:
-        raise VioError("qemu-io has no standard input")
-    for place in range(offset, offset + WRITES * _STEP_BYTES, _STEP_BYTES):
-        target.stdin.write(f"write {place} 4k\n")
-        target.stdin.flush()
-        while not target.stdout.readline().startswith(("wrote", "qemu-io> wrote")):
-            if target.poll() is not None:
-                raise VioError("qemu-io has ended")
+def _write(target: QemuIo, offset: int) -> None:
+    for number in range(WRITES):
+        target.write(offset + number * _STEP_BYTES, 4 * KIB, number)
 
 
 if __name__ == "__main__":
