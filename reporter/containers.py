@@ -71,6 +71,20 @@ def qemu_containers(joined: Joined, aux: Ints) -> tuple[Containers, Ints]:
     return calls, stacks[frames.call.size :]
 
 
+def device_containers(joined: Joined) -> Containers:
+    """Return where a request is in the hands of QEMU's device: until the block layer has it, and from the push on."""
+    ev, ios = joined.window.events, joined.ios
+    ts = np.append(ev.ts_ns, _FAR)
+    taken = np.flatnonzero(joined.window.is_at(ios.begin, "accept") | joined.window.is_at(ios.begin, "scsi_new"))
+    pushed = np.flatnonzero(ios.push >= 0)
+    events = np.concatenate([ios.begin[taken], ios.push[pushed]])
+    until = np.concatenate([ios.enter[ios.head[taken]], ios.notify[pushed]])  # what was merged enters as one
+    is_target = np.ones(events.size, dtype=np.bool_)
+    io = np.concatenate([taken, pushed])
+    tid = ev.tid[events].astype(np.int64)
+    return _sorted(ev.ts_ns[events], np.where(until >= 0, ts[until], ts[events]), tid, io, is_target, ~is_target)
+
+
 def _stacks(pointers: Ints) -> Ints:
     """Number the stacks that pointers lie in: 1 MiB each, and used near their tops."""
     values, which = np.unique(pointers, return_inverse=True)
