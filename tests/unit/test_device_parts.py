@@ -27,8 +27,13 @@ def joined(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.D
     manifest = json.loads((place / "manifest.json").read_text())
     points = {point["name"]: point["number"] for point in manifest["points"]}
     for number, (part, role) in enumerate((part, role) for part in PARTS for role in ("begin", "end")):
-        point = {"number": FIRST + number, "name": f"in_{part}_{role}", "layer": "qemu-device", "role": role}
-        manifest["points"].append(point | {"meaning": "", "fields": "", "attach": "uprobe:x", "part": part})
+        entry: dict[str, object] = {
+            "number": FIRST + number,
+            "name": f"in_{part}_{role}",
+            "layer": "qemu-device",
+            "role": role,
+        }
+        manifest["points"].append(entry | {"meaning": "", "fields": "", "attach": "uprobe:x", "part": part})
         manifest["points"][-1]["join"] = "thread"
     manifest["segments"] = []
     (place / "manifest.json").write_text(json.dumps(manifest))
@@ -36,10 +41,10 @@ def joined(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.D
     empty = dict.fromkeys((column.name for column in EVENTS), 0)
     for row in [row for row in events if row["point"] in {points["accept"], points["push"]}]:
         spans = ((0, -40, 30), (1, 5, 20)) if row["point"] == points["accept"] else ((2, -60, 10),)
-        for part, begin, end in spans:
-            for role, after in ((0, begin), (1, end)):
-                point, ts = FIRST + 2 * part + role, row["ts_ns"] + after
-                events.append(empty | {"point": point, "ts_ns": ts, "tid": row["tid"]})
+        for of, *bounds in spans:
+            for is_end, after_ns in enumerate(bounds):
+                ts_ns = row["ts_ns"] + after_ns
+                events.append(empty | {"point": FIRST + 2 * of + is_end, "ts_ns": ts_ns, "tid": row["tid"]})
     stray = max(row["ts_ns"] for row in events) - 1000
     events += [empty | {"point": FIRST + role, "ts_ns": stray + role, "tid": STRANGER} for role in (0, 1)]
     events.sort(key=lambda row: row["ts_ns"])
