@@ -20,7 +20,7 @@ from vio.reporter.summary import Summary
 from vio.schema import OPS
 
 MAJOR = 1
-MINOR = 1
+MINOR = 2
 
 Json = dict[str, object]
 
