@@ -21,7 +21,8 @@ from lab.session import Recorder
 from lab.volumes import PLACE
 from vio.errors import VioError
 
-OPENED = ("--open", "fs")
+RW_LOCK, INODE_LOCK = "ocfs2_rw_lock", "ocfs2_inode_lock_full_nested"
+_LOCKS = tuple(word for name in (RW_LOCK, INODE_LOCK) for word in ("--point", f"fentry:ocfs2:{name}"))
 WRITES = 10
 ALONE, TOGETHER = 0, (16 << 20, 32 << 20)
 """Where in the image node 0 writes alone; where each node writes while the other does."""
@@ -38,9 +39,9 @@ sync"""
 
 
 def contend(
-    both: Cluster, output: Path, options: Sequence[str] = OPENED, *, echo: BinaryIO | None = None
+    both: Cluster, output: Path, options: Sequence[str] = _LOCKS, *, echo: BinaryIO | None = None
 ) -> tuple[Path, Path]:
-    """Record both nodes, with these options; give the recordings `node0.vio` and `node1.vio` in `output`.
+    """Record both nodes, the locks of OCFS2 opened or by other options; give the recordings `node0.vio` and `node1.vio` in `output`.
 
     Raises:
         LabError: a host is gone, or a node failed; the message says how.

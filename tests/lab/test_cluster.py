@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from lab.cluster import Cluster, cluster
-from lab.contend import contend
+from lab.contend import RW_LOCK, contend
 from lab.hostmachine import make_disk
 from tests.waits import waits_ns
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 def both() -> Iterator[Cluster]:
     disk = make_disk(2 << 30)
     try:
-        with cluster(disk) as up:
+        with cluster(disk, memory_mib=1536) as up:
             yield up
     finally:
         disk.unlink()
@@ -31,7 +31,6 @@ def test_what_one_node_writes_the_other_reads(both: Cluster) -> None:
 
 
 def test_the_wait_for_a_lock_that_the_other_node_has_is_a_stage_of_its_own(both: Cluster, tmp_path: Path) -> None:
-    point = "fentry:ocfs2:ocfs2_rw_lock"
-    alone, together = waits_ns(contend(both, tmp_path, ("--point", point)), "ocfs2_rw_lock")
+    alone, together = waits_ns(contend(both, tmp_path), RW_LOCK)
     assert max(alone[1:]) < max(together)
     assert sum(together) > 20 * sum(alone[1:])
