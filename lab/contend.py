@@ -41,7 +41,7 @@ sync"""
 def contend(
     both: Cluster, output: Path, options: Sequence[str] = _LOCKS, *, echo: BinaryIO | None = None
 ) -> tuple[Path, Path]:
-    """Record both nodes, the locks of OCFS2 opened or by other options; give the recordings `node0.vio` and `node1.vio` in `output`.
+    """Record both nodes, their locks opened, or by other options; give `node0.vio` and `node1.vio` in `output`.
 
     Raises:
         LabError: a host is gone, or a node failed; the message says how.
