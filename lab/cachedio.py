@@ -37,9 +37,9 @@ class Truth:
 class QemuIo:
     """A `qemu-io` that does what it is told, one thing after the other; ended when it is left."""
 
-    def __init__(self, image: Path, image_format: Format, aio: Aio) -> None:
-        """Open an image with cache=writeback."""
-        how = ("-t", str(Cache.WRITEBACK), "-i", str(aio), "-f", str(image_format))
+    def __init__(self, image: Path, image_format: Format, aio: Aio, cache: Cache = Cache.WRITEBACK) -> None:
+        """Open an image."""
+        how = ("-t", str(cache), "-i", str(aio), "-f", str(image_format))
         # Its answers are waited for, so they must not be kept back.
         self._process = subprocess.Popen(
             ["stdbuf", "-oL", "qemu-io", *how, str(image)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -79,6 +79,13 @@ class Job:
             raise LabError(f"the script ended with exit code {ran.status}:\n{_tail(ran)}")
         return ran
 
+    def check(self) -> None:
+        """Raise a LabError if it has ended already, or its host is gone."""
+        self._host.check()
+        if self._base.with_suffix(".status").exists():
+            self.wait()
+            raise LabError("the script has ended too early")
+
     def _text(self, suffix: str) -> str:
         return self._base.with_suffix(f".{suffix}").read_text(errors="replace")
 

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from vio.errors import HostError
+from vio.recorder.lean import lean
 
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
@@ -76,14 +77,14 @@ class Bpftrace:
     def __init__(self, program: Path, log: Path, options: BpftraceOptions) -> None:
         self._log = log
         words = [str(options.path), "-q", "-B", "line", *(["--no-warnings"] if options.takes_no_warnings else [])]
-        with log.open("ab") as stderr, _types_for(program, options) as (types, settings):
+        with log.open("ab") as stderr, _fitted(program, options) as (run, files, settings):
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *words, str(program)],
+                [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *words, run],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 env=os.environ | environment(options) | settings,
-                pass_fds=types,
+                pass_fds=files,
                 process_group=0,
             )
         self.pid = self._process.pid
@@ -182,15 +183,24 @@ def searches_types(version: tuple[int, ...]) -> bool:
 
 
 @contextlib.contextmanager
-def _types_for(program: Path, options: BpftraceOptions) -> Iterator[tuple[list[int], dict[str, str]]]:
-    """Give the descriptors and settings by which bpftrace finds no types, where it needs none."""
-    if not options.searches_types or _BTF_SETTING in os.environ or _NEEDS_TYPES.search(program.read_text()):
-        yield [], {}
+def _fitted(program: Path, options: BpftraceOptions) -> Iterator[tuple[str, list[int], dict[str, str]]]:
+    """Give what to run, and the descriptors and settings for it, so that bpftrace does not search for types for long.
+
+    One that searches finds none where the program needs none; else it is given a program with fewer casts.
+    """
+    if not options.searches_types or _BTF_SETTING in os.environ:
+        yield str(program), [], {}
         return
-    descriptor = os.memfd_create("no-types")
+    text = program.read_text()
+    needs_types = _NEEDS_TYPES.search(text) is not None
+    descriptor = os.memfd_create("lean" if needs_types else "no-types")
     try:
-        os.write(descriptor, _EMPTY_BTF)
-        yield [descriptor], {_BTF_SETTING: f"/proc/self/fd/{descriptor}"}
+        os.write(descriptor, lean(text).encode() if needs_types else _EMPTY_BTF)
+        place = f"/proc/self/fd/{descriptor}"
+        if needs_types:
+            yield place, [descriptor], {}
+        else:
+            yield str(program), [descriptor], {_BTF_SETTING: place}
     finally:
         os.close(descriptor)
 

@@ -146,7 +146,7 @@ def _is_wanted(point: Point, host: HostFeatures, subject: Subject | None) -> boo
 
 
 def _has_module(point: Point, host: HostFeatures) -> bool:
-    return point.needs in {"", _SYSTEM} or point.needs in host.kernel.modules
+    return point.needs in {"", _SYSTEM} or bool(point.modules & host.kernel.modules)
 
 
 def _why_not(way: Way, host: HostFeatures, subject: Subject | None) -> str:

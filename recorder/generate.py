@@ -52,12 +52,16 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What the program is limited to: one process, the devices and files under its disks."""
+    """What the program is limited to: one process, the devices and files under its disks.
+
+    `file_systems` are the kinds of file system that the files are on, None where not all are known.
+    """
 
     pid: int
     binary: str
     devices: tuple[int, ...] = ()  # kernel encoding: major << 20 | minor
     files: tuple[tuple[int, int], ...] = ()  # (device, inode)
+    file_systems: frozenset[str] | None = None
     constants: dict[str, str] = field(default_factory=dict)  # what the names in the .bt files stand for: qemu_layout()
 
     @property

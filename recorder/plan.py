@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from vio.errors import UsageError
 from vio.layer import Layer
 from vio.manifest import AbsentPoint, PointInfo
+from vio.mappers.hostfs import NAMES
 from vio.recorder.doctor import PointCheck, check_point, without_point
 from vio.recorder.generate import Chosen, Scope, applies, needs_buffer
 from vio.recorder.host import HostFeatures
@@ -16,6 +17,7 @@ from vio.recorder.subject import Subject
 from vio.recorder.tracefs import tracepoint_fields
 
 _ARGUMENT = re.compile(r"\bargs->(\w+)")
+_FILE_SYSTEMS = frozenset(NAMES.values())
 MOST_POINTS = 255
 
 
@@ -73,6 +75,8 @@ def make_plan(
         # looked at only where it is wanted: the kernel's lists of functions are long
         if point.is_inner and point.layer not in opened:
             continue
+        if _is_of_other_file_systems(point, scope):
+            continue
         check = check_point(point, host, subject)
         if not check.is_wanted:
             continue
@@ -104,6 +108,12 @@ def without_buffer(plan: Plan) -> Plan:
 def constants_of(subject: Subject) -> dict[str, str]:
     """Return what the names in the `.bt` files stand for in this QEMU."""
     return qemu_layout(set(subject.binary.functions) if subject.binary else set())
+
+
+def _is_of_other_file_systems(point: Point, scope: Scope) -> bool:
+    """Tell whether a point is of file systems alone that no disk is on: bpftrace takes its time for each probe."""
+    of = point.modules or {way.attach.split(":")[1] for way in point.ways}
+    return scope.file_systems is not None and of <= _FILE_SYSTEMS and not of & scope.file_systems
 
 
 def _why_not(way: Way, host: HostFeatures, scope: Scope) -> str:

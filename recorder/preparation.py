@@ -116,7 +116,8 @@ def prepare_plain(what: Observed, host: HostFeatures, found: Aim) -> Prepared:
 def _plan(what: Observed, host: HostFeatures, found: Aim) -> tuple[Ground, Scope, Plan]:
     ground = find_ground(found.disks)
     constants = constants_of(found.subject)
-    scope = Scope(found.target.pid, found.binary, ground.kernel_devs, ground.file_ids, constants)
+    kinds = None if "" in ground.file_systems else frozenset(ground.file_systems)
+    scope = Scope(found.target.pid, found.binary, ground.kernel_devs, ground.file_ids, kinds, constants)
     points = load_probes(what.probes, *what.more_probes)
     points += user_points(what.points, host, found.subject, points)
     check_names(points)

@@ -74,6 +74,11 @@ class Point:
     is_inner: bool = False
     same_as: str = ""
 
+    @property
+    def modules(self) -> frozenset[str]:
+        """The kernel modules of which it needs one; none where it needs something else, or nothing."""
+        return frozenset(self.needs.split(",")) - {"", "system"}
+
 
 def load_probes(directory: Path, *more: Path) -> list[Point]:
     """Read all `.bt` files of directories, in the order of their names; point names must be unique.

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from vio.errors import MapError
 from vio.manifest import DeviceInfo, FileInfo, StretchInfo
 from vio.mappers.device import Device, DeviceKind, DeviceTree
-from vio.mappers.loop import loop_backing
+from vio.mappers.hostfs import file_system_of
+from vio.mappers.loop import Backing, loop_backing, open_backing
 from vio.mappers.mapping import mapping_of
 from vio.mappers.space import file_space
 from vio.recorder.disks import Disk
@@ -24,10 +25,14 @@ def kernel_dev(dev: int) -> int:
 
 @dataclass(slots=True)
 class Ground:
-    """The host's devices and files that the disks lie upon; `notes` say what could not be looked at."""
+    """The host's devices and files that the disks lie upon; `notes` say what could not be looked at.
+
+    `file_systems` are the kinds that the files are on; "" among them is one that could not be told.
+    """
 
     devices: list[DeviceInfo] = field(default_factory=list)
     files: list[FileInfo] = field(default_factory=list)
+    file_systems: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -81,22 +86,22 @@ class _Survey:
         if disk.is_block_device:
             self._add_device(dev)
             return
-        self._add_file(disk.path, dev, disk.inode or 0)
-        self._add_below(disk.below, dev)
+        self._add_on(disk.path, dev, disk.inode or 0, disk.below)
 
     def add_chain_file(self, file: ChainFile) -> None:
         dev = os.makedev(*file.device)
         if file.is_block_device:
             self._add_device(dev)
             return
-        self._add_file(file.path, dev, file.inode)
-        self._add_below(file.below, dev)
+        self._add_on(file.path, dev, file.inode, file.below)
 
-    def _add_below(self, below: HostDevice | None, dev: int) -> None:
+    def _add_on(self, path: str, dev: int, inode: int, below: HostDevice | None) -> None:
+        self.ground.file_systems.add(_driver(below.fs_type) if below else "")
+        self._add_file(path, dev, inode, os.makedev(*below.superblock) if below else dev)
         self._add_device(os.makedev(below.major, below.minor) if below and below.name else dev)
 
-    def _add_file(self, path: str, dev: int, inode: int) -> None:
-        info = FileInfo(path, kernel_dev(dev), inode, file_space(dev, inode))
+    def _add_file(self, path: str, dev: int, inode: int, superblock: int) -> None:
+        info = FileInfo(path, kernel_dev(superblock), inode, file_space(dev, inode))
         if info.space not in {file.space for file in self.ground.files}:
             self.ground.files.append(info)
 
@@ -120,4 +125,23 @@ class _Survey:
             self.ground.notes.append(str(error))
             return
         if backing.is_file:
-            self._add_file(str(backing.path), backing.dev, backing.inode)
+            self.ground.file_systems.add(_file_system_of(backing))
+            self._add_file(str(backing.path), backing.dev, backing.inode, backing.dev)
+
+
+def _driver(fs_type: str) -> str:
+    """Name the module that drives a file system: ext4's drives ext2 and ext3 too."""
+    return "ext4" if fs_type in {"ext2", "ext3"} else fs_type
+
+
+def _file_system_of(backing: Backing) -> str:
+    try:
+        fd = open_backing(backing)
+    except (OSError, MapError):
+        return ""
+    try:
+        return file_system_of(fd)
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)

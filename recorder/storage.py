@@ -12,7 +12,10 @@ _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "virtiofs", "
 
 @dataclass(frozen=True, slots=True)
 class HostDevice:
-    """What lies below a disk's file: "" for a name that does not exist (memory, network)."""
+    """What lies below a disk's file: "" for a name that does not exist (memory, network).
+
+    `superblock` is the device number that the kernel's own events have for the file: btrfs shows programs another one.
+    """
 
     name: str
     major: int
@@ -20,6 +23,7 @@ class HostDevice:
     fs_type: str = ""
     mount_point: str = ""
     note: str = ""
+    superblock: tuple[int, int] = (0, 0)
 
 
 def device_below(file: OpenFile, mounts: list[Mount], roots: HostRoots) -> HostDevice:
@@ -29,13 +33,15 @@ def device_below(file: OpenFile, mounts: list[Mount], roots: HostRoots) -> HostD
     mount = next((mount for mount in mounts if mount.mount_id == file.mount_id), None)
     mount = mount or next((mount for mount in mounts if mount.device == file.device), None)
     if not mount:
-        return HostDevice(_device_name(file.device, roots.sys), *file.device, note="its mount is not visible")
+        name = _device_name(file.device, roots.sys)
+        return HostDevice(name, *file.device, note="its mount is not visible", superblock=file.device)
     device = file.device
     name = _device_name(device, roots.sys)
     if not name and (source := _source_device(mount.source)):
         # btrfs and others give their files device numbers of their own
         device, name = source, _device_name(source, roots.sys)
-    return HostDevice(name, *device, mount.fs_type, mount.mount_point, _note(mount.fs_type, name))
+    note = _note(mount.fs_type, name)
+    return HostDevice(name, *device, mount.fs_type, mount.mount_point, note, mount.device)
 
 
 def _device_name(device: tuple[int, int], sys: Path) -> str:

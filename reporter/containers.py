@@ -51,7 +51,7 @@ def host_containers(joined: Joined) -> Containers:
     bio_io = np.where(is_loop_bio, _through(links.bio_upper, by_request), bio_io)
     alone = np.flatnonzero((carriers.carrier >= 0) & ~joined.window.is_at(joined.frames.submit, "laio"))
     events = np.concatenate([carriers.work, blocks.bio, carriers.carrier[alone]])
-    bio_end = np.full(blocks.bio.size, NONE)
+    bio_end = picked(blocks.complete, blocks.request)
     until = np.concatenate([carriers.work_end, bio_end, carriers.carrier_end[alone]])
     io = np.concatenate([work_io, bio_io, joined.submit_io[alone] if alone.size else alone])
     is_target = np.arange(events.size) < carriers.work.size + blocks.bio.size
@@ -69,6 +69,20 @@ def qemu_containers(joined: Joined, aux: Ints) -> tuple[Containers, Ints]:
     calls = _sorted(ev.ts_ns[frames.call], ts[frames.call_end], own, joined.call_io, none, none)
     calls = replace(calls, has_stacks=True)
     return calls, stacks[frames.call.size :]
+
+
+def device_containers(joined: Joined) -> Containers:
+    """Return where a request is in the hands of QEMU's device: until the block layer has it, and from the push on."""
+    ev, ios = joined.window.events, joined.ios
+    ts = np.append(ev.ts_ns, _FAR)
+    taken = np.flatnonzero(joined.window.is_at(ios.begin, "accept") | joined.window.is_at(ios.begin, "scsi_new"))
+    pushed = np.flatnonzero(ios.push >= 0)
+    events = np.concatenate([ios.begin[taken], ios.push[pushed]])
+    until = np.concatenate([ios.enter[ios.head[taken]], ios.notify[pushed]])  # what was merged enters as one
+    is_target = np.ones(events.size, dtype=np.bool_)
+    io = np.concatenate([taken, pushed])
+    tid = ev.tid[events].astype(np.int64)
+    return _sorted(ev.ts_ns[events], np.where(until >= 0, ts[until], ts[events]), tid, io, is_target, ~is_target)
 
 
 def _stacks(pointers: Ints) -> Ints:

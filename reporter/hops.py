@@ -1,7 +1,7 @@
 """The way of each IO from point to point: the time between successive points, as one row for each IO.
 
-Points are the begins of parts, the ends of those parts that nothing lies in, marks, and the bounds of the layers. Their
-order is that of the first IOs that passed them.
+Points are the begins of parts, the ends of those parts that nothing lies in, marks, and the bounds of the layers, in
+the order in which the first IOs passed them; or those that were asked for, which may be the end of any part.
 """
 
 from dataclasses import dataclass, field
@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from vio.errors import UsageError
 from vio.layer import Stage
+from vio.printable import printable
 from vio.reporter.match import Ints
 
 _STAGES = tuple(Stage)
@@ -31,9 +33,16 @@ class HopRow:
 
 @dataclass(slots=True)
 class Hops:
-    """Rows of the first IOs, and sums over all; `points` are in order, empty until there is an IO with parts."""
+    """Rows of the first IOs, and sums over all; `points` are in order, empty until there is an IO with parts.
 
+    With `wanted` points these are they. `known` are all that any IO has passed; `order` has the begins of parts as the
+    first IOs passed them.
+    """
+
+    wanted: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
+    known: set[str] = field(default_factory=set)
+    order: tuple[str, ...] = ()
     rows: list[HopRow] = field(default_factory=list)
     count: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     total_ns: Ints = field(default_factory=lambda: np.empty(0, np.int64))
@@ -44,9 +53,11 @@ class Hops:
         """Take the IOs (schema.IOS) that have parts (schema.STAGES)."""
         if not stages.num_rows:
             return
-        times = _times(stages, ios)
+        times = _times(stages, ios, self.wanted)
+        self.known.update(times.columns)
         if not self.points:
-            self._learn(times)
+            self.order = _order(times)
+            self._begin(self.wanted or self.order)
         known = times.reindex(columns=list(self.points)).to_numpy(dtype=np.float64)
         hops = np.diff(known, axis=1)
         has = np.isfinite(hops) & (hops >= 0)
@@ -57,12 +68,19 @@ class Hops:
         self.most_ns = np.maximum(self.most_ns, hops.max(axis=0))
         self._keep(times, np.where(has, hops, -1), ios)
 
-    def _learn(self, times: pd.DataFrame) -> None:
-        passed = times.columns[times.notna().mean() >= _FEW]
-        # of IOs of one kind: others would move the place of some points and not of others
-        whole = times[passed].dropna() if times[passed].notna().all(axis=1).any() else times[passed]
-        places = whole.rank(axis=1).mean()
-        self.points = tuple(places.sort_values(kind="stable").index)
+    def check(self) -> None:
+        """Refuse wanted points that no IO passed.
+
+        Raises:
+            UsageError: names the first of them, and what was passed.
+        """
+        unknown = [point for point in self.wanted if point not in self.known]
+        if unknown and self.known:
+            known = ", ".join(sorted(self.known))
+            raise UsageError(f"--way: no IO passed a point {printable(unknown[0])}", f"they passed {printable(known)}")
+
+    def _begin(self, points: tuple[str, ...]) -> None:
+        self.points = points
         size = max(len(self.points) - 1, 0)
         self.count, self.total_ns, self.most_ns = (np.zeros(size, dtype=np.int64) for _ in range(3))
         self.least_ns = np.full(size, np.iinfo(np.int64).max)
@@ -75,13 +93,21 @@ class Hops:
             self.rows.append(HopRow(int(io), place.get(io), tuple(row)))
 
 
-def _times(stages: pa.Table, ios: pa.Table) -> pd.DataFrame:
+def _order(times: pd.DataFrame) -> tuple[str, ...]:
+    passed = times.columns[times.notna().mean() >= _FEW]
+    # of IOs of one kind: others would move the place of some points and not of others
+    whole = times[passed].dropna() if times[passed].notna().all(axis=1).any() else times[passed]
+    places = whole.rank(axis=1).mean()
+    return tuple(places.sort_values(kind="stable").index)
+
+
+def _times(stages: pa.Table, ios: pa.Table, wanted: tuple[str, ...]) -> pd.DataFrame:
     """Return the first time of each point (columns) in each IO that has parts (index), NaN where it was not passed."""
     frame = stages.select(["io", "stage", "part", "begin_ns", "end_ns"]).to_pandas()
     name = frame["stage"].map(lambda number: _STAGES[number].value) + " " + frame["part"]
-    leaves = _leaves(frame, name)
+    ending = _leaves(frame, name) if not wanted else set(name)
     begins = pd.DataFrame({"io": frame["io"], "point": name, "ts": frame["begin_ns"].astype("float64")})
-    ended = frame["end_ns"].notna() & name.isin(leaves)
+    ended = frame["end_ns"].notna() & name.isin(ending)
     ends = pd.DataFrame(
         {"io": frame["io"][ended], "point": name[ended] + " end", "ts": frame["end_ns"][ended].astype("float64")}
     )
@@ -97,11 +123,14 @@ def _times(stages: pa.Table, ios: pa.Table) -> pd.DataFrame:
 
 
 def _leaves(frame: pd.DataFrame, name: pd.Series) -> set[str]:
-    """Return the parts that no other part begins in, by the first IO that has each."""
+    """Return the parts that no other part lies in, by the first IOs that have each.
+
+    What begins in one and ends after it, as the hold of a lock does at the end of the wait for it, is not inside.
+    """
     is_leaf: dict[str, bool] = {}
     for _, of in frame.assign(name=name)[frame["io"].isin(frame["io"].drop_duplicates().head(64))].groupby("io"):
-        begins = of["begin_ns"].to_numpy()
+        begins, ends = of["begin_ns"].to_numpy(), of["end_ns"].fillna(of["begin_ns"]).to_numpy()
         for part, begin, end in zip(of["name"], of["begin_ns"], of["end_ns"], strict=True):
-            holds = bool(((begins > begin) & (begins < end)).any()) if end == end else False
+            holds = bool(((begins > begin) & (ends < end)).any()) if end == end else False
             is_leaf[part] = is_leaf.get(part, True) and not holds
     return {part for part, leaf in is_leaf.items() if leaf}

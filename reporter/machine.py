@@ -2,6 +2,8 @@
 
 import json
 
+import numpy as np
+
 from vio.layer import Phase, Stage
 from vio.quantity import NO_END_S
 from vio.reporter.cachefigures import WritebackFigures
@@ -9,6 +11,7 @@ from vio.reporter.cachetext import not_linked
 from vio.reporter.choice import Filter
 from vio.reporter.group import Group
 from vio.reporter.histogram import Distribution
+from vio.reporter.hops import Hops
 from vio.reporter.partsum import PartSummary
 from vio.reporter.quality import Evidence, JoinRow
 from vio.reporter.recorded import Recorded
@@ -47,6 +50,7 @@ def to_json(report: Report) -> Json:
         "latency": _times(total.latency),
         "layers": _phases(summary),
         "stages": _stages(summary, report.parts),
+        "way": _way(report.parts.hops) if report.parts else None,
         "unattributed_share": _share(summary.unattributed.total_ns, summary.total_ns),
         "unattributed": _times(summary.unattributed),
         "waits": _waits(report),
@@ -177,6 +181,31 @@ def _parts(stage: Stage, total_ns: int, opened: PartSummary) -> Json:
     ]
     rest_json = {"layer_share": _share(rest.total_ns, total_ns), "total_ns": rest.total_ns, **_times(rest)}
     return {"total_ns": total_ns, "parts": parts, "rest": rest_json}
+
+
+def _way(hops: Hops) -> Json:
+    """Of the first IOs that pass opened layers: the time from each point to the next; null where one was not passed."""
+    known = hops.count > 0
+    return {
+        "points": list(hops.points),
+        "count": hops.count.tolist(),
+        **{
+            name: [int(value) if is_known else None for value, is_known in zip(of.tolist(), known, strict=True)]
+            for name, of in (
+                ("mean_ns", hops.total_ns // np.maximum(hops.count, 1)),
+                ("min_ns", hops.least_ns),
+                ("max_ns", hops.most_ns),
+            )
+        },
+        "ios": [
+            {
+                "io": row.io,
+                "device_offset": row.device_offset,
+                "hops_ns": [None if hop < 0 else hop for hop in row.hops_ns],
+            }
+            for row in hops.rows
+        ],
+    }
 
 
 def _unreached(gap: Unreached) -> Json:

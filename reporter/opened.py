@@ -33,12 +33,14 @@ class OpenedLayers:
     writer: pq.ParquetWriter | None = None
 
     @classmethod
-    def of(cls, stream: object, recorded: Recorded, result: Report, *, is_kept: bool) -> "OpenedLayers":
+    def of(
+        cls, stream: object, recorded: Recorded, result: Report, way: tuple[str, ...] = (), *, is_kept: bool
+    ) -> "OpenedLayers":
         """Begin, if the stream reads parts."""
         parts = getattr(stream, "parts", None)
         if not isinstance(parts, PartsReader):
             return cls(None, result, None)
-        result.parts = PartSummary.of(parts.parts)
+        result.parts = PartSummary.of(parts.parts, way)
         return cls(cast(_WithParts, stream), result, Path(recorded.path) / STAGES_FILE if is_kept else None)
 
     def add(self, chosen: pa.Table) -> None:

@@ -12,14 +12,14 @@ import pyarrow as pa
 
 from vio.layer import Layer, Phase, Stage
 from vio.manifest import DeviceInfo, PointInfo
-from vio.reporter.containers import Containers, Name, host_containers, qemu_containers
+from vio.reporter.containers import Containers, Name, device_containers, host_containers, qemu_containers
 from vio.reporter.drivers import DriverReader, has_drivers
 from vio.reporter.events import Events
 from vio.reporter.inner import MARK, InnerSpans, Part, inner_events, parts_of, spans_in
 from vio.reporter.join import Joined
 from vio.reporter.match import NONE, Bools, Ints
 from vio.reporter.partown import Intervals, divide
-from vio.reporter.placing import KnownKeys, Places, is_of_qemu, place_in_qemu, place_on_host
+from vio.reporter.placing import KnownKeys, Places, is_of, place_in_device, place_in_qemu, place_on_host
 from vio.reporter.steps import StepReader, StepRows, has_steps
 from vio.schema import STAGES, arrow_schema, time_column
 
@@ -128,17 +128,21 @@ class PartsReader:
 
     def _own(self, joined: Joined, spans: InnerSpans, is_last: bool) -> _Owned:
         found = [self._from_kept(joined, is_last)]
-        is_qemu = is_of_qemu(self.parts)[spans.part]
-        for which, is_host in ((~is_qemu, True), (is_qemu, False)):
-            some = _taken(spans, which)
-            if not len(some):
-                continue
-            if is_host:
-                by_key = np.array([part.is_by_key for part in self.parts])[some.part]
-                containers, places = place_on_host(joined, some, by_key, self._known)
-            else:
-                containers, places = place_in_qemu(joined, some)
-            found.append(self._settle(joined, some, containers, places, is_last))
+        is_device = is_of(self.parts, Layer.QEMU_DEVICE)[spans.part]
+        is_qemu = is_of(self.parts, Layer.QEMU_BLOCK, Layer.QEMU_AIO)[spans.part]
+        in_device, in_qemu = _taken(spans, is_device), _taken(spans, is_qemu)
+        if len(in_device):
+            containers, places = place_in_device(joined, in_device)
+            is_there = places.first >= 0
+            found.append(self._settle(joined, _taken(in_device, is_there), containers, places.take(is_there), is_last))
+            is_qemu[np.flatnonzero(is_device)[~is_there]] = True
+            in_qemu = _taken(spans, is_qemu)  # devices have coroutines, too
+        if len(in_qemu):
+            found.append(self._settle(joined, in_qemu, *place_in_qemu(joined, in_qemu), is_last))
+        on_host = _taken(spans, ~is_device & ~is_qemu)
+        if len(on_host):
+            by_key = np.array([part.is_by_key for part in self.parts])[on_host.part]
+            found.append(self._settle(joined, on_host, *place_on_host(joined, on_host, by_key, self._known), is_last))
         return _Owned(*(np.concatenate([getattr(one, name) for one in found]) for name in _Owned.__slots__))
 
     def _settle(
@@ -171,7 +175,8 @@ class PartsReader:
         kept, self._kept = self._kept, []
         by_name: dict[Name, int] = {}
         if kept:
-            for containers in (host_containers(joined), qemu_containers(joined, np.empty(0, np.int64))[0]):
+            in_qemu, _ = qemu_containers(joined, np.empty(0, np.int64))
+            for containers in (device_containers(joined), host_containers(joined), in_qemu):
                 for number in range(containers.io.size):
                     by_name[containers.name(number)] = int(containers.io[number])
         rows: list[tuple[int, _Kept]] = []
@@ -275,12 +280,13 @@ def _spread(containers: Containers, places: Places) -> tuple[Ints, Ints]:
 
 
 def _with_followers(joined: Joined, owned: _Owned) -> _Owned:
-    """Give the parts of an IO to those that QEMU merged into it, too."""
+    """Give the parts of an IO to those that QEMU merged into it, too; each has an arrival and a push of its own."""
     head = joined.ios.head
     follower = np.flatnonzero(head != np.arange(head.size))
     if not follower.size or not owned.io.size:
         return owned
     order = np.argsort(owned.io, kind="stable")
+    order = order[owned.stage[order] != _STAGE_NUMBER[Stage.QEMU_DEVICE]]
     sorted_io = owned.io[order]
     first = np.searchsorted(sorted_io, head[follower], "left")
     count = np.searchsorted(sorted_io, head[follower], "right") - first

@@ -40,10 +40,13 @@ class PartSummary:
     hops: Hops = field(default_factory=Hops)
 
     @classmethod
-    def of(cls, parts: Iterable[Part]) -> "PartSummary":
-        """Begin with the parts that the recording has, so that those without a span are there too."""
+    def of(cls, parts: Iterable[Part], way: tuple[str, ...] = ()) -> "PartSummary":
+        """Begin with the parts that the recording has, so that those without a span are there too.
+
+        `way` are the points between which times are wanted; without any, all are.
+        """
         known = {(Stage(part.layer.value), part.name): PartFigures(is_mark=part.is_mark) for part in parts}
-        return cls(known, has_points=bool(known))
+        return cls(known, has_points=bool(known), hops=Hops(way))
 
     @property
     def stages(self) -> list[Stage]:
@@ -51,8 +54,11 @@ class PartSummary:
         return [stage for stage in _STAGES if stage in self.rest]
 
     def parts_of(self, stage: Stage) -> dict[str, PartFigures]:
-        """Return the parts of a stage by name."""
-        return {name: figures for (of, name), figures in self.parts.items() if of is stage}
+        """Return the parts of a stage by name, in the order in which IOs come to them; then those that few come to."""
+        place = {point: number for number, point in enumerate(self.hops.order)}
+        names = [name for of, name in self.parts if of is stage]
+        names.sort(key=lambda name: place.get(f"{stage} {name}", len(place)))
+        return {name: self.parts[stage, name] for name in names}
 
     def add(self, stages: pa.Table, ios: pa.Table) -> None:
         """Count the parts (schema.STAGES) of the chosen IOs (schema.IOS)."""

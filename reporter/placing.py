@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vio.layer import Layer
-from vio.reporter.containers import Containers, Name, host_containers, qemu_containers
+from vio.reporter.containers import Containers, Name, device_containers, host_containers, qemu_containers
 from vio.reporter.inner import InnerSpans, Part
 from vio.reporter.join import Joined
 from vio.reporter.match import NONE, Bools, Ints
@@ -25,6 +25,10 @@ class Places:
     first: Ints
     last: Ints
     is_guess: Bools
+
+    def take(self, which: Bools) -> "Places":
+        """Return those of the chosen spans."""
+        return Places(self.first[which], self.last[which], self.is_guess[which])
 
 
 @dataclass(slots=True)
@@ -51,6 +55,19 @@ def place_on_host(joined: Joined, spans: InnerSpans, is_by_key: Bools, known: Kn
         *_around(joined, containers, code, keys, begin, spans),
     )
     return containers, _walk(containers, spans, is_by_key, held, known)
+
+
+def place_in_device(joined: Joined, spans: InnerSpans) -> tuple[Containers, Places]:
+    """Place spans of qemu-device: with the requests whose arrival or push they hold, else with the one at hand."""
+    containers = device_containers(joined)
+    code = _Codes.of(containers.tid, spans.tid, int(spans.begin_ns.min(initial=0)))
+    keys, begin = code.key(containers.tid, containers.begin_ns), code.key(spans.tid, spans.begin_ns)
+    first = np.searchsorted(keys, begin, side="left")
+    last = np.searchsorted(keys, code.key(spans.tid, np.maximum(spans.end_ns, spans.begin_ns)), side="right") - 1
+    running = _running(containers, keys, begin, spans.tid, spans.begin_ns)
+    holds = first <= last
+    is_guess = np.zeros(len(spans), dtype=np.bool_)
+    return containers, Places(np.where(holds, first, running), np.where(holds, last, running), is_guess)
 
 
 def place_in_qemu(joined: Joined, spans: InnerSpans) -> tuple[Containers, Places]:
@@ -174,7 +191,6 @@ def _walk(containers: Containers, spans: InnerSpans, is_by_key: Bools, held: _He
     return Places(np.array(first, np.int64), np.array(last, np.int64), np.array(guess, np.bool_))
 
 
-def is_of_qemu(parts: tuple[Part, ...]) -> Bools:
-    """Tell which parts are of QEMU's layers."""
-    qemu = (Layer.QEMU_DEVICE, Layer.QEMU_BLOCK, Layer.QEMU_AIO)
-    return np.array([part.layer in qemu for part in parts], dtype=np.bool_)
+def is_of(parts: tuple[Part, ...], *layers: Layer) -> Bools:
+    """Tell which parts are of these layers."""
+    return np.array([part.layer in layers for part in parts], dtype=np.bool_)

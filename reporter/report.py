@@ -45,7 +45,10 @@ class JoinStream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReportOptions:
-    """What to report on. A table at `table_path` has the chosen IOs; without a path, RECORDING/ios.* has every IO."""
+    """What to report on. A table at `table_path` has the chosen IOs; without a path, RECORDING/ios.* has every IO.
+
+    `way` names the points on the way of an IO between which the stages' times are told; none for all.
+    """
 
     choice: Filter = field(default_factory=Filter)
     slowest: int = 10
@@ -54,6 +57,7 @@ class ReportOptions:
     table_path: Path | None = None
     is_table_written: bool = True
     with_stages: bool = False
+    way: tuple[str, ...] = ()
 
     @property
     def are_stages_written(self) -> bool:
@@ -103,7 +107,7 @@ def report_on(
     chooser = Chooser(options.choice, recorded)
     result = Report(recorded, Summary(), stream.quality, options.choice, _NO_ROWS, _NO_ROWS)
     notable = Notable(options.slowest)
-    opened = OpenedLayers.of(stream, recorded, result, is_kept=options.are_stages_written)
+    opened = OpenedLayers.of(stream, recorded, result, options.way, is_kept=options.are_stages_written)
     ticker = _Ticker(recorded, on_progress)
     with _TableOutput(recorded, options, result) as output, _WritebackOutput(recorded, options, result) as later:
         for every in stream.tables():
@@ -118,6 +122,8 @@ def report_on(
             ticker.passed(every)
         later.write(stream.writeback)
     opened.close()
+    if result.parts is not None:
+        result.parts.hops.check()
     result.slowest, result.unended = notable.slowest, notable.unended
     if options.plot_path and result.summary.groups:
         _plot(result, options.plot_path)

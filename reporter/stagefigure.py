@@ -16,7 +16,7 @@ from vio.reporter.result import Report
 from vio.reporter.units import share_text, time_text
 
 _WIDTH = 0.62
-_LEAST_LABEL = 0.025  # of the bar's height: below that a label would not fit
+_LABEL_STEP = 0.022  # of the bar's height: what a label takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class Piece:
 def opened_figure(report: Report, parts: PartSummary) -> Figure:
     """Draw the layers of the mean IO, and each opened layer as a bar of its own."""
     opened = [stage for stage in parts.stages if any(one.own.total_ns for one in parts.parts_of(stage).values())]
+    # lines lead to the first: the layer that has the most of the time
+    opened.sort(key=lambda stage: -report.summary.stages[stage].total_ns)
     picture = Figure(figsize=(4.6 + 3.6 * max(len(opened), 1), 8), dpi=110, layout="constrained")
     axes = picture.subplots(1, 1 + len(opened), squeeze=False)[0]
     total = report.summary.total()
@@ -77,27 +79,43 @@ def _draw(axes: Axes, title: str, pieces: Iterable[Piece]) -> None:
     shown = list(pieces)
     total = sum(piece.mean_ns for piece in shown) or 1.0
     top = total
+    middles: list[float] = []
     for piece in shown:
         top -= piece.mean_ns
+        middles.append(top + piece.mean_ns / 2)
         axes.bar(
             [0], [piece.mean_ns], bottom=top, width=_WIDTH, color=piece.colour, label=piece.label, ec="white", lw=0.5
         )
-        if piece.mean_ns >= _LEAST_LABEL * total:
-            text = f"{piece.label} {time_text(piece.mean_ns)} ({share_text(piece.mean_ns / total)})"
-            axes.annotate(
-                text,
-                (_WIDTH / 2, top + piece.mean_ns / 2),
-                xytext=(5, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8,
-            )
+    for piece, middle, place in zip(shown, middles, spread(middles, total, _LABEL_STEP * total), strict=True):
+        text = f"{piece.label} {time_text(piece.mean_ns)} ({share_text(piece.mean_ns / total)})"
+        axes.annotate(
+            text,
+            (_WIDTH / 2, middle),
+            (_WIDTH / 2 + 0.08, place),
+            va="center",
+            fontsize=8,
+            bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none"},
+            arrowprops={"arrowstyle": "-", "color": "#999999", "lw": 0.5, "shrinkA": 0, "shrinkB": 0},
+        )
+    axes.patch.set_visible(False)
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_xlim(-_WIDTH / 2 - 0.05, 1.9)
     axes.set_ylim(0, total)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[["top", "right", "bottom", "left"]].set_visible(False)
+
+
+def spread(middles: list[float], total: float, step: float) -> list[float]:
+    """Move labels, given from the top down, so that each is `step` below the one above or more, all in [0, total]."""
+    places: list[float] = []
+    for middle in middles:
+        places.append(min(middle, places[-1] - step) if places else min(middle, total - step / 2))
+    lowest = step / 2
+    for number in range(len(places) - 1, -1, -1):
+        places[number] = max(places[number], lowest)
+        lowest = places[number] + step
+    return places
 
 
 def _connect(picture: Figure, left: Axes, right: Axes, layers: list[Piece], stage: Stage) -> None:
@@ -116,6 +134,7 @@ def _connect(picture: Figure, left: Axes, right: Axes, layers: list[Piece], stag
                     axesB=right,
                     color="#999999",
                     lw=0.8,
+                    zorder=-1,  # below the labels
                 )
                 picture.add_artist(line)
             return

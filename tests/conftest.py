@@ -61,15 +61,14 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn the skip of a test that the machine can run into a failure, where the environment demands such tests.
 
-    VIO_REQUIRE_LIVE=1 does so for tests that trace where the machine can trace; VIO_REQUIRE_LAB=1 for those on a lab
-    host everywhere, as a lab host boots everywhere.
+    VIO_REQUIRE_LIVE=1 does so for tests that trace, VIO_REQUIRE_LAB=1 for those on a lab host.
     """
     report = yield
     if not report.skipped or hasattr(report, "wasxfail"):
         return report
-    for switch, marker in ((REQUIRE_LIVE, "live"), (REQUIRE_LAB, "lab")):
+    for switch, marker, why_not in ((REQUIRE_LIVE, "live", why_not_live), (REQUIRE_LAB, "lab", why_not_lab)):
         is_demanded = os.environ.get(switch) == "1" and item.get_closest_marker(marker) is not None
-        if is_demanded and (marker == "lab" or not why_not_live()):
+        if is_demanded and not why_not():
             report.outcome = "failed"
             report.longrepr = f"{switch}=1, and this machine can run it, but the test was skipped: {report.longrepr}"
     return report

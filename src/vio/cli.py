@@ -197,6 +197,9 @@ def report(
     between: Annotated[str, typer.Option(metavar="A:B", help="Only IOs begun then, from the recording's begin.")] = "",
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Save a picture (.png, .svg, .pdf).")] = None,
     stages: Annotated[bool, typer.Option("--stages", help="Show the parts of opened layers.")] = False,
+    way: Annotated[
+        str, typer.Option(metavar="POINT,...", help="With --stages: the times between these points of the way only.")
+    ] = "",
     as_json: JsonOption = False,
     table_format: Annotated[
         str, typer.Option("--format", metavar="parquet|csv|json", help="Of the table.")
@@ -237,7 +240,8 @@ def report(
         plot_path=plot,
         table_format=TableFormat(table_format),
         table_path=output,
-        with_stages=stages,
+        with_stages=stages or bool(way),
+        way=tuple(point.strip() for point in way.split(",")) if way else (),
     )
     found = report_on(recording, options, _report_progress())
     _show((render_json(found) if as_json else render_text(found, is_terminal=has_colours(sys.stdout))).rstrip("\n"))

@@ -1,6 +1,7 @@
 """Inner parts on a real recording (tests/data/make_parts.py), and on one cut into small windows."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from vio.reporter.machine import to_json
 from vio.reporter.parts import PartsReader
 from vio.reporter.report import ReportOptions, report, timeline
 from vio.reporter.result import Report
-from vio.reporter.stagefigure import layer_pieces, opened_figure, part_pieces
+from vio.reporter.stagefigure import layer_pieces, opened_figure, part_pieces, spread
 from vio.reporter.stream import Join
 from vio.reporter.text import render_text
 from vio.schema import time_column
@@ -129,6 +130,23 @@ def test_hops_add_up_to_the_time_from_the_first_point_to_the_last(opened: Report
     assert whole
     assert all(sum(row.hops_ns) > 0 for row in whole)
     assert (hops.least_ns[hops.count > 0] <= hops.most_ns[hops.count > 0]).all()
+
+
+def test_the_way_may_be_between_chosen_points(vio: Vio) -> None:
+    found = report(PARTS, replace(OPTIONS, way=("vfs_begin", "vfs io_submit end", "rq_issue"))).parts
+    assert found is not None
+    assert found.hops.points == ("vfs_begin", "vfs io_submit end", "rq_issue")
+    assert {len(row.hops_ns) for row in found.hops.rows} == {2}
+    code, _, err = vio("report", str(PARTS), "--way", "vfs_begin, fs attic")
+    assert code == ExitCode.USAGE
+    assert "--way: no IO passed a point fs attic: they passed aio_end, " in err
+
+
+def test_labels_are_moved_apart_as_little_as_it_takes() -> None:
+    assert spread([90.0, 50.0, 10.0], 100.0, 4.0) == [90.0, 50.0, 10.0]
+    assert spread([51.0, 50.0, 49.0], 100.0, 4.0) == [51.0, 47.0, 43.0]
+    assert spread([3.0, 2.0, 1.0], 100.0, 4.0) == [10.0, 6.0, 2.0]
+    assert spread([], 100.0, 4.0) == []
 
 
 def test_the_timeline_hangs_parts_below_their_layer() -> None:

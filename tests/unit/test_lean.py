@@ -1,0 +1,37 @@
+"""The form of a program that bpftrace 0.17 need not search the kernel's types for."""
+
+from vio.recorder.generate import STORED, Chosen, Scope, generate
+from vio.recorder.lean import lean
+from vio.recorder.probe import parse_probes
+
+TEXT = """\
+//: point lock: waits for the lock
+//: layer fs  role begin  part rw_lock  when open
+kfunc:ocfs2:ocfs2_rw_lock
+/ @fs_at[(uint64)tid] && (uint64)*(uint32*)(arg1) - (uint64)1 < (uint64)1024 /
+{
+    emit(0, 0, 0, 0, @fs_at[(uint64)tid], 0);
+}
+"""
+
+
+def program() -> str:
+    point = parse_probes(TEXT.replace("kfunc", "fentry"), "my.bt")[0]
+    return generate([Chosen(7, point, point.ways[0])], Scope(4711, "/q"), STORED)
+
+
+def test_a_record_is_the_same_with_fewer_casts() -> None:
+    found = lean(program()).splitlines()
+    assert "    $k = (7 << 32) | cpu;" in found
+    assert "    $n = @ts[$k] + 1;" in found
+    assert "    @t[$k, $n] = (nsecs, (tid << 32) | 7, ($n & 0), ($n & 0), @fs_at[tid]);" in found
+
+
+def test_unsigned_numbers_stay_unsigned() -> None:
+    found = lean(program())
+    assert "(uint64)*(uint32*)(arg1) - (uint64)1 < (uint64)1024" in found
+    assert "@t[(uint64)0, (uint64)0] = ((uint64)0, (uint64)0, (uint64)0, (uint64)0, (uint64)0);" in found
+
+
+def test_lines_stay_where_they_are() -> None:
+    assert len(lean(program()).splitlines()) == len(program().splitlines())
