@@ -1,4 +1,4 @@
-"""A recording from a lab host with a known delay, made by `python -m lab.truth.outside --keep tests/data cluster-lock`."""
+"""A recording from lab hosts with a known delay; `python -m lab.truth.outside --keep tests/data cluster-lock` made it."""
 
 import json
 import shutil
