@@ -1,4 +1,4 @@
-"""A recording from lab hosts with a known delay; `python -m lab.truth.outside --keep tests/data cluster-lock` made it."""
+"""A recording with a known delay; `python -m lab.truth.outside --keep tests/data cluster-lock` made it."""
 
 import json
 import shutil
