@@ -133,6 +133,10 @@ def read_bios(window: Window, below: Below) -> Bios:
         every[is_remap],
         np.where(became[is_remap] >= 0, picked(position, became[is_remap]), NONE),
     )
+    # what begins when a bio is complete is not of it: the one that it is of was lost
+    late = np.flatnonzero((found.upper >= 0) & (found.done[found.upper] >= 0))
+    late = late[found.done[found.upper[late]] < found.event[late]]
+    found.upper[late] = NONE
     _add_flushes(window, found, below)
     return found
 

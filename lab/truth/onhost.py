@@ -21,7 +21,7 @@ from lab.volumes import PLACE
 from vio.errors import VioError
 
 _IMAGE_BYTES = 16 * MIB
-_DELAY_MS = 100
+_DELAY_MS = 300  # so long that what else a slow host does from read to read is little beside it
 _COUNT = 20
 _ROUNDS = 2  # the machine is not as busy at all times
 WANTED, BEGUN = "wanted", "begun"

@@ -1,6 +1,11 @@
-"""Injections on lab hosts: play them there, judge here. `python -m lab.truth.outside [NAME]` prints the table."""
+"""Injections on lab hosts: play them there, judge here. `python -m lab.truth.outside [NAME ...]` prints the table.
 
+With `--keep DIRECTORY` the recordings, and what is known of them, stay there: tests/data has one.
+"""
+
+import argparse
 import json
+import shutil
 import statistics
 import sys
 import threading
@@ -51,10 +56,14 @@ EXPECTED = {
 the lock of the inode, before it queues a bio."""
 
 
-def play_on_host(name: str) -> Attribution:
-    """Boot what an injection needs, play it there, and judge."""
+def play_on_host(name: str, keep: Path | None = None) -> Attribution:
+    """Boot what an injection needs, play it there, and judge; `keep` gets its recording and what is known of it."""
     with _PLACES[name]() as host:
         host.run_module("lab.truth.onhost", name, DEVICE, str(host.directory), timeout_s=_LIMIT_S)
+        if keep:
+            shutil.copy(host.directory / f"{name}.json", keep)
+            not_needed = shutil.ignore_patterns("program.bt", "ios.*")
+            shutil.copytree(host.directory / f"{name}.vio", keep / f"{name}.vio", ignore=not_needed, dirs_exist_ok=True)
         return judge(host.directory, name)
 
 
@@ -140,7 +149,18 @@ def _took_ns(stretches: list[dict[str, list[int]]]) -> list[int]:
     return [time_ns for one in stretches for time_ns in one["took_ns"]]
 
 
-if __name__ == "__main__":
-    for each in sys.argv[1:] or EXPECTED:
-        sys.stdout.write(row(each, play_on_host(each)) + "\n")
+def main() -> None:
+    """Play the injections that are named, or all, and print their rows."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--keep", type=Path, metavar="DIRECTORY")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(EXPECTED))
+    chosen = parser.parse_args()
+    if unknown := set(chosen.names) - EXPECTED.keys():
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    for name in chosen.names or EXPECTED:
+        sys.stdout.write(row(name, play_on_host(name, chosen.keep)) + "\n")
         sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

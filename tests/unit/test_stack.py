@@ -102,6 +102,21 @@ def test_of_writes_to_one_place_the_first_goes_first() -> None:
     assert blocks.bios.upper.tolist() == [-1, -1, 0, 1]
 
 
+def test_a_bio_that_is_complete_has_no_more_below_it() -> None:
+    rows = [
+        queue(MD, 4096, 4096),
+        remap(MD, 4096, ONE, 4096),
+        queue(ONE, 4096, 4096),
+        *request(ONE, 4096, 4096),
+        done(MD, 4096, 4096),
+        # of the next bio at this place the event was lost
+        remap(MD, 4096, ONE, 4096),
+        queue(ONE, 4096, 4096),
+        *request(ONE, 4096, 4096),
+    ]
+    assert read(rows).bios.upper.tolist() == [-1, 0, -1]
+
+
 def test_pieces_that_md_cuts_without_saying_so_are_the_same_writes() -> None:
     blocks = read(
         [

@@ -1,0 +1,21 @@
+"""A recording with a known delay; `python -m lab.truth.outside --keep tests/data cluster-lock` made it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from lab.truth.outside import EXPECTED, judge
+
+DATA = Path(__file__).parent.parent / "data"
+
+
+@pytest.mark.parametrize("name", ["cluster-lock"])
+def test_the_delay_is_charged_to_its_place(name: str, tmp_path: Path) -> None:
+    shutil.copytree(DATA / f"{name}.vio", tmp_path / f"{name}.vio")
+    shutil.copy(DATA / f"{name}.json", tmp_path)
+    judged = judge(tmp_path, name)
+    assert judged.is_met, judged
+    assert judged.expected == EXPECTED[name]
+    known = json.loads((DATA / f"{name}.json").read_text())
+    assert judged.touched_count == sum(len(one["took_ns"]) for one in known["slow"])
