@@ -111,9 +111,11 @@ def constants_of(subject: Subject) -> dict[str, str]:
 
 
 def _is_of_other_file_systems(point: Point, scope: Scope) -> bool:
-    """Tell whether a point is of file systems alone that no disk is on: bpftrace takes its time for each probe."""
+    """Tell whether a shipped point is of file systems alone that no disk is on: bpftrace takes its time for each."""
     of = point.modules or {way.attach.split(":")[1] for way in point.ways}
-    return scope.file_systems is not None and of <= _FILE_SYSTEMS and not of & scope.file_systems
+    if scope.file_systems is None or not point.is_shipped:
+        return False
+    return of <= _FILE_SYSTEMS and not of & scope.file_systems
 
 
 def _why_not(way: Way, host: HostFeatures, scope: Scope) -> str:

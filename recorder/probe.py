@@ -75,6 +75,11 @@ class Point:
     same_as: str = ""
 
     @property
+    def is_shipped(self) -> bool:
+        """Whether it is of vio's own files; others are what the user asked for."""
+        return "/" not in self.source and not self.source.startswith("--")
+
+    @property
     def modules(self) -> frozenset[str]:
         """The kernel modules of which it needs one; none where it needs something else, or nothing."""
         return frozenset(self.needs.split(",")) - {"", "system"}

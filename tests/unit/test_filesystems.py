@@ -1,7 +1,7 @@
 """Which file systems the disks are on, and what that leaves of the points."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from vio.recorder.disks import Disk
 from vio.recorder.generate import Scope
 from vio.recorder.kernelfn import KernelFunctions
 from vio.recorder.plan import make_plan
+from vio.recorder.probe import Point
 from vio.recorder.procfs import HostRoots, Mount, OpenFile
 from vio.recorder.scope import find_ground
 from vio.recorder.storage import HostDevice, device_below
@@ -21,10 +22,10 @@ DEVICE = 259 << 20
 KERNEL = KernelFunctions(has_kprobes=True, modules=frozenset({"ocfs2", "ext4", "xfs", "btrfs", "jbd2"}))
 
 
-def chosen(kinds: Collection[str] | None) -> set[str]:
+def chosen(kinds: Collection[str] | None, points: Sequence[Point] = POINTS) -> set[str]:
     scope = Scope(7, "/q", (DEVICE,), ((DEVICE, 131),), None if kinds is None else frozenset(kinds))
     host = replace(a_host(), kernel=KERNEL, tracefs=None)
-    plan = make_plan(POINTS, host, a_subject(), scope, (Layer.FS,))
+    plan = make_plan(points, host, a_subject(), scope, (Layer.FS,))
     return {one.point.name for one in plan.chosen} | {one.name for one in plan.absent}
 
 
@@ -38,6 +39,12 @@ def test_only_the_file_systems_below_the_disks_are_opened() -> None:
 def test_the_tracepoints_of_other_file_systems_are_not_missed() -> None:
     assert {"fsync_xfs", "dio", "jbd2_commit"} <= chosen({"xfs"})
     assert not {"fsync_ext4", "fsync_ext4_end", "fsync_ocfs2"} & chosen({"xfs"})
+
+
+@pytest.mark.parametrize("source", ["--point fentry:ocfs2:ocfs2_rw_lock", "/home/me/my.bt"])
+def test_what_the_user_asks_for_is_not_left_out(source: str) -> None:
+    mine = [replace(point, source=source) for point in POINTS if point.name == "ocfs2_rw_lock"]
+    assert chosen({"xfs"}, mine) == {"ocfs2_rw_lock"}
 
 
 def test_all_are_opened_where_one_is_not_known() -> None:
