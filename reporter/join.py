@@ -16,6 +16,7 @@ from vio.reporter.block import Blocks, read_blocks
 from vio.reporter.carriers import CarrierReader, Carriers, SystemCalls
 from vio.reporter.events import Events, Window
 from vio.reporter.frames import FrameReader, Frames
+from vio.reporter.lockwaits import keep_waits
 from vio.reporter.match import NONE, Bools, Ints, picked
 from vio.reporter.paths import HostLinks, Scope, Spans, host_spans, root_calls
 from vio.reporter.requests import TAKEN, RequestReader, Requests, RootLinker, Roots
@@ -263,6 +264,7 @@ def _unfinished(
     calls_of = is_waiting[call_io]
     keep[frames.call[calls_of]] = True
     keep[frames.call_end[calls_of]] = True
+    keep[calls.end[keep[calls.begin]]] = True  # else it would seem to go on
     return np.flatnonzero(keep[:-1])
 
 
@@ -273,6 +275,7 @@ def _keep_open(
     keep[carriers.work[carriers.work_end < 0]] = True
     keep[calls.begin[calls.end < 0]] = True
     keep[blocks.issue[blocks.complete < 0]] = True
+    keep_waits(window, keep, calls)
     waits = blocks.request < 0
     keep[blocks.bio[waits]] = True
     keep[window.at("rq_insert")[-4096:]] = True

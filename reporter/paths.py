@@ -12,6 +12,8 @@ from vio.reporter.carriers import Carriers, FileId, SystemCalls
 from vio.reporter.compiled import hand_on, having_both
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
+from vio.reporter.held import ImagePlaces, find_held
+from vio.reporter.lockwaits import find_lock_waits
 from vio.reporter.match import NONE, Bools, Ints, Keys, codes_of, first_after, latest_before, pair, picked, stable_order
 from vio.reporter.works import pass_on_to_retries
 
@@ -30,11 +32,15 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What the recording says of the host: which files are images, by which descriptors, and the loop devices."""
+    """What the recording says of the host: which files are images, by which descriptors, and the loop devices.
+
+    `places` are where files lie on devices; None: not known.
+    """
 
     image_files: frozenset[FileId] = frozenset()
     loops: tuple[Loop, ...] = ()
     descriptors: Mapping[int, FileId] = field(default_factory=dict)
+    places: ImagePlaces | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +133,14 @@ def host_spans(
     window: Window, frames: Frames, carriers: Carriers, calls: SystemCalls, blocks: Blocks, scope: Scope
 ) -> tuple[Spans, "HostLinks"]:
     """Return the spans of the host's layers, owned by submits, and the links they came from."""
-    bio_work, bio_submit = _bio_parents(window, carriers, calls, frames, blocks)
+    nested, by_call = _bio_parents(window, carriers, calls, blocks)
     work_request = _work_below_loops(window, carriers, blocks, scope)
+    held = find_held(window, frames, carriers, calls, blocks, nested, work_request, scope.places)
+    bio_work = held.bio_work
+    by_work = picked(carriers.work_submit, bio_work)
+    bio_submit = np.where(by_work >= 0, by_work, np.where(bio_work == nested, by_call, NONE))
     upper = _request_of_bios(bio_work, work_request)
+    waits = find_lock_waits(window, carriers, calls)
     position = np.arange(frames.submit.size)
     ends = (
         np.where(frames.submit_parent >= 0, frames.call_end[frames.submit_parent], NONE)
@@ -140,7 +151,7 @@ def host_spans(
     lower = Spans.joined(
         [
             Spans.of(_LOOP_FS, work_request, carriers.work, carriers.work_end),
-            Spans.of(_LOOP_BIO, upper, blocks.bio, complete),
+            Spans.of(_LOOP_BIO, upper, held.bio_begin, complete),
             Spans.of(_LOOP_RQ, upper, issue, complete),
         ]
     )
@@ -151,21 +162,26 @@ def host_spans(
             Spans.of(_AIO, position, frames.submit, ends),
             Spans.of(_VFS, position, carriers.carrier, carriers.carrier_end),
             Spans.of(_FS, carriers.work_submit, carriers.work, _work_ends(carriers)),
-            Spans.of(_BIO, bio_submit, blocks.bio, complete),
+            Spans.of(_FS, waits.submit, waits.begin, waits.end),
+            Spans.of(_BIO, bio_submit, held.bio_begin, complete),
             Spans.of(_RQ, bio_submit, issue, complete),
             lower.given_to(blocks.request[has_request], bio_submit[has_request]),
         ]
     )
-    return spans, HostLinks(bio_submit, upper, work_request)
+    return spans, HostLinks(bio_submit, upper, work_request, held.lacks_bio)
 
 
 @dataclass(frozen=True, slots=True)
 class HostLinks:
-    """The submit of each bio; the loop request above each bio and above each piece of file-system work."""
+    """The submit of each bio; the loop request above each bio and above each piece of file-system work.
+
+    `work_lacks_bio` tells which work must have had a bio of which none was seen.
+    """
 
     bio_submit: Ints
     bio_upper: Ints
     work_request: Ints
+    work_lacks_bio: Bools
 
 
 def _work_ends(carriers: Carriers) -> Ints:
@@ -176,10 +192,8 @@ def _work_ends(carriers: Carriers) -> Ints:
     return np.where(carriers.work_end >= 0, carriers.work_end, np.where(around > carriers.work, around, NONE))
 
 
-def _bio_parents(
-    window: Window, carriers: Carriers, calls: SystemCalls, frames: Frames, blocks: Blocks
-) -> tuple[Ints, Ints]:
-    """Return the file-system work (position) and the submit of each bio: what its thread is in at that time."""
+def _bio_parents(window: Window, carriers: Carriers, calls: SystemCalls, blocks: Blocks) -> tuple[Ints, Ints]:
+    """Return the file-system work (position) that each bio lies in, by its thread, and the submit whose call it is."""
     ev = window.events
     uring = window.at("uring_submit")
     around = np.concatenate([carriers.work, calls.begin, uring])
@@ -199,8 +213,7 @@ def _bio_parents(
     has = np.flatnonzero(carriers.carrier >= 0)
     submit_of[carriers.carrier[has]] = has
     by_call = np.where((which >= carriers.work.size), submit_of[around[which]], NONE) if order.size else which
-    by_work = np.where(work >= 0, carriers.work_submit[work], NONE) if carriers.work.size else work
-    return work, np.where(by_work >= 0, by_work, by_call)
+    return work, by_call
 
 
 def _work_below_loops(window: Window, carriers: Carriers, blocks: Blocks, scope: Scope) -> Ints:

@@ -15,6 +15,7 @@ from vio.mappers.timed import MapSet
 from vio.recording import Recording
 from vio.reporter.events import Events
 from vio.reporter.evidence import DiskMaps, count_evidence
+from vio.reporter.held import ImagePlaces
 from vio.reporter.imagefiles import ImageFiles, data_descriptors, data_space, is_direct
 from vio.reporter.iotable import IoTable
 from vio.reporter.join import Joined, Joiner
@@ -144,7 +145,7 @@ def _scope(manifest: Manifest, maps: MapSet) -> Scope:
         device = kernel_dev(one.map.source_space)
         if file is not None and device is not None and len(one.map):
             loops.append(Loop(device, file, int(one.map.target[0] - one.map.start[0])))
-    return Scope(files.images, tuple(dict.fromkeys(loops)), files.files)
+    return Scope(files.images, tuple(dict.fromkeys(loops)), files.files, ImagePlaces(maps, by_space))
 
 
 def _disk_maps(maps: MapSet, disk: DiskInfo, files: ImageFiles) -> DiskMaps:

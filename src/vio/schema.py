@@ -181,4 +181,5 @@ LACKS = {
     64: "the completion of a request",
     128: "the work below a loop device",
     256: "its entry into the block layer",
+    512: "the bio of a direct IO",
 }

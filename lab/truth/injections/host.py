@@ -153,7 +153,6 @@ INJECTIONS = (
         "fio in the guest",
         _io_limit,
         lambda: "" if has_io_controller() else "no control group limits IO",
-        "block_bio_queue comes when a bio leaves the throttle, from another thread: the bio is of no IO",
     ),
     Injection(
         "frozen-fs",
@@ -170,7 +169,6 @@ INJECTIONS = (
         "ext4_dio_read_iter waits for inode_lock_shared: the file system's code",
         "lock:contention_begin and _end of the iothread",
         _inode_lock,
-        falls_short="the fs layer begins behind the lock, at iomap_dio_rw_begin: the wait shows as vfs down",
     ),
     Injection(
         "journal",
