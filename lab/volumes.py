@@ -15,6 +15,8 @@ _SECTOR_BYTES = 512
 _LINEAR_START = 2048  # sectors: an address on the volume is another one on the disk
 _STRIPE_SECTORS = 128
 _DELAY_MS = 5
+_THIN_META_SECTORS = 65536
+_THIN_BLOCK_SECTORS = 128
 _COMMAND_LIMIT_S = 120
 _PASSPHRASE = b"lab"
 
@@ -29,6 +31,9 @@ class Stack(StrEnum):
     CRYPT = "crypt"
     RAID0 = "raid0"
     RAID1 = "raid1"
+    THIN = "thin"
+    MULTIPATH = "multipath"
+    PARTITION = "partition"
     LOOP = "loop"
 
     @property
@@ -60,6 +65,9 @@ _MODULES = {
     Stack.CRYPT: ("dm_mod", "dm_crypt"),
     Stack.RAID0: ("raid0",),
     Stack.RAID1: ("raid1",),
+    Stack.THIN: ("dm_mod", "dm_thin_pool"),
+    Stack.MULTIPATH: ("dm_mod", "dm_multipath", "dm_round_robin"),
+    Stack.PARTITION: (),
     Stack.LOOP: ("loop",),
 }
 
@@ -140,6 +148,36 @@ def _delay(disks: Sequence[str]) -> contextlib.AbstractContextManager[str]:
 
 
 @contextlib.contextmanager
+def _thin(disks: Sequence[str]) -> Iterator[str]:
+    """Give a thin volume of a pool whose metadata and data are on the disk, each on a linear device."""
+    data_sectors = _sectors(disks[0]) - _THIN_META_SECTORS
+    meta = _mapped("lab-meta", f"0 {_THIN_META_SECTORS} linear {disks[0]} 0")
+    data = _mapped("lab-data", f"0 {data_sectors} linear {disks[0]} {_THIN_META_SECTORS}")
+    with meta as meta_device, data as data_device:
+        run("dd", "if=/dev/zero", f"of={meta_device}", "bs=4096", "count=1", "oflag=direct")
+        pool = f"0 {data_sectors} thin-pool {meta_device} {data_device} {_THIN_BLOCK_SECTORS} 0"
+        with _mapped("lab-pool", pool) as pool_device:
+            run("dmsetup", "message", pool_device, "0", "create_thin 0")
+            with _mapped("lab-thin", f"0 {data_sectors // 2} thin {pool_device} 0") as device:
+                yield device
+
+
+def _multipath(disks: Sequence[str]) -> contextlib.AbstractContextManager[str]:
+    paths = f"1 1 round-robin 0 1 1 {disks[0]} 1000"
+    return _mapped("lab-multipath", f"0 {_sectors(disks[0])} multipath 0 0 {paths}")
+
+
+@contextlib.contextmanager
+def _partition(disks: Sequence[str]) -> Iterator[str]:
+    """Give a partition that only the kernel knows of: there is no table on the disk."""
+    run("addpart", disks[0], "1", str(_LINEAR_START), str(_sectors(disks[0]) - _LINEAR_START))
+    try:
+        yield f"{disks[0]}p1"
+    finally:
+        run("delpart", disks[0], "1")
+
+
+@contextlib.contextmanager
 def _crypt(disks: Sequence[str]) -> Iterator[str]:
     options = ("--batch-mode", "--type=plain", "--cipher=aes-cbc-essiv:sha256", "--key-size=256", "--hash=sha256")
     run("cryptsetup", "open", *options, disks[0], "lab-crypt", stdin=_PASSPHRASE)
@@ -151,11 +189,12 @@ def _crypt(disks: Sequence[str]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _raid(disks: Sequence[str], level: str) -> Iterator[str]:
-    run("mdadm", "--create", "/dev/md0", "--run", "--assume-clean", f"--level={level}", f"-n{len(disks)}", *disks)
+    device = f"/dev/md{level}"
+    run("mdadm", "--create", device, "--run", "--assume-clean", f"--level={level}", f"-n{len(disks)}", *disks)
     try:
-        yield "/dev/md0"
+        yield device
     finally:
-        run("mdadm", "--stop", "/dev/md0")
+        run("mdadm", "--stop", device)
         run("mdadm", "--zero-superblock", *disks)
 
 
@@ -181,6 +220,9 @@ _STACKS: dict[Stack, Callable[[Sequence[str]], contextlib.AbstractContextManager
     Stack.CRYPT: _crypt,
     Stack.RAID0: lambda disks: _raid(disks, "0"),
     Stack.RAID1: lambda disks: _raid(disks, "1"),
+    Stack.THIN: _thin,
+    Stack.MULTIPATH: _multipath,
+    Stack.PARTITION: _partition,
     Stack.LOOP: _loop,
 }
 

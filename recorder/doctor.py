@@ -16,6 +16,7 @@ from vio.recorder.subject import Subject
 SYSCALL_COST_NS = 336
 DEAR_NS = 5_000
 _ARGUMENT = re.compile(r"\bargs->(\w+)")
+_SYSTEM = "system"  # what a point needs that has no sense in qemu-img and its like
 _MODULES = frozenset({"ext4", "jbd2", "xfs", "btrfs", "ocfs2"})
 
 
@@ -104,7 +105,8 @@ def uprobe_symbols(points: Iterable[Point]) -> set[str]:
 def check_point(point: Point, host: HostFeatures, subject: Subject | None) -> PointCheck:
     """Find the first of a point's ways that this host and this QEMU offer."""
     reasons: list[str] = []
-    for way in point.ways if _is_wanted(point, host, subject) else ():
+    # the kernel's lists of functions are long: not looked at for a file system that is not there
+    for way in point.ways if _has_module(point, host) else ():
         why = _why_not(way, host, subject)
         if not why:
             return _attachable(point, way, host, subject)
@@ -139,9 +141,12 @@ def _attachable(point: Point, way: Way, host: HostFeatures, subject: Subject | N
 
 
 def _is_wanted(point: Point, host: HostFeatures, subject: Subject | None) -> bool:
-    if point.needs == "system":
-        return subject is None or subject.is_system
-    return not point.needs or point.needs in host.kernel.modules
+    is_of_system = point.needs != _SYSTEM or subject is None or subject.is_system
+    return is_of_system and _has_module(point, host)
+
+
+def _has_module(point: Point, host: HostFeatures) -> bool:
+    return point.needs in {"", _SYSTEM} or point.needs in host.kernel.modules
 
 
 def _why_not(way: Way, host: HostFeatures, subject: Subject | None) -> str:

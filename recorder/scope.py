@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from vio.errors import MapError
 from vio.manifest import DeviceInfo, FileInfo
-from vio.mappers.device import DeviceKind, DeviceTree
+from vio.mappers.device import Device, DeviceKind, DeviceTree
 from vio.mappers.loop import loop_backing
+from vio.mappers.mapping import mapping_of
 from vio.mappers.space import file_space
 from vio.recorder.disks import Disk
 from vio.recorder.imagechain import ChainFile
@@ -50,6 +51,20 @@ def find_ground(disks: Iterable[Disk], tree: DeviceTree | None = None) -> Ground
     return survey.ground
 
 
+def _describe(device: Device, tree: DeviceTree) -> DeviceInfo:
+    return DeviceInfo(
+        device.name,
+        device.kind,
+        device.major,
+        device.minor,
+        kernel_dev(device.dev),
+        device.size,
+        device.note,
+        tuple(map(kernel_dev, device.parents)),
+        mapping_of(device, tree.sys),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Survey:
     tree: DeviceTree
@@ -88,12 +103,9 @@ class _Survey:
             self.ground.notes.append(str(error))
             return
         for device in stack:
-            info = DeviceInfo(
-                device.name, device.kind, device.major, device.minor, kernel_dev(device.dev), device.size, device.note
-            )
-            if info.kernel_dev in self.ground.kernel_devs:
+            if kernel_dev(device.dev) in self.ground.kernel_devs:
                 continue
-            self.ground.devices.append(info)
+            self.ground.devices.append(_describe(device, self.tree))
             if device.kind is DeviceKind.LOOP:
                 self._add_loop(device.name)
 

@@ -1,7 +1,8 @@
 """The host's block layer: bios, the requests that carry them, and their way through the device.
 
 Addresses are device and byte. A bio joins its request by address: the request that begins with it, or, when the bio was
-merged, the request that the bio before it in address went into (which is what merging means to the kernel).
+merged, the request that the bio before it in address went into (which is what merging means to the kernel). A bio of a
+mapped device has none of its own: those that were made from it have (vio.reporter.stack).
 """
 
 from dataclasses import dataclass
@@ -10,8 +11,11 @@ import numpy as np
 
 from vio.reporter.events import Window
 from vio.reporter.match import NONE, Bools, Ints, Keys, first_after, latest_before, pair, picked
+from vio.reporter.sectors import OP_FLUSH, flush_or_place, in_parts, place_key
+from vio.reporter.stack import Below, Bios, read_bios
 
-OP_FLUSH = 3
+COMMANDS = ("nvme_command", "scsi_command", "virtio_command")
+"""The points at which drivers make commands of requests."""
 _MERGES = 1024  # more bios than one request can take
 _FLUSH_PLACE = np.uint64((1 << 43) - 1)  # a flush request has no address
 
@@ -20,67 +24,84 @@ _FLUSH_PLACE = np.uint64((1 << 43) - 1)  # a flush request has no address
 class Blocks:
     """Bios and requests as event indices.
 
-    `request` is the position in `issue` of the request of each bio, or -1. `complete` and `insert` are the events of
-    each request, or -1.
+    `request` is the position in `issue` of the request of each bio, or -1; only those that are `is_lowest` have one.
+    `complete` and `insert` are the events of each request, or -1; `below` the position of the request that a mapped
+    device's request became (multipath), or its own.
     """
 
-    bio: Ints
-    bio_device: Ints
-    bio_offset: Ints
+    bios: Bios
+    is_lowest: Bools
     request: Ints
     is_ambiguous: Bools
     issue: Ints
     insert: Ints
     complete: Ints
+    below: Ints
+
+    @property
+    def bio(self) -> Ints:
+        """The events of the bios."""
+        return self.bios.event
+
+    @property
+    def bio_device(self) -> Ints:
+        """The device of each bio; the disk, for one on a partition."""
+        return self.bios.device
+
+    @property
+    def bio_offset(self) -> Ints:
+        """The address of each bio there, in bytes."""
+        return self.bios.offset
+
+    def ends(self) -> tuple[Ints, Ints]:
+        """Return for each bio the event that ended it, and the latest end of those made from it; -1: none."""
+        return self.bios.ends(picked(self.complete, self.request))
 
 
-def read_blocks(window: Window) -> Blocks:
+def read_blocks(window: Window, below: Below | None = None) -> Blocks:
     """Find the bios and requests in a window, and link them."""
-    ev = window.events
-    bio = window.at("bio_queue", "bio_split")
-    device = ev.space[bio].astype(np.int64)
-    is_split = window.is_at(bio, "bio_split")
-    offset = np.where(is_split, ev.key[bio].astype(np.int64) * 512, ev.offset[bio])
-    device, offset = _remapped(window, bio, device, offset)
+    bios = read_bios(window, below or Below())
     issue = _without_requeued(window, window.at("rq_issue"))
     place = _place(window, issue)
     complete = _completions(window, issue, place)
     insert_at = window.at("rq_insert")
     inserted = latest_before(issue, place, insert_at, _place(window, insert_at))
     insert = picked(insert_at, inserted)
-    request, ambiguous = _requests_of(window, bio, device, offset, issue, place)
-    return Blocks(bio, device, offset, request, ambiguous, issue, insert, complete)
-
-
-def place_key(device: Ints, offset: Ints) -> Keys:
-    """Make one number of a device and a byte address; exact to 4 PiB and 2^21 devices."""
-    sector = offset.astype(np.uint64) >> np.uint64(9)
-    number = (device.astype(np.uint64) >> np.uint64(20) << np.uint64(8)) ^ (
-        device.astype(np.uint64) & np.uint64(0xFFFFF)
-    )
-    return (number << np.uint64(43)) | (sector & np.uint64((1 << 43) - 1))
+    is_lowest = bios.is_lowest
+    request, ambiguous = _requests_of(window, bios, is_lowest, issue, place)
+    return Blocks(bios, is_lowest, request, ambiguous, issue, insert, complete, _below(window, issue, place))
 
 
 def _place(window: Window, at: Ints) -> Keys:
     ev = window.events
-    keys = place_key(ev.space[at].astype(np.int64), ev.offset[at])
-    return np.where(_is_flush(window, at), keys | _FLUSH_PLACE, keys)
+    return flush_or_place(ev.space, ev.offset, ev.flags, ev.bytes, at)
 
 
-def _remapped(window: Window, bio: Ints, device: Ints, offset: Ints) -> tuple[Ints, Ints]:
-    """Follow a bio that was remapped after it was queued (a partition to its disk): the event has both addresses."""
+def _below(window: Window, issue: Ints, place: Keys) -> Ints:
+    """Follow the requests of mapped devices (multipath) to those of the devices below: the event has both addresses."""
     ev = window.events
-    remap = window.at("bio_remap")
-    if not remap.size:
-        return device, offset
+    found = np.arange(issue.size)
+    remap = window.at("rq_remap")
+    if not remap.size or not issue.size:
+        return found
     old = place_key(ev.bytes[remap], ev.key[remap].astype(np.int64) * 512)
-    found = latest_before(remap, old, bio, place_key(device, offset))
-    hit = np.flatnonzero(found >= 0)
-    hit = hit[ev.tid[remap[hit]] == ev.tid[bio[found[hit]]]]
-    device, offset = device.copy(), offset.copy()
-    device[found[hit]] = ev.space[remap[hit]].astype(np.int64)
-    offset[found[hit]] = ev.offset[remap[hit]]
-    return device, offset
+    new = place_key(ev.space[remap].astype(np.int64), ev.offset[remap])
+    # a flush has no address, whatever stands there
+    is_flush = _is_flush_remap(window, remap, issue)
+    old, new = (np.where(is_flush, keys | _FLUSH_PLACE, keys) for keys in (old, new))
+    upper, lower = latest_before(remap, old, issue, place), first_after(remap, new, issue, place)
+    both = np.flatnonzero((upper >= 0) & (lower >= 0))
+    found[upper[both]] = lower[both]
+    for _ in range(4):
+        found = found[found]
+    return found
+
+
+def _is_flush_remap(window: Window, remap: Ints, issue: Ints) -> Bools:
+    """Tell which remaps are of flushes: the request issued last on the thread is the mapped device's own."""
+    tid = window.events.tid
+    last = latest_before(remap, tid[remap].astype(np.uint64), issue, tid[issue].astype(np.uint64))
+    return np.asarray(_is_flush(window, picked(issue, last)) & (last >= 0))
 
 
 def _without_requeued(window: Window, issue: Ints) -> Ints:
@@ -100,9 +121,7 @@ def _completions(window: Window, issue: Ints, place: Keys) -> Ints:
     pairs = pair(issue, place, complete, done_place)
     found = picked(complete, pairs.end)
     for _ in range(64):
-        rest = np.flatnonzero(found >= 0)
-        done = ev.offset[found[rest]] + ev.bytes[found[rest]]
-        rest = rest[(done < ev.offset[issue[rest]] + ev.bytes[issue[rest]]) & (ev.bytes[found[rest]] > 0)]
+        rest = in_parts(issue, found, ev.offset, ev.bytes)
         if not rest.size:
             break
         rest = rest[np.argsort(found[rest], kind="stable")]
@@ -115,40 +134,40 @@ def _completions(window: Window, issue: Ints, place: Keys) -> Ints:
     return found
 
 
-def _requests_of(window: Window, bio: Ints, device: Ints, offset: Ints, issue: Ints, place: Keys) -> tuple[Ints, Bools]:
-    ev = window.events
-    is_flush = _is_flush(window, bio) & (ev.key[bio] == 0)
-    key = place_key(device, offset)
+def _requests_of(window: Window, bios: Bios, is_lowest: Bools, issue: Ints, place: Keys) -> tuple[Ints, Bools]:
+    bio = bios.event
+    is_flush = _is_flush(window, bio) & ~window.is_at(bio, "bio_split")
+    key = place_key(bios.device, bios.offset)
     request = np.full(bio.size, NONE, dtype=np.int64)
-    data = np.flatnonzero(~is_flush)
+    data = np.flatnonzero(~is_flush & is_lowest)
     pairs = pair(bio[data], key[data], issue, place)
     request[data] = pairs.end
-    if not issue.size:
-        return request, np.zeros(bio.size, dtype=np.bool_)
     ambiguous = np.zeros(bio.size, dtype=np.bool_)
+    if not issue.size:
+        return request, ambiguous
     ambiguous[data] = pairs.is_ambiguous
-    _follow_merges(window, bio, device, offset, request, issue)
-    flushes = np.flatnonzero(is_flush)
+    _follow_merges(window, bios, data, request, issue)
+    flushes = np.flatnonzero(is_flush & is_lowest)
     request[flushes] = first_after(bio[flushes], key[flushes] | _FLUSH_PLACE, issue, place)
     return request, ambiguous
 
 
-def _follow_merges(window: Window, bio: Ints, device: Ints, offset: Ints, request: Ints, issue: Ints) -> None:
-    """Give a merged bio the request of the bio that ends where it begins.
+def _follow_merges(window: Window, bios: Bios, data: Ints, request: Ints, issue: Ints) -> None:
+    """Give a merged bio the request of the bio that ends where it begins; `data` are those that go into requests.
 
     That one was queued before it (a back merge), or after it and took the place in front (a front merge).
     """
-    ev = window.events
-    merged = np.flatnonzero((request < 0) & ~_is_flush(window, bio))
+    ev, bio, offset = window.events, bios.event, bios.offset
+    merged = data[request[data] < 0]
     if not merged.size or not issue.size:
         return
-    begin, end = place_key(device, offset), place_key(device, offset + ev.bytes[bio])
+    begin, end = place_key(bios.device, offset), place_key(bios.device, offset + bios.size)[data]
     neighbour = _nearer(
         window,
         bio,
         merged,
-        latest_before(bio[merged], begin[merged], bio, end),
-        first_after(bio[merged], begin[merged], bio, end),
+        picked(data, latest_before(bio[merged], begin[merged], bio[data], end)),
+        picked(data, first_after(bio[merged], begin[merged], bio[data], end)),
     )
     for _ in range(_MERGES):
         waiting = np.flatnonzero(request[merged] < 0)
@@ -173,4 +192,6 @@ def _nearer(window: Window, bio: Ints, merged: Ints, before: Ints, after: Ints) 
 
 def _is_flush(window: Window, at: Ints) -> Bools:
     ev = window.events
-    return np.asarray((ev.flags[at] == OP_FLUSH) & (ev.bytes[at] == 0))
+    is_flush = ev.flags[at] == OP_FLUSH
+    is_flush[is_flush] = ev.bytes[at[is_flush]] == 0
+    return np.asarray(is_flush)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from vio.mappers.interval import cut
-from vio.reporter.block import OP_FLUSH, place_key
 from vio.reporter.join import Joined
 from vio.reporter.match import Bools, Ints, latest_before, picked
+from vio.reporter.sectors import OP_FLUSH, place_key
 
 _WRITE, _DISCARD, _ZEROES = 2, 0x10, 0x20  # aio_type of QEMU (include/block/raw-aio.h)
 _OP_WRITE = 2
@@ -180,7 +180,7 @@ def _ends(joined: Joined, since_ns: int) -> Ints:
     was queued by `since_ns` has no length: that bio was looked at whole.
     """
     ev, blocks = joined.window.events, joined.blocks
-    end = blocks.bio_offset + ev.bytes[blocks.bio]
+    end = blocks.bio_offset + blocks.bios.size
     split = np.flatnonzero(joined.window.is_at(blocks.bio, "bio_split"))
     if not split.size:
         return end

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
 from vio.reporter.match import NONE, Bools, Ints, Keys, latest_before, pair, picked, usual_gap
+from vio.reporter.sectors import on_thread, which_file
+from vio.reporter.threads import find_causes, last_of
 from vio.reporter.works import Works, pass_on_to_retries, read_works
 
 _READS = ("pread64", "preadv", "preadv2")
@@ -34,7 +36,7 @@ class Carriers:
 
     `carrier` is the system call or io_uring request; `carrier_end` its end (io_submit: the end of the aio).
     `work` are the file-system begins, `work_end` their ends, `work_submit` the submit each belongs to or -1; `works`
-    says more of them.
+    says more of them. `around` is what the threads are in.
     """
 
     carrier: Ints
@@ -44,6 +46,7 @@ class Carriers:
     work_end: Ints
     work_submit: Ints
     works: Works
+    around: "Arounds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,15 @@ class SystemCalls:
 
     begin: Ints
     end: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Arounds:
+    """System calls and io_uring's requests, in which a thread is; ends (-1: still running), and for which submit."""
+
+    begin: Ints
+    end: Ints
+    submit: Ints
 
 
 class CarrierReader:
@@ -74,17 +86,20 @@ class CarrierReader:
         works = read_works(window)
         self._carry_pool(window, frames, calls, carrier, carrier_end, ambiguous)
         self._carry_uring(window, frames, carrier, carrier_end)
-        work_submit = self._own_work(window, frames, calls, carrier, ambiguous, works)
-        self._end_native(window, frames, carrier, carrier_end, works.begin, works.end, work_submit)
-        return Carriers(carrier, carrier_end, ambiguous, works.begin, works.end, work_submit, works), calls
+        files = self._files(window, works)
+        image = np.flatnonzero((files >= 0) & ~works.is_given_up)
+        work_submit = np.full(works.begin.size, NONE, dtype=np.int64)
+        self._own_native(window, frames, carrier, ambiguous, works.begin, image, files, work_submit)
+        around = _arounds(window, calls, carrier)
+        self._own_rest(window, frames, around, works, files, image, work_submit)
+        self._end_native(window, frames, carrier, carrier_end, works.end, work_submit)
+        return Carriers(carrier, carrier_end, ambiguous, works.begin, works.end, work_submit, works, around), calls
 
     def _files(self, window: Window, works: Works) -> Ints:
         """Return for each piece of work which image file it is on, or -1."""
-        ev = window.events
-        files = np.full(works.begin.size, NONE, dtype=np.int64)
-        for number, (device, inode) in enumerate(self._image_files):
-            files[(ev.space[works.begin] == device) & (ev.key[works.begin] == inode)] = number
-        return files
+        devices = np.array([device for device, _ in self._image_files], dtype=np.int64)
+        inodes = np.array([inode for _, inode in self._image_files], dtype=np.uint64)
+        return which_file(window.events.space, window.events.key, works.begin, devices, inodes)
 
     def _files_of_submits(self, window: Window, frames: Frames, submits: Ints) -> Ints:
         """Return for each hand-over which image file its descriptor is, or -1."""
@@ -139,38 +154,30 @@ class CarrierReader:
         done = pair(submit, ev.key[submit], complete, ev.key[complete]).end
         carrier_end[mine[found]] = picked(complete, done)[pairs.end[found]]
 
-    def _own_work(
-        self, window: Window, frames: Frames, calls: SystemCalls, carrier: Ints, ambiguous: Bools, works: Works
-    ) -> Ints:
-        """Return the submit of each piece of file-system work on an image."""
-        ev, work = window.events, works.begin
-        owner = np.full(work.size, NONE, dtype=np.int64)
-        files = self._files(window, works)
-        image = np.flatnonzero((files >= 0) & ~works.is_given_up)
-        self._own_native(window, frames, calls, carrier, ambiguous, work, image, files, owner)
-        submit_of = np.full(len(ev), NONE, dtype=np.int64)
-        has = np.flatnonzero(carrier >= 0)
-        submit_of[carrier[has]] = has
+    def _own_rest(
+        self,
+        window: Window,
+        frames: Frames,
+        around: Arounds,
+        works: Works,
+        files: Ints,
+        image: Ints,
+        owner: Ints,
+    ) -> None:
+        """Find the submits of the work on images that is not aio=native's: by what its thread is in."""
         rest = image[owner[image] < 0]
-        uring = window.at("uring_submit")
-        around, until = np.concatenate([calls.begin, uring]), np.concatenate([calls.end, np.full(uring.size, NONE)])
-        order = np.argsort(around, kind="stable")
-        around, until = around[order], until[order]
-        found = latest_before(
-            work[rest], ev.tid[work[rest]].astype(np.uint64), around, ev.tid[around].astype(np.uint64)
-        )
-        # A call that was over is not around it: its own may have been left behind with an earlier window.
-        inside = (found >= 0) & ((picked(until, found) < 0) | (picked(until, found) > work[rest]))
-        owner[rest[inside]] = submit_of[around[found[inside]]]
+        none = image[:0]
+        owner[rest] = find_causes(
+            *(works.begin[rest], none, none, none), *(around.begin, around.end, around.submit), window.events.tid
+        )[1]
         pass_on_to_retries(owner, works)
         self._own_punted(window, frames, works, files, owner)
-        return pass_on_to_retries(owner, works)
+        pass_on_to_retries(owner, works)
 
     def _own_native(
         self,
         window: Window,
         frames: Frames,
-        calls: SystemCalls,
         carrier: Ints,
         ambiguous: Bools,
         work: Ints,
@@ -186,20 +193,19 @@ class CarrierReader:
         at = frames.submit[mine]
         direct = image[window.is_at(work[image], "dio")]
         begin = work[direct]
-        at_file, begin_file = self._files_of_submits(window, frames, mine), files[direct]
-        if (at_file < 0).any():  # descriptors that opened later: thread and place must do
-            at_file, begin_file = np.zeros_like(at_file), np.zeros_like(begin_file)
-        at_key = _thread_key(ev.tid[at], ev.offset[at], at_file)
-        pairs = pair(at, at_key, begin, _thread_key(ev.tid[begin], ev.offset[begin], begin_file))
+        at_file, begin_file = np.zeros_like(at), np.zeros_like(begin)
+        if len(self._image_files) > 1:
+            known = self._files_of_submits(window, frames, mine)
+            if (known >= 0).all():  # not so with descriptors that opened later: then thread and place must do
+                at_file, begin_file = known, files[direct]
+        at_key = on_thread(ev.tid, ev.offset, at, at_file)
+        pairs = pair(at, at_key, begin, on_thread(ev.tid, ev.offset, begin, begin_file))
         found = np.flatnonzero(pairs.end >= 0)
         owner[direct[pairs.end[found]]] = mine[found]
         ambiguous[mine] |= pairs.is_ambiguous
         io_submit = window.at("io_submit")
-        first = begin[pairs.end[found]]
-        around = latest_before_unsorted(
-            first, ev.tid[first].astype(np.uint64), io_submit, ev.tid[io_submit].astype(np.uint64)
-        )
-        carrier[mine[found]] = picked(io_submit, around)
+        around = latest_before(begin, ev.tid[begin].astype(np.uint64), io_submit, ev.tid[io_submit].astype(np.uint64))
+        carrier[mine] = picked(picked(io_submit, around), pairs.end)
 
     def _own_punted(self, window: Window, frames: Frames, works: Works, files: Ints, owner: Ints) -> None:
         """io_uring may leave a request to a kernel thread, and always an fsync: file and place in it must do."""
@@ -225,14 +231,11 @@ class CarrierReader:
 
     @staticmethod
     def _end_native(
-        window: Window, frames: Frames, carrier: Ints, carrier_end: Ints, work: Ints, work_end: Ints, work_submit: Ints
+        window: Window, frames: Frames, carrier: Ints, carrier_end: Ints, work_end: Ints, work_submit: Ints
     ) -> None:
         """The kernel's asynchronous request ends with the file system's work: ki_complete follows it at once."""
         native = window.is_at(frames.submit, "laio") & (carrier >= 0)
-        owned = np.flatnonzero((work_submit >= 0) & (work_end >= 0))
-        last = np.full(frames.submit.size, NONE, dtype=np.int64)
-        np.maximum.at(last, work_submit[owned], work_end[owned])
-        carrier_end[native] = last[native]
+        carrier_end[native] = last_of(work_submit, work_end, frames.submit.size)[native]
 
 
 def read_calls(window: Window) -> SystemCalls:
@@ -244,18 +247,15 @@ def read_calls(window: Window) -> SystemCalls:
     return SystemCalls(begin, picked(end, pairs.end))
 
 
-def latest_before_unsorted(child: Ints, child_key: Keys, parent: Ints, parent_key: Keys) -> Ints:
-    """As latest_before, for children in any order."""
-    order = np.argsort(child, kind="stable")
-    found = np.empty(child.size, dtype=np.int64)
-    found[order] = latest_before(child[order], child_key[order], parent, parent_key)
-    return found
+def _arounds(window: Window, calls: SystemCalls, carrier: Ints) -> Arounds:
+    begin = window.at(*_CALLS, "uring_submit")
+    end = np.full(begin.size, NONE, dtype=np.int64)
+    end[~window.is_at(begin, "uring_submit")] = calls.end
+    submit_of = np.full(len(window.events), NONE, dtype=np.int64)
+    has = np.flatnonzero(carrier >= 0)
+    submit_of[carrier[has]] = has
+    return Arounds(begin, end, submit_of[begin])
 
 
 def _file_key(descriptor: npt.NDArray[np.integer[Any]], offset: Ints) -> Keys:
     return (descriptor.astype(np.uint64) << np.uint64(48)) ^ offset.astype(np.uint64)
-
-
-def _thread_key(tid: npt.NDArray[np.int32], offset: Ints, file: Ints) -> Keys:
-    place = (tid.astype(np.uint64) << np.uint64(42)) ^ (offset.astype(np.uint64) >> np.uint64(9))
-    return np.asarray(place ^ (file.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)))

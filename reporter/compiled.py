@@ -49,33 +49,53 @@ def place_of(keys: Keys, number: Ints, mask: int, key: np.uint64) -> np.int64:
 
 
 @compiled
+def new_table() -> tuple[Keys, Ints]:
+    """Return an empty hash table: keys, and the number of each, -1 where a place is free."""
+    return np.empty(_FEW, np.uint64), np.full(_FEW, _NONE, np.int64)
+
+
+@compiled
+def grown(keys: Keys, number: Ints) -> tuple[Keys, Ints]:
+    """Return a hash table with four times as many places."""
+    more_keys, more_number = np.empty(4 * keys.size, np.uint64), np.full(4 * keys.size, _NONE, np.int64)
+    for at in range(keys.size):
+        if number[at] != _NONE:
+            place = place_of(more_keys, more_number, more_keys.size - 1, keys[at])
+            more_keys[place] = keys[at]
+            more_number[place] = number[at]
+    return more_keys, more_number
+
+
+@compiled
+def take_out(keys: Keys, number: Ints, at: np.int64) -> None:
+    """Free a place of a hash table; what had to make way for its key moves up."""
+    mask = keys.size - 1
+    hole = at
+    number[hole] = _NONE
+    at = (at + 1) & mask
+    while number[at] != _NONE:
+        home = np.int64(((keys[at] ^ (keys[at] >> _HALF)) * _ODD) >> _HALF) & mask
+        if ((at - home) & mask) >= ((at - hole) & mask):
+            keys[hole], number[hole] = keys[at], number[at]
+            number[at] = _NONE
+            hole = at
+        at = (at + 1) & mask
+
+
+@compiled
 def number_keys(values: Keys) -> tuple[Ints, int]:
     """Number the keys in the order in which each comes first; return the numbers, and how many there are."""
     codes = np.empty(values.size, np.int64)
-    most = _FEW
-    while most < 2 * values.size:
-        most *= 2
-    # A table for the most keys, of which only as much is used, and touched, as the keys so far need.
-    keys = np.empty(most, np.uint64)
-    number = np.empty(most, np.int64)
-    first = np.empty(values.size, np.int64)  # of each number
-    size = _FEW
-    number[:size] = _NONE
+    keys, number = new_table()
     count = 0
     for i in range(values.size):
-        at = place_of(keys, number, size - 1, values[i])
+        at = place_of(keys, number, keys.size - 1, values[i])
         if number[at] == _NONE:
-            if 2 * count >= size:
-                size = most if 4 * count > i else min(4 * size, most)  # at once, if most keys are new
-                number[:size] = _NONE
-                for old in range(count):
-                    at = place_of(keys, number, size - 1, values[first[old]])
-                    keys[at] = values[first[old]]
-                    number[at] = old
-                at = place_of(keys, number, size - 1, values[i])
+            if 2 * count >= keys.size:
+                keys, number = grown(keys, number)
+                at = place_of(keys, number, keys.size - 1, values[i])
             keys[at] = values[i]
             number[at] = count
-            first[count] = i
             count += 1
         codes[i] = number[at]
     return codes, count
@@ -94,98 +114,6 @@ def order_by_number(codes: Ints, count: int) -> Ints:
         order[place[codes[i]]] = i
         place[codes[i]] += 1
     return order
-
-
-@compiled
-def pair_in_order(begin: Ints, begin_code: Ints, end: Ints, end_code: Ints, count: int) -> tuple[Ints, Bools]:
-    """Match begins with ends (match.pair), of which the keys have numbers below `count`."""
-    matched = np.full(begin.size, _NONE, np.int64)
-    ambiguous = np.zeros(begin.size, np.bool_)
-    latest = np.full(count, _NONE, np.int64)  # the begin that came last with this key; none after an end
-    is_hot = np.zeros(count, np.bool_)  # keys of which two begins follow each other
-    any_hot = False
-    i = j = 0
-    while i < begin.size or j < end.size:
-        if j == end.size or (i < begin.size and begin[i] <= end[j]):
-            code = begin_code[i]
-            if latest[code] >= 0:
-                is_hot[code] = any_hot = True
-            latest[code] = i
-            i += 1
-        else:
-            code = end_code[j]
-            if latest[code] >= 0:
-                matched[latest[code]] = j
-                latest[code] = _NONE
-            j += 1
-    if any_hot:
-        pair_overlapping(begin, begin_code, end, end_code, is_hot, matched, ambiguous)
-    return matched, ambiguous
-
-
-@compiled
-def pair_overlapping(
-    begin: Ints, begin_code: Ints, end: Ints, end_code: Ints, is_hot: Bools, matched: Ints, ambiguous: Bools
-) -> None:
-    """Redo the keys of which begins overlap: first in, first out, over each stretch that is balanced.
-
-    A stretch begins where as many have begun as ended. One that begins with an end is never balanced.
-    """
-    depth = np.zeros(is_hot.size, np.int64)
-    first = np.full(is_hot.size, _NONE, np.int64)  # of the stretch
-    last = np.full(is_hot.size, _NONE, np.int64)
-    front = np.full(is_hot.size, _NONE, np.int64)  # the first without an end
-    following = np.full(begin.size, _NONE, np.int64)  # in the stretch
-    found = np.full(begin.size, _NONE, np.int64)
-    i = j = 0
-    while i < begin.size or j < end.size:
-        if j == end.size or (i < begin.size and begin[i] <= end[j]):
-            code = begin_code[i]
-            if is_hot[code]:
-                if depth[code] < 0:
-                    ambiguous[i] = True
-                elif depth[code] == 0:
-                    first[code] = last[code] = front[code] = i
-                else:
-                    following[last[code]] = i
-                    if front[code] == _NONE:
-                        front[code] = i
-                    last[code] = i
-                depth[code] += 1
-            i += 1
-        else:
-            code = end_code[j]
-            if is_hot[code]:
-                depth[code] -= 1
-                if depth[code] >= 0:
-                    found[front[code]] = j
-                    front[code] = following[front[code]]
-                if depth[code] == 0:
-                    one = first[code]
-                    while one != _NONE:
-                        matched[one] = found[one]
-                        one = following[one]
-            j += 1
-    for code in range(is_hot.size):
-        if depth[code] > 0:
-            one = first[code]
-            while one != _NONE:
-                ambiguous[one] = True
-                one = following[one]
-
-
-@compiled
-def latest_in_order(child: Ints, child_code: Ints, parent: Ints, parent_code: Ints, count: int) -> Ints:
-    """Find the latest parent of each child (match.latest_before), of which the keys have numbers below `count`."""
-    found = np.empty(child.size, np.int64)
-    latest = np.full(count, _NONE, np.int64)
-    j = 0
-    for i in range(child.size):
-        while j < parent.size and parent[j] <= child[i]:
-            latest[parent_code[j]] = j
-            j += 1
-        found[i] = latest[child_code[i]]
-    return found
 
 
 @compiled

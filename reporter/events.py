@@ -73,6 +73,10 @@ class Window:
         """Tell whether any of these points was recorded at all, with or without events here."""
         return any(name in self._number for name in names)
 
+    def number(self, name: str) -> int:
+        """Return the number of a point; 0, which no point has, where it was not recorded."""
+        return self._number.get(name, 0)
+
     def is_at(self, event: Ints, *names: str) -> Bools:
         """Return which of the events are of these points; an index of -1 is none."""
         there = [self._number[name] for name in names if name in self._of and self._of[name].size]

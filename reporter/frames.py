@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vio.reporter.events import Window
-from vio.reporter.match import NONE, Ints, codes_of, pair, stable_order
+from vio.reporter.match import NONE, Ints, codes_of, pair, picked, stable_order
 from vio.reporter.nest import assume_ends, enclose
 
 _FRAME_LIMIT = 4096  # a request structure lies within the frame of the call that begins it
@@ -50,15 +50,16 @@ class FrameReader:
         call_end = np.full(call.size, NONE, dtype=np.int64)
         data_end = window.at("bdrv_end")
         end_key = _low(ev.key[data_end])
-        by_distance: dict[int, list[Ints]] = {}
+        by_distance: dict[int, list[str]] = {}
         for name in _DATA_CALLS:
             if name in self._distance:
-                by_distance.setdefault(self._distance[name], []).append(window.at(name))
-        for distance, begins in by_distance.items():
-            _fill_ends(window, call, call_end, np.sort(np.concatenate(begins)), data_end, end_key, distance)
-        flush, flush_end = window.at("bdrv_flush"), window.at("bdrv_flush_end")
+                by_distance.setdefault(self._distance[name], []).append(name)
+        for distance, names in by_distance.items():
+            _fill_ends(window, call, call_end, names, data_end, end_key, distance)
+        flush_end = window.at("bdrv_flush_end")
         if "bdrv_flush" in self._distance:
-            _fill_ends(window, call, call_end, flush, flush_end, ev.aux[flush_end], self._distance["bdrv_flush"])
+            aux = ev.aux[flush_end]
+            _fill_ends(window, call, call_end, ["bdrv_flush"], flush_end, aux, self._distance["bdrv_flush"])
         submit = window.at(*_SUBMITS)
         parent = _enclosing(window, call, call_end, submit)
         return Frames(call, call_end, parent[: call.size], submit, parent[call.size :])
@@ -96,15 +97,15 @@ def _fill_ends(
     window: Window,
     call: Ints,
     call_end: Ints,
-    begin: Ints,
+    names: list[str],
     end: Ints,
     end_at: npt.NDArray[np.uint32],
     distance: int,
 ) -> None:
+    which = np.flatnonzero(window.is_at(call, *names))
     keys = (end_at + np.uint32(distance)).astype(np.uint64)
-    pairs = pair(begin, window.events.aux[begin].astype(np.uint64), end, keys)
-    place = np.searchsorted(call, begin)
-    call_end[place] = np.where(pairs.end >= 0, end[pairs.end], NONE) if end.size else NONE
+    pairs = pair(call[which], window.events.aux[call[which]].astype(np.uint64), end, keys)
+    call_end[which] = picked(end, pairs.end)
 
 
 def _enclosing(window: Window, call: Ints, call_end: Ints, submit: Ints) -> Ints:

@@ -101,7 +101,8 @@ def find_held(
     is_wanted &= (carriers.work_submit >= 0) | (below >= 0)
     is_wanted &= (carriers.work_end < 0) | (ev.flags[carriers.work_end] != _FAILED)
     served = np.zeros(work.size, dtype=np.int64)
-    np.add.at(served, nested[nested >= 0], ev.bytes[blocks.bio[nested >= 0]])
+    inside = np.flatnonzero((nested >= 0) & (blocks.bios.upper < 0))
+    np.add.at(served, nested[inside], blocks.bios.size[inside])
     short = np.flatnonzero(is_wanted & (served < ev.bytes[work]))
     if not short.size:
         return nothing
@@ -150,7 +151,7 @@ def _by_address(
         if not which.size:
             break
         bio_work[bio[which]] = owner
-        served[owner] += ev.bytes[blocks.bio[bio[which]]]
+        served[owner] += blocks.bios.size[bio[which]]
         bio, file, offset = np.delete(bio, which), np.delete(file, which), np.delete(offset, which)
     return bio_work
 
@@ -160,13 +161,13 @@ def _in_files(
 ) -> tuple[Ints, Ints, Ints]:
     """Return the bios whose place is one of those files', with file and offset, in order of time."""
     ev = window.events
-    length = ev.bytes[blocks.bio]
-    is_data = np.isin(ev.flags[blocks.bio], _DATA_OPS) & (length > 0)
+    length = blocks.bios.size
+    is_data = np.isin(ev.flags[blocks.bio], _DATA_OPS) & (length > 0) & (blocks.bios.upper < 0)
     wanted = np.unique(number)
     parts = []
     for device in places.places.devices:
-        mine = np.flatnonzero(is_data & (ev.space[blocks.bio] == device))
-        start = ev.offset[blocks.bio[mine]]
+        mine = np.flatnonzero(is_data & (blocks.bio_device == device))
+        start = blocks.bio_offset[mine]
         found = places.places.find(device, start, start + length[mine])
         request, first = np.unique(found.request, return_index=True)
         known = np.isin(found.image[first], wanted)

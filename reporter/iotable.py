@@ -130,7 +130,7 @@ def _first(joined: Joined, owner: Ints, at: Ints) -> Ints:
 
 def _places(joined: Joined, done: Ints) -> dict[str, pa.Array]:
     blocks = joined.blocks
-    bio = _first(joined, _bio_owner(joined), np.arange(blocks.bio.size))
+    bio = _first(joined, np.where(blocks.is_lowest, _bio_owner(joined), NONE), np.arange(blocks.bio.size))
     return {
         "file_offset": column_at(
             joined.window.events.offset, _first(joined, joined.submit_io, joined.frames.submit), done

@@ -12,7 +12,7 @@ import numpy as np
 
 from vio.layer import Op
 from vio.reporter.account import Times, account
-from vio.reporter.block import Blocks, read_blocks
+from vio.reporter.block import COMMANDS, Blocks, read_blocks
 from vio.reporter.carriers import CarrierReader, Carriers, SystemCalls
 from vio.reporter.events import Events, Window
 from vio.reporter.frames import FrameReader, Frames
@@ -87,16 +87,12 @@ class Joiner:
         """Join one more window of events, which must not be earlier than the last one's."""
         if self._carriers is None:
             self._carriers = CarrierReader(self.scope.image_files, self.scope.descriptors)
-        window = Window(self._carried.joined(events) if len(self._carried) else events, self.points)
+        window = Window(self._carried.joined(events), self.points)
         frames = self._frames.read(window)
         carriers, calls = self._carriers.read(window, frames)
-        blocks = read_blocks(window)
+        blocks = read_blocks(window, self.scope.below)
         ios, call_io = self._ios(window, frames)
-        submit_io = (
-            np.where(frames.submit_parent >= 0, call_io[frames.submit_parent], NONE)
-            if call_io.size
-            else (np.full(frames.submit.size, NONE))
-        )
+        submit_io = picked(call_io, frames.submit_parent)
         by_submit, links = host_spans(window, frames, carriers, calls, blocks, self.scope)
         spans = _all_spans(frames, ios, by_submit, submit_io)
         is_done = (ios.end >= 0) & ios.is_settled if not is_last else np.ones(ios.begin.size, dtype=np.bool_)
@@ -264,6 +260,8 @@ def _unfinished(
     calls_of = is_waiting[call_io]
     keep[frames.call[calls_of]] = True
     keep[frames.call_end[calls_of]] = True
+    bios = blocks.bios
+    keep[bios.remap] = keep[picked(bios.event, bios.remapped)] | ((bios.remapped < 0) & young[bios.remap])
     keep[calls.end[keep[calls.begin]]] = True  # else it would seem to go on
     return np.flatnonzero(keep[:-1])
 
@@ -276,9 +274,10 @@ def _keep_open(
     keep[calls.begin[calls.end < 0]] = True
     keep[blocks.issue[blocks.complete < 0]] = True
     keep_waits(window, keep, calls)
-    waits = blocks.request < 0
+    waits = (blocks.request < 0) & blocks.is_lowest
     keep[blocks.bio[waits]] = True
     keep[window.at("rq_insert")[-4096:]] = True
+    keep[window.at(*COMMANDS)[-4096:]] = True
     is_ended = np.zeros(keep.size, dtype=np.bool_)
     is_ended[carriers.carrier[carriers.carrier_end >= 0]] = True
     uring = window.at("uring_submit")

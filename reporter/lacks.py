@@ -60,7 +60,7 @@ def _lack_requests(joined: Joined, lack: Ints) -> None:
         return
     bio_io = _through(links.bio_submit, joined.submit_io)
     has = blocks.request >= 0
-    _add(lack, _REQUEST, bio_io, ~has)
+    _add(lack, _REQUEST, bio_io, ~has & blocks.is_lowest)
     if not blocks.issue.size:
         return
     incomplete = has & (blocks.complete[blocks.request] < 0)
@@ -97,7 +97,7 @@ def _lower_faults(joined: Joined) -> Bools:
     """Which requests of a loop device have a bio below without a request, or one without completion."""
     blocks, links = joined.blocks, joined.links
     fault = np.zeros(blocks.issue.size, dtype=np.bool_)
-    below = np.flatnonzero(links.bio_upper >= 0)
+    below = np.flatnonzero((links.bio_upper >= 0) & blocks.is_lowest)
     request = blocks.request[below]
     bad = (request < 0) | (blocks.complete[request] < 0)
     fault[links.bio_upper[below[bad]]] = True

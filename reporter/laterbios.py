@@ -5,10 +5,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pyarrow as pa
 
-from vio.reporter.block import place_key
 from vio.reporter.dirty import Shared, located
 from vio.reporter.join import Joined
 from vio.reporter.match import NONE, Bools, Ints, Keys, picked
+from vio.reporter.sectors import place_key
 from vio.schema import WRITEBACKS, arrow_schema
 
 WRITEBACKS_SCHEMA = arrow_schema(WRITEBACKS)
@@ -54,7 +54,7 @@ class LaterBios:
     ) -> "LaterBios":
         """Make rows of what bios (positions in `Blocks.bio`) share with IOs, with what this window knows of them."""
         blocks, ev = joined.blocks, joined.window.events
-        issued_ns, completed_ns, key = _requests(joined, blocks.request[bio])
+        issued_ns, completed_ns, key = _requests(joined, blocks.bios.first_below(blocks.request)[bio])
         own = place_key(blocks.bio_device[bio], blocks.bio_offset[bio])
         return cls(
             shared.io,
@@ -92,7 +92,7 @@ class LaterBios:
         blocks, ev = joined.blocks, joined.window.events
         places = place_key(blocks.bio_device, blocks.bio_offset)
         bio = _find(self.queued_ns, self.key, ev.ts_ns[blocks.bio], places)
-        request = np.where(self.issued_ns == 0, picked(blocks.request, bio), NONE)
+        request = np.where(self.issued_ns == 0, picked(blocks.bios.first_below(blocks.request), bio), NONE)
         issue = blocks.issue
         places = place_key(ev.space[issue].astype(np.int64), ev.offset[issue])
         again = _find(self.issued_ns, self.key, ev.ts_ns[issue], places)

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from vio.reporter.compiled import Bools as Bools
 from vio.reporter.compiled import Ints as Ints
 from vio.reporter.compiled import Keys as Keys
-from vio.reporter.compiled import latest_in_order, number_keys, order_by_number, pair_in_order, pick
+from vio.reporter.compiled import number_keys, order_by_number, pick
+from vio.reporter.pairing import first_keyed, latest_keyed, pair_keys
 
 NONE = -1
 _SAMPLE = 1 << 14  # enough to learn a constant from
@@ -51,8 +52,7 @@ def pair(begin: Ints, begin_key: Keys, end: Ints, end_key: Keys) -> Pairs:
     _check(begin, begin_key, end, end_key)
     if not begin.size or not end.size:
         return Pairs(np.full(begin.size, NONE, dtype=np.int64), np.zeros(begin.size, dtype=np.bool_))
-    codes, count = number_keys(np.concatenate([begin_key, end_key]))
-    return Pairs(*pair_in_order(begin, codes[: begin.size], end, codes[begin.size :], count))
+    return Pairs(*pair_keys(begin, _in_a_row(begin_key), end, _in_a_row(end_key)))
 
 
 def latest_before(child: Ints, child_key: Keys, parent: Ints, parent_key: Keys) -> Ints:
@@ -63,15 +63,20 @@ def latest_before(child: Ints, child_key: Keys, parent: Ints, parent_key: Keys) 
     _check(child, child_key, parent, parent_key)
     if not child.size or not parent.size:
         return np.full(child.size, NONE, dtype=np.int64)
-    codes, count = number_keys(np.concatenate([child_key, parent_key]))
-    return latest_in_order(child, codes[: child.size], parent, codes[child.size :], count)
+    return latest_keyed(child, _in_a_row(child_key), parent, _in_a_row(parent_key))
 
 
 def first_after(child: Ints, child_key: Keys, later: Ints, later_key: Keys) -> Ints:
     """For each child the position in `later` of the first later event with the same key, or -1."""
-    turned_child, turned_key = -child[::-1], np.ascontiguousarray(child_key[::-1])
-    found = latest_before(turned_child, turned_key, -later[::-1], np.ascontiguousarray(later_key[::-1]))[::-1]
-    return np.where(found >= 0, later.size - 1 - found, NONE)
+    _check(child, child_key, later, later_key)
+    if not child.size or not later.size:
+        return np.full(child.size, NONE, dtype=np.int64)
+    return first_keyed(child, _in_a_row(child_key), later, _in_a_row(later_key))
+
+
+def _in_a_row(keys: Keys) -> Keys:
+    """Return the keys without gaps between them: compiled code is made for one layout."""
+    return np.ascontiguousarray(keys)
 
 
 def _check(first: Ints, first_key: Keys, second: Ints, second_key: Keys) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from vio.reporter.compiled import Ints, compiled
+from vio.reporter.compiled import Bools, Ints, Keys, compiled, grown, new_table, place_of
 
 _NONE = -1
 _MOST_INSIDE = 256  # calls inside one call that are looked at
@@ -84,3 +84,49 @@ def enclose(call: Ints, end: Ints, submit: Ints, stack: Ints, stacks: int, event
         else:
             j += 1
     return parent
+
+
+@compiled
+def root_of_calls(parent: Ints) -> Ints:
+    """Return the outermost call around each; the call around one comes before it."""
+    top = np.arange(parent.size)
+    for i in range(parent.size):
+        if 0 <= parent[i] < i:
+            top[i] = top[parent[i]]
+    return top
+
+
+@compiled
+def find_served(
+    call: Ints, end: Ints, parent: Ints, shared: Keys, node: npt.NDArray[np.uint32], is_alone: Bools, far: int
+) -> Ints:
+    """Return for each call the root call that it serves: itself, or the first that overlaps with it and has its qiov.
+
+    `shared` are the calls' qiovs (0: none), `is_alone` tells which serve no other; a call of the same node is none to
+    serve either.
+    """
+    serves = np.arange(call.size)
+    keys, first = new_table()
+    open_until = np.empty(call.size, np.int64)  # of the group, by its first call of all
+    group = np.empty(call.size, np.int64)  # likewise the first of its last stretch
+    count = 0
+    for i in range(call.size):
+        if parent[i] >= 0 or shared[i] == 0:
+            continue
+        at = place_of(keys, first, keys.size - 1, shared[i])
+        until = end[i] if end[i] >= 0 else far
+        if first[at] == _NONE:
+            keys[at] = shared[i]
+            first[at] = i
+            count += 1
+            group[i], open_until[i] = i, until
+            if 2 * count >= keys.size:
+                keys, first = grown(keys, first)
+            continue
+        one = first[at]
+        if is_alone[i] or open_until[one] <= call[i]:
+            group[one] = i
+        elif node[i] != node[group[one]]:
+            serves[i] = group[one]
+        open_until[one] = max(open_until[one], until)
+    return serves

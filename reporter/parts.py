@@ -11,14 +11,16 @@ import numpy as np
 import pyarrow as pa
 
 from vio.layer import Layer, Phase, Stage
-from vio.manifest import PointInfo
+from vio.manifest import DeviceInfo, PointInfo
 from vio.reporter.containers import Containers, Name, host_containers, qemu_containers
+from vio.reporter.drivers import DriverReader, has_drivers
 from vio.reporter.events import Events
 from vio.reporter.inner import MARK, InnerSpans, Part, inner_events, parts_of, spans_in
 from vio.reporter.join import Joined
 from vio.reporter.match import NONE, Bools, Ints
 from vio.reporter.partown import Intervals, divide
 from vio.reporter.placing import KnownKeys, Places, is_of_qemu, place_in_qemu, place_on_host
+from vio.reporter.steps import StepReader, StepRows, has_steps
 from vio.schema import STAGES, arrow_schema, time_column
 
 _SCHEMA = arrow_schema(STAGES)
@@ -56,28 +58,43 @@ class PartsReader:
     """Reads the parts of a recording's windows in order; `orphans` counts spans of no IO, by part."""
 
     points: tuple[PointInfo, ...]
+    devices: tuple[DeviceInfo, ...] = ()
     parts: tuple[Part, ...] = ()
     orphans: Counter[str] = field(default_factory=Counter)
     unmatched: int = 0
     guesses: int = 0
+    others: tuple[StepReader | DriverReader, ...] = field(default=(), init=False)
     _raw: Events = field(default_factory=Events.empty)
     _kept: list[_Kept] = field(default_factory=list)
     _known: KnownKeys = field(default_factory=KnownKeys)
 
     def __post_init__(self) -> None:
-        """Find the parts."""
+        """Find the parts; devices that hand their bios on have steps, and drivers may say more of requests."""
         self.parts = parts_of(self.points)
+        self.others = (
+            *([StepReader(self.devices)] if has_steps(self.devices) else []),
+            *([DriverReader(self.devices)] if has_drivers(self.points) else []),
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether the recording has no parts at all."""
+        return not self.parts and not self.others
 
     def add(self, joined: Joined, ios: pa.Table, *, is_last: bool) -> pa.Table:
         """Return a table of schema.STAGES for the IOs that are done in this window; `ios` is their table."""
-        if not self.parts:
+        if self.is_empty:
             return _SCHEMA.empty_table()
         events = joined.window.events
         mine = self._raw.joined(events.take(inner_events(events, self.parts)))
         spans, is_loose = spans_in(mine, self.parts)
         spans = self._hold_back(mine, spans, is_loose, is_last)
         owned = self._own(joined, spans, is_last)
-        return self._table(joined, ios, _with_followers(joined, owned))
+        names = [part.name for part in self.parts]
+        owned = _with_followers(joined, owned)
+        for reader in self.others:
+            owned = _with_rows(owned, reader.read(joined), names)
+        return _table(joined, ios, owned, names)
 
     def take_orphans(self) -> Counter[str]:
         """Return the orphans since the last call."""
@@ -181,26 +198,27 @@ class PartsReader:
         loop = [_STAGE_NUMBER[_LOOP_STAGES.get(one.layer, Stage(one.layer.value))] for one in self.parts]
         return np.where(is_loop, np.array(loop, dtype=np.int64)[part], plain[part])
 
-    def _table(self, joined: Joined, ios: pa.Table, owned: _Owned) -> pa.Table:
-        done = np.flatnonzero(joined.is_done)
-        number = np.full(joined.ios.begin.size, NONE)
-        number[done] = ios["io"].to_numpy()
-        order = np.lexsort((owned.begin_ns, owned.io))
-        owned = _Owned(*(getattr(owned, name)[order] for name in _Owned.__slots__))
-        own = own_times(joined, ios, done, owned)
-        names = np.array([part.name for part in self.parts], dtype=object)
-        is_mark = owned.end_ns == MARK
-        columns = {
-            "io": number[owned.io],
-            "stage": owned.stage,
-            "part": names[owned.part],
-            "begin_ns": owned.begin_ns,
-            "end_ns": pa.array(owned.end_ns, mask=owned.end_ns < 0),
-            "tid": owned.tid,
-            "own_ns": pa.array(own, mask=is_mark),
-        }
-        arrays = [pa.array(columns[name]).cast(_SCHEMA.field(name).type) for name in _SCHEMA.names]
-        return pa.Table.from_arrays(arrays, schema=_SCHEMA)
+
+def _table(joined: Joined, ios: pa.Table, owned: _Owned, part_names: list[str]) -> pa.Table:
+    done = np.flatnonzero(joined.is_done)
+    number = np.full(joined.ios.begin.size, NONE)
+    number[done] = ios["io"].to_numpy()
+    order = np.lexsort((owned.begin_ns, owned.io))
+    owned = _Owned(*(getattr(owned, name)[order] for name in _Owned.__slots__))
+    own = own_times(joined, ios, done, owned)
+    names = np.array(part_names, dtype=object)
+    is_mark = owned.end_ns == MARK
+    columns = {
+        "io": number[owned.io],
+        "stage": owned.stage,
+        "part": names[owned.part],
+        "begin_ns": owned.begin_ns,
+        "end_ns": pa.array(owned.end_ns, mask=owned.end_ns < 0),
+        "tid": owned.tid,
+        "own_ns": pa.array(own, mask=is_mark),
+    }
+    arrays = [pa.array(columns[name]).cast(_SCHEMA.field(name).type) for name in _SCHEMA.names]
+    return pa.Table.from_arrays(arrays, schema=_SCHEMA)
 
 
 def own_times(joined: Joined, ios: pa.Table, done: Ints, owned: _Owned) -> Ints:
@@ -269,3 +287,13 @@ def _with_followers(joined: Joined, owned: _Owned) -> _Owned:
     which = np.concatenate([order[at : at + n] for at, n in zip(first.tolist(), count.tolist(), strict=True)])
     columns = [np.concatenate([getattr(owned, name), getattr(owned, name)[which]]) for name in _Owned.__slots__[1:]]
     return _Owned(np.concatenate([owned.io, np.repeat(follower, count)]), *columns)
+
+
+def _with_rows(owned: _Owned, steps: StepRows, names: list[str]) -> _Owned:
+    """Add rows that know their IOs; their names go to the end of `names`."""
+    found = list(dict.fromkeys(steps.name))
+    numbers = {name: len(names) + number for number, name in enumerate(found)}
+    names += found
+    part = np.array([numbers[name] for name in steps.name], dtype=np.int64)
+    more = _Owned(steps.io, steps.stage, part, steps.begin_ns, steps.end_ns, steps.tid)
+    return _Owned(*(np.concatenate([getattr(owned, name), getattr(more, name)]) for name in _Owned.__slots__))

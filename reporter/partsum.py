@@ -29,9 +29,13 @@ class PartFigures:
 
 @dataclass(slots=True)
 class PartSummary:
-    """What `add` has seen so far of the chosen IOs; `rest` is what is left of each opened stage, per IO."""
+    """What `add` has seen so far of the chosen IOs; `rest` is what is left of each opened stage, per IO.
+
+    Without `has_points` there are the steps of mapped devices only, which nobody asked for: no way from point to point.
+    """
 
     parts: dict[PartName, PartFigures] = field(default_factory=dict)
+    has_points: bool = True
     rest: dict[Stage, Distribution] = field(default_factory=dict)
     hops: Hops = field(default_factory=Hops)
 
@@ -39,7 +43,7 @@ class PartSummary:
     def of(cls, parts: Iterable[Part]) -> "PartSummary":
         """Begin with the parts that the recording has, so that those without a span are there too."""
         known = {(Stage(part.layer.value), part.name): PartFigures(is_mark=part.is_mark) for part in parts}
-        return cls(known)
+        return cls(known, has_points=bool(known))
 
     @property
     def stages(self) -> list[Stage]:
@@ -66,7 +70,8 @@ class PartSummary:
         for number in sorted({*np.unique(of_stage).tolist(), *(_STAGES.index(stage) for stage, _ in self.parts)}):
             which = np.flatnonzero(of_stage == number)
             self._add_stage(_STAGES[number], ios, row[which], names[which], own[which], is_open[which])
-        self.hops.add(mine, ios)
+        if self.has_points:
+            self.hops.add(mine, ios)
 
     def _add_stage(self, stage: Stage, ios: pa.Table, row: Ints, names: Ints, own: Ints, is_open: Ints) -> None:
         for name in dict.fromkeys(names.tolist()):

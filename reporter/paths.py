@@ -4,17 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from vio.layer import Stage
-from vio.reporter.block import Blocks, place_key
+from vio.reporter.block import Blocks
 from vio.reporter.carriers import Carriers, FileId, SystemCalls
 from vio.reporter.compiled import hand_on, having_both
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
 from vio.reporter.held import ImagePlaces, find_held
 from vio.reporter.lockwaits import find_lock_waits
-from vio.reporter.match import NONE, Bools, Ints, Keys, codes_of, first_after, latest_before, pair, picked, stable_order
+from vio.reporter.match import NONE, Bools, Ints, first_after, pair, picked
+from vio.reporter.nest import find_served, root_of_calls
+from vio.reporter.sectors import place_key
+from vio.reporter.stack import Below
+from vio.reporter.threads import find_causes
 from vio.reporter.works import pass_on_to_retries
 
 STAGES = tuple(Stage)
@@ -32,7 +35,7 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What the recording says of the host: which files are images, by which descriptors, and the loop devices.
+    """What the recording says of the host: which files are images, by which descriptors, and the devices below.
 
     `places` are where files lie on devices; None: not known.
     """
@@ -40,6 +43,7 @@ class Scope:
     image_files: frozenset[FileId] = frozenset()
     loops: tuple[Loop, ...] = ()
     descriptors: Mapping[int, FileId] = field(default_factory=dict)
+    below: Below = field(default_factory=Below)
     places: ImagePlaces | None = None
 
 
@@ -89,69 +93,38 @@ def root_calls(window: Window, frames: Frames, is_top: Bools) -> tuple[Ints, Int
     A request over several clusters is cut into tasks with coroutines of their own; they keep its QEMUIOVector.
     `is_top` tells the calls of nodes that are above all others.
     """
-    top = np.where(frames.call_parent < 0, np.arange(frames.call.size), frames.call_parent)
-    while top.size:
-        above = top[top]
-        if np.array_equal(above, top):
-            break
-        top = above
-    roots = np.flatnonzero(frames.call_parent < 0)
-    key = window.events.key[frames.call[roots]]
-    is_discard = window.is_at(frames.call[roots], "bdrv_discard")
-    roots, key = roots[(key != 0) & ~is_discard], key[(key != 0) & ~is_discard]
-    serves = np.arange(frames.call.size)
-    if roots.size:
-        order = stable_order(codes_of(key))
-        space = window.events.space[frames.call[roots[order]]]
-        serves[roots[order]] = _served(frames, roots[order], key[order], space, is_top[roots[order]])
-    return top, serves
-
-
-def _served(frames: Frames, roots: Ints, key: Keys, space: npt.NDArray[np.uint32], is_top: Bools) -> Ints:
-    """Among calls ordered by qiov and time: the first of each stretch in which they overlap.
-
-    A task is a call of another node, never of the top one; requests of one node that share a qiov (qemu-img bench) are
-    on their own.
-    """
-    far = np.iinfo(np.int64).max
-    end = np.where(frames.call_end[roots] >= 0, frames.call_end[roots], far)
-    begins_group = np.append(True, key[1:] != key[:-1])
-    group = np.cumsum(begins_group)
-    # The running maximum of the ends within each group: later groups are lifted above the earlier ones.
-    order = np.argsort(end, kind="stable")
-    rank = np.empty(end.size, dtype=np.int64)
-    rank[order] = np.arange(end.size)
-    lift = group * (end.size + 1)
-    highest = np.maximum.accumulate(rank + lift) - lift
-    open_until = np.append(NONE, end[order][highest][:-1])
-    is_task = ~begins_group & (open_until > frames.call[roots]) & ~is_top
-    first = np.maximum.accumulate(np.where(is_task, NONE, np.arange(roots.size)))
-    return np.where(space != space[first], roots[first], roots)
+    ev, call = window.events, frames.call
+    # A discard has no QEMUIOVector; a call of the top node is never a task, and requests of one node that share a qiov
+    # (qemu-img bench) are on their own.
+    qiov = np.where(window.is_at(call, "bdrv_discard"), np.uint64(0), ev.key[call])
+    serves = find_served(call, frames.call_end, frames.call_parent, qiov, ev.space[call], is_top, len(ev))
+    return root_of_calls(frames.call_parent), serves
 
 
 def host_spans(
     window: Window, frames: Frames, carriers: Carriers, calls: SystemCalls, blocks: Blocks, scope: Scope
 ) -> tuple[Spans, "HostLinks"]:
     """Return the spans of the host's layers, owned by submits, and the links they came from."""
-    nested, by_call = _bio_parents(window, carriers, calls, blocks)
+    around = carriers.around
+    nested, submit = find_causes(
+        *(blocks.bio, carriers.work, carriers.work_end, carriers.work_submit),
+        *(around.begin, around.end, around.submit, window.events.tid),
+    )
     work_request = _work_below_loops(window, carriers, blocks, scope)
     held = find_held(window, frames, carriers, calls, blocks, nested, work_request, scope.places)
-    bio_work = held.bio_work
-    by_work = picked(carriers.work_submit, bio_work)
-    bio_submit = np.where(by_work >= 0, by_work, np.where(bio_work == nested, by_call, NONE))
+    submit = np.where(held.bio_work != nested, picked(carriers.work_submit, held.bio_work), submit)
+    bio_work, bio_submit = blocks.bios.inherited(held.bio_work), blocks.bios.inherited(submit)
     upper = _request_of_bios(bio_work, work_request)
     waits = find_lock_waits(window, carriers, calls)
     position = np.arange(frames.submit.size)
-    ends = (
-        np.where(frames.submit_parent >= 0, frames.call_end[frames.submit_parent], NONE)
-        if frames.call.size
-        else position
-    )
-    issue, complete = picked(blocks.issue, blocks.request), picked(blocks.complete, blocks.request)
+    ends = picked(frames.call_end, frames.submit_parent)
+    bio_end, _ = blocks.ends()
+    request = picked(blocks.below, blocks.request)
+    issue, complete = picked(blocks.issue, request), picked(blocks.complete, request)
     lower = Spans.joined(
         [
             Spans.of(_LOOP_FS, work_request, carriers.work, carriers.work_end),
-            Spans.of(_LOOP_BIO, upper, held.bio_begin, complete),
+            Spans.of(_LOOP_BIO, upper, held.bio_begin, bio_end),
             Spans.of(_LOOP_RQ, upper, issue, complete),
         ]
     )
@@ -163,7 +136,7 @@ def host_spans(
             Spans.of(_VFS, position, carriers.carrier, carriers.carrier_end),
             Spans.of(_FS, carriers.work_submit, carriers.work, _work_ends(carriers)),
             Spans.of(_FS, waits.submit, waits.begin, waits.end),
-            Spans.of(_BIO, bio_submit, held.bio_begin, complete),
+            Spans.of(_BIO, bio_submit, held.bio_begin, bio_end),
             Spans.of(_RQ, bio_submit, issue, complete),
             lower.given_to(blocks.request[has_request], bio_submit[has_request]),
         ]
@@ -186,34 +159,11 @@ class HostLinks:
 
 def _work_ends(carriers: Carriers) -> Ints:
     """Where the file system says no end (xfs fsync), the end of the system call around it is the end."""
-    if not carriers.carrier_end.size:
-        return carriers.work_end
-    around = np.where(carriers.work_submit >= 0, carriers.carrier_end[carriers.work_submit], NONE)
-    return np.where(carriers.work_end >= 0, carriers.work_end, np.where(around > carriers.work, around, NONE))
-
-
-def _bio_parents(window: Window, carriers: Carriers, calls: SystemCalls, blocks: Blocks) -> tuple[Ints, Ints]:
-    """Return the file-system work (position) that each bio lies in, by its thread, and the submit whose call it is."""
-    ev = window.events
-    uring = window.at("uring_submit")
-    around = np.concatenate([carriers.work, calls.begin, uring])
-    until = np.concatenate([carriers.work_end, calls.end, np.full(uring.size, NONE)])
-    order = np.argsort(around, kind="stable")
-    found = latest_before(
-        blocks.bio,
-        ev.tid[blocks.bio].astype(np.uint64),
-        around[order],
-        ev.tid[around[order]].astype(np.uint64),
-    )
-    which = np.where(found >= 0, order[found], NONE) if order.size else found
-    inside = (which >= 0) & ((until[which] < 0) | (until[which] > blocks.bio)) if order.size else which >= 0
-    which = np.where(inside, which, NONE)
-    work = np.where(which < carriers.work.size, which, NONE)
-    submit_of = np.full(len(ev), NONE, dtype=np.int64)
-    has = np.flatnonzero(carriers.carrier >= 0)
-    submit_of[carriers.carrier[has]] = has
-    by_call = np.where((which >= carriers.work.size), submit_of[around[which]], NONE) if order.size else which
-    return work, by_call
+    end = carriers.work_end.copy()
+    open_works = np.flatnonzero(end < 0)
+    around = picked(carriers.carrier_end, carriers.work_submit[open_works])
+    end[open_works] = np.where(around > carriers.work[open_works], around, NONE)
+    return end
 
 
 def _work_below_loops(window: Window, carriers: Carriers, blocks: Blocks, scope: Scope) -> Ints:
@@ -222,10 +172,12 @@ def _work_below_loops(window: Window, carriers: Carriers, blocks: Blocks, scope:
     request = np.full(carriers.work.size, NONE, dtype=np.int64)
     is_direct = window.is_at(carriers.work, "dio")
     for loop in scope.loops:
+        below = (ev.space[carriers.work] == loop.file[0]) & (ev.key[carriers.work] == loop.file[1])
+        if not below.any():
+            continue
         on_loop = np.flatnonzero(ev.space[blocks.issue] == loop.device)
         issue = blocks.issue[on_loop]
         is_flush = (ev.flags[issue] == 3) & (ev.bytes[issue] == 0)
-        below = (ev.space[carriers.work] == loop.file[0]) & (ev.key[carriers.work] == loop.file[1])
         data, work = on_loop[~is_flush], np.flatnonzero(below & is_direct & ~carriers.works.is_given_up)
         at, begin = blocks.issue[data], carriers.work[work]
         zero = np.zeros(at.size, dtype=np.int64)
@@ -243,7 +195,7 @@ def _work_below_loops(window: Window, carriers: Carriers, blocks: Blocks, scope:
 
 
 def _request_of_bios(bio_work: Ints, work_request: Ints) -> Ints:
-    return np.where(bio_work >= 0, work_request[bio_work], NONE) if work_request.size else np.full(bio_work.size, NONE)
+    return picked(work_request, bio_work)
 
 
 def _lift(lower: Spans, upper: Ints, request: Ints) -> Spans:

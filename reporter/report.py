@@ -53,6 +53,11 @@ class ReportOptions:
     is_table_written: bool = True
     with_stages: bool = False
 
+    @property
+    def are_stages_written(self) -> bool:
+        """Whether the table of parts goes beside the per-IO table; unasked only where that has no other place."""
+        return self.is_table_written and (self.with_stages or self.table_path is None)
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -71,8 +76,12 @@ def report(path: Path, options: ReportOptions, on_progress: Callable[[Progress],
         OutputError: the picture, or a table at a path that was named, cannot be written.
     """
     recording = Recording.open(path)
-    parts = PartsReader(recording.manifest.points) if options.with_stages else None
-    if parts is not None and not parts.parts:
+    manifest = recording.manifest
+    # the steps of mapped devices are shown unasked: there are few
+    parts: PartsReader | None = PartsReader(manifest.points if options.with_stages else (), manifest.devices)
+    if parts is not None and parts.is_empty:
+        parts = None
+    if parts is None and options.with_stages:
         raise UsageError(
             f"{path} has no inner points",
             "open a layer when recording: vio record --open fs, or --point kprobe:FUNCTION",
@@ -92,7 +101,7 @@ def report_on(
     chooser = Chooser(options.choice, recorded)
     result = Report(recorded, Summary(), stream.quality, options.choice, _NO_ROWS, _NO_ROWS)
     notable = Notable(options.slowest)
-    opened = OpenedLayers.of(stream, recorded, result, is_kept=options.is_table_written)
+    opened = OpenedLayers.of(stream, recorded, result, is_kept=options.are_stages_written)
     ticker = _Ticker(recorded, on_progress)
     with _TableOutput(recorded, options, result) as output, _WritebackOutput(recorded, options, result) as later:
         for every in stream.tables():
@@ -120,7 +129,7 @@ def timeline(path: Path, number: int, *, is_terminal: bool = False) -> str:
     """
     recording = Recording.open(path)
     recorded = Recorded.of(recording)
-    parts = PartsReader(recording.manifest.points)
+    parts = PartsReader(recording.manifest.points, recording.manifest.devices)
     found = find_io(recording, number, parts)
     if found is None:
         raise UsageError(f"{path} has no IO {number}", f"`vio report {path}` shows the numbers of the slowest")
@@ -135,7 +144,8 @@ def _plot(result: Report, path: Path) -> None:
     from vio.reporter.figure import figure, save
     from vio.reporter.stagefigure import opened_figure
 
-    save(figure(result) if result.parts is None else opened_figure(result, result.parts), path)
+    is_opened = result.parts is not None and result.parts.has_points
+    save(opened_figure(result, result.parts) if result.parts and is_opened else figure(result), path)
     result.plot_path = path
 
 

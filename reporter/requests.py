@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
-from vio.reporter.match import NONE, Bools, Ints, Keys, codes_of, first_after, latest_before, pair, stable_order
+from vio.reporter.lives import find_heads, find_notifications, find_settled, match_lives
+from vio.reporter.match import NONE, Bools, Ints, Keys, latest_before, pair
 from vio.reporter.scsi import DISCARD, READ, WRITE, BlockSizes, Entries, ScsiCalls, is_io, read_calls_of_scsi, read_cdb
 
 _SETTLE_NS = 1_000_000_000
@@ -54,21 +55,20 @@ class RequestReader:
         """Return the guest requests in a window."""
         ev = window.events
         accept, enter, push = window.at(*TAKEN), window.at("aio_get"), window.at("push")
-        begin, begin_enter, begin_push = _match_life(ev.key, accept, enter, push)
-        order = np.argsort(begin, kind="stable")
-        order = order[_are_ios(window, begin[order])]
-        begin, begin_enter, begin_push = begin[order], begin_enter[order], begin_push[order]
+        begin, begin_enter, begin_push, enter_life, push_life = match_lives(
+            ev.key, accept, _are_ios(window, accept), enter, push
+        )
+        notify = find_notifications(push, push_life, window.at("notify", "notify_main"), ev.space, ev.key, begin.size)
+        head = find_heads(push, push_life, ev.tid, ev.key, ev.offset, begin.size)
+        is_settled = _settled(window, push, push_life, notify, head)
         is_scsi = window.is_at(begin, "scsi_new")
-        head = _heads(window, begin_push, push)
-        notify = _notifications(window, begin_push)
-        is_settled = _settled(window, begin_push, notify, head)
         is_accept = window.is_at(begin, "accept")
         # QEMU does not account virtio-blk's discards: they begin with their entry.
         kind = np.where(is_accept, ev.flags[begin], 0).astype(np.int64)
         offset, length = ev.offset[begin].copy(), ev.bytes[begin].copy()
         calls = _calls_of_scsi(window, begin, begin_push, begin_enter, is_scsi, enter)
         self._read_commands(window, begin, calls, kind, offset, length, is_scsi)
-        entries = _all_entries(begin_enter, kind, calls.entries)
+        entries = _all_entries(enter, enter_life, kind, calls.entries)
         first = calls.entries.request[::-1]
         begin_enter[first] = calls.entries.event[::-1]
         return Requests(
@@ -128,101 +128,33 @@ def _calls_of_scsi(
     return ScsiCalls(own, found.account, which[found.accounted])
 
 
-def _all_entries(begin_enter: Ints, kind: Ints, scsi: Entries) -> Entries:
+def _all_entries(enter: Ints, enter_life: Ints, kind: Ints, scsi: Entries) -> Entries:
     """Return the calls of all requests, in order."""
-    plain = np.flatnonzero(begin_enter >= 0)
-    event = np.concatenate([begin_enter[plain], scsi.event])
+    plain = np.flatnonzero(enter_life >= 0)
+    event, request = enter[plain], enter_life[plain]
+    expected = np.where(kind[request] == 0, DISCARD, kind[request])
+    if not scsi.event.size:
+        return Entries(event, request, expected)
+    event = np.concatenate([event, scsi.event])
     order = np.argsort(event, kind="stable")
-    expected = np.where(kind[plain] == 0, DISCARD, kind[plain])
     return Entries(
         event[order],
-        np.concatenate([plain, scsi.request])[order],
+        np.concatenate([request, scsi.request])[order],
         np.concatenate([expected, scsi.kind])[order],
     )
 
 
-def _settled(window: Window, push: Ints, notify: Ints, head: Ints) -> Bools:
+def _settled(window: Window, push: Ints, push_life: Ints, notify: Ints, head: Ints) -> Bools:
     """Tell which requests, with all that were merged with them, have all of their ends in this window.
 
     Every push is followed by a notification, and one with an mr_next by the push of that; not for ever, though.
     """
     ev = window.events
-    is_settled = np.ones(push.size, dtype=np.bool_)
-    young = np.flatnonzero(push >= 0)
-    young = young[ev.ts_ns[push[young]] > ev.ts_ns[-1] - _SETTLE_NS] if young.size else young
-    if not young.size:
-        return is_settled
-    latest_first = young[np.argsort(push[young], kind="stable")[::-1]]
-    _, first = np.unique(ev.tid[push[latest_first]], return_index=True)
-    newest = latest_first[first]
-    is_open = np.zeros(push.size, dtype=np.bool_)
-    is_open[newest] = ev.offset[push[newest]] != 0
-    if window.observes("notify", "notify_main"):
-        is_open[young] |= notify[young] < 0
-    return ~np.isin(head, head[is_open])
-
-
-def _match_life(key: Keys, accept: Ints, enter: Ints, push: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return begin, enter and push events of each request.
-
-    In the records of one pointer, a life is accept, enter, push; a merged follower's is accept, push; a discard, which
-    QEMU does not account, is enter, push. An entry of which neither is known is another caller's.
-    """
-    index = np.concatenate([accept, enter, push])
-    kind = np.repeat(np.array([0, 1, 2], dtype=np.int8), [accept.size, enter.size, push.size])
-    in_time = np.argsort(index, kind="stable")
-    index, kind = index[in_time], kind[in_time]
-    codes = codes_of(key[index])
-    order = stable_order(codes)
-    index, kind, codes = index[order], kind[order], codes[order]
-    same = np.append(codes[:-1] == codes[1:], False)
-    next_kind = np.where(same, np.append(kind[1:], NONE), NONE)
-    next_index = np.append(index[1:], NONE)
-    after = np.where(same, np.append(next_kind[1:], NONE), NONE)
-    after_index = np.append(next_index[1:], NONE)
-
-    is_accept = kind == 0
-    entered = is_accept & (next_kind == 1)
-    follows_accept = np.append(False, (is_accept & same)[:-1])
-    alone = (kind == 1) & ~follows_accept & (next_kind == 2)
-    enter_of = np.where(entered, next_index, NONE)
-    push_of = np.where(entered, np.where(after == 2, after_index, NONE), np.where(next_kind == 2, next_index, NONE))
-    enter_of = np.where(alone, index, enter_of)
-    is_life = is_accept | alone
-    return index[is_life], enter_of[is_life], push_of[is_life]
-
-
-def _heads(window: Window, request_push: Ints, push: Ints) -> Ints:
-    """Follow mr_next: a push whose request is the mr_next of the push before it on its thread belongs to its chain."""
-    ev = window.events
-    head = np.arange(request_push.size)
-    if push.size < 2:
-        return head
-    by_thread = push[stable_order(codes_of(ev.tid[push].astype(np.uint64)))]
-    before, here = by_thread[:-1], by_thread[1:]
-    next_key = ev.offset[before].astype(np.uint64)
-    chained = (ev.tid[before] == ev.tid[here]) & (next_key == ev.key[here]) & (next_key != 0)
-    first = np.maximum.accumulate(np.where(np.append(False, chained), NONE, np.arange(by_thread.size)))
-    head_push = np.full(len(ev), NONE, dtype=np.int64)
-    head_push[by_thread] = by_thread[first]
-    request_of = np.full(len(ev), NONE, dtype=np.int64)
-    has_push = request_push >= 0
-    request_of[request_push[has_push]] = np.flatnonzero(has_push)
-    found = np.where(has_push, request_of[head_push[request_push]], NONE)
-    return np.where(found >= 0, found, head)
-
-
-def _notifications(window: Window, push: Ints) -> Ints:
-    """Return the first notification of the same queue after each push."""
-    ev = window.events
-    notify = window.at("notify", "notify_main")
-    low = (ev.key[notify] & np.uint64(0xFFFFFFFF)).astype(np.uint64)
-    result = np.full(push.size, NONE, dtype=np.int64)
-    has = np.flatnonzero(push >= 0)
-    in_time = has[np.argsort(push[has], kind="stable")]
-    found = first_after(push[in_time], ev.space[push[in_time]].astype(np.uint64), notify, low)
-    result[in_time] = np.where(found >= 0, notify[found], NONE) if notify.size else NONE
-    return result
+    if not push.size:
+        return np.ones(head.size, dtype=np.bool_)
+    young = int(np.searchsorted(ev.ts_ns, ev.ts_ns[-1] - _SETTLE_NS, side="right"))
+    expected = notify if window.observes("notify", "notify_main") else notify[:0]
+    return find_settled(push, push_life, ev.tid, ev.offset, expected, head, young)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from vio.mappers.store import from_table
 from vio.mappers.timed import MapSet
 from vio.recording import Recording
 from vio.reporter.events import Events
-from vio.reporter.evidence import DiskMaps, count_evidence
+from vio.reporter.evidence import DiskMaps, Targets, count_evidence
 from vio.reporter.held import ImagePlaces
 from vio.reporter.imagefiles import ImageFiles, data_descriptors, data_space, is_direct
 from vio.reporter.iotable import IoTable
@@ -25,6 +25,7 @@ from vio.reporter.parts import PartsReader
 from vio.reporter.paths import Loop, Scope
 from vio.reporter.places import kernel_dev
 from vio.reporter.quality import JoinQuality
+from vio.reporter.steps import below_of
 from vio.reporter.writeback import CachedDisks, Writeback
 from vio.schema import EVENTS, STAGES, arrow_schema
 
@@ -145,21 +146,24 @@ def _scope(manifest: Manifest, maps: MapSet) -> Scope:
         device = kernel_dev(one.map.source_space)
         if file is not None and device is not None and len(one.map):
             loops.append(Loop(device, file, int(one.map.target[0] - one.map.start[0])))
-    return Scope(files.images, tuple(dict.fromkeys(loops)), files.files, ImagePlaces(maps, by_space))
+    places = ImagePlaces(maps, by_space)
+    return Scope(files.images, tuple(dict.fromkeys(loops)), files.files, below_of(manifest.devices), places)
 
 
 def _disk_maps(maps: MapSet, disk: DiskInfo, files: ImageFiles) -> DiskMaps:
     space, descriptors = data_space(disk), data_descriptors(disk)
     to_file = [
-        one.map for one in maps.maps if one.map.target_space == space and one.map.source_space.startswith("guest:")
-    ]
-    to_device = [
-        (device, one.map)
+        Targets.of(one.map)
         for one in maps.maps
-        if one.map.source_space == space and (device := kernel_dev(one.map.target_space)) is not None
+        if one.map.target_space == space and one.map.source_space.startswith("guest:")
     ]
+    to_device: dict[int, tuple[Targets, ...]] = {}
+    for one in maps.maps:
+        device = kernel_dev(one.map.target_space)
+        if one.map.source_space == space and device is not None:
+            to_device[device] = (*to_device.get(device, ()), Targets.of(one.map))
     file = next((files.files[fd] for fd in descriptors if fd in files.files), None)
-    return DiskMaps(tuple(to_file), tuple(to_device), descriptors, file)
+    return DiskMaps(tuple(to_file), to_device, descriptors, file)
 
 
 @dataclass(slots=True)

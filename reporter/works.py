@@ -7,13 +7,12 @@ thread does the same once more: that is a retry. An attempt that met cached page
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from vio.reporter.events import Window
-from vio.reporter.match import NONE, Bools, Ints, Keys, codes_of, pair, picked, stable_order
+from vio.reporter.match import NONE, Bools, Ints, pair, picked
+from vio.reporter.sectors import find_attempts, work_begins, work_ends
 
 _FSYNCS = ("fsync_ext4", "fsync_xfs")
-_FAILED = 1  # flags of dio_end
 _RETRIES = 8
 
 
@@ -35,43 +34,21 @@ def read_works(window: Window) -> Works:
     """Find the file systems' work in a window."""
     ev = window.events
     dio, dio_end = window.at("dio"), window.at("dio_end")
-    start = np.where(ev.flags[dio_end] == _FAILED, ev.offset[dio_end], ev.offset[dio_end] - ev.bytes[dio_end])
-    place = _place(ev.space[dio], ev.key[dio], ev.offset[dio])
-    pairs = pair(dio, place, dio_end, _place(ev.space[dio_end], ev.key[dio_end], start))
+    place = work_begins(ev.space, ev.key, ev.offset, dio)
+    pairs = pair(dio, place, dio_end, work_ends(ev.space, ev.key, ev.offset, ev.bytes, ev.flags, dio_end))
     dio_ends = picked(dio_end, pairs.end)
-    retried, is_given_up = _attempts(window, dio, dio_ends, place)
-    sync, sync_end = window.at(*_FSYNCS), window.at("fsync_ext4_end")
+    dio_retried, dio_given_up = find_attempts(place, dio, dio_ends, ev.flags)
+    begin = window.at("dio", *_FSYNCS)
+    is_direct = window.is_at(begin, "dio")
+    direct, syncs = np.flatnonzero(is_direct), np.flatnonzero(~is_direct)
+    sync, sync_end = begin[syncs], window.at("fsync_ext4_end")
     sync_pairs = pair(sync, ev.tid[sync].astype(np.uint64), sync_end, ev.tid[sync_end].astype(np.uint64))
-    begin = np.concatenate([dio, sync])
-    order = np.argsort(begin, kind="stable")
-    new_place = np.empty(order.size, dtype=np.int64)
-    new_place[order] = np.arange(order.size)
-    none = np.full(sync.size, NONE, dtype=np.int64)
-    return Works(
-        begin[order],
-        np.concatenate([dio_ends, picked(sync_end, sync_pairs.end)])[order],
-        np.concatenate([np.where(retried >= 0, new_place[retried], NONE), none])[order],
-        np.concatenate([is_given_up, none > 0])[order],
-        (order < dio.size),
-    )
-
-
-def _attempts(window: Window, dio: Ints, end: Ints, place: Keys) -> tuple[Ints, Bools]:
-    """Return which earlier direct IO each repeats because that had failed, and which were given up without an end."""
-    retried = np.full(dio.size, NONE, dtype=np.int64)
-    is_given_up = end < 0
-    has_failed = ~is_given_up & (window.events.flags[end] == _FAILED)
-    if not is_given_up.any() and not has_failed.any():
-        return retried, is_given_up
-    codes = codes_of(place)
-    order = stable_order(codes)
-    before, here = order[:-1], order[1:]
-    same = codes[before] == codes[here]
-    is_given_up[order[-1:]] = False
-    is_given_up[before] &= same
-    is_retry = same & has_failed[before] & (end[before] < dio[here])
-    retried[here[is_retry]] = before[is_retry]
-    return retried, is_given_up
+    end, retried = np.empty(begin.size, dtype=np.int64), np.full(begin.size, NONE, dtype=np.int64)
+    end[direct], end[syncs] = dio_ends, picked(sync_end, sync_pairs.end)
+    retried[direct] = picked(direct, dio_retried)
+    is_given_up = np.zeros(begin.size, dtype=np.bool_)
+    is_given_up[direct] = dio_given_up
+    return Works(begin, end, retried, is_given_up, is_direct)
 
 
 def pass_on_to_retries(owner: Ints, works: Works) -> Ints:
@@ -83,8 +60,3 @@ def pass_on_to_retries(owner: Ints, works: Works) -> Ints:
             break
         owner[orphans] = owner[works.retried[orphans]]
     return owner
-
-
-def _place(device: npt.NDArray[np.uint32], inode: Keys, offset: Ints) -> Keys:
-    mixed = (inode ^ (device.astype(np.uint64) << np.uint64(24))) * np.uint64(0x9E3779B97F4A7C15)
-    return mixed ^ offset.astype(np.uint64)

@@ -162,7 +162,11 @@ class AbsentPoint:
 
 @dataclass(frozen=True, slots=True)
 class DeviceInfo:
-    """A block device in scope; `kernel_dev` is its number as events have it (major << 20 | minor)."""
+    """A block device in scope; `kernel_dev` is its number as events have it (major << 20 | minor).
+
+    `parents` are the numbers of what lies directly below it. `mapping` says how a device of the mapper or of md maps
+    ("linear", "crypt", "raid1" ...; several of one table with "+"), "" where that is not known.
+    """
 
     name: str
     kind: str
@@ -171,6 +175,8 @@ class DeviceInfo:
     kernel_dev: int
     size_bytes: int
     note: str = ""
+    parents: tuple[int, ...] = ()
+    mapping: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,8 @@ def test_return_probes_on_what_may_have_them_leave_the_target_alive(image: Path,
     counts = recording.manifest.counts.by_point
     assert counts["at_qcow2_cache_put"] > 1000
     for name in IN_BENCH:
-        assert counts.get(f"at_{name}", 0) == counts.get(f"at_{name}_end", 0)
+        # a worker thread may be in the call when the target ends
+        assert 0 <= counts.get(f"at_{name}", 0) - counts.get(f"at_{name}_end", 0) <= 1
 
 
 @pytest.mark.parametrize(
