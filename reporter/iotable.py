@@ -12,6 +12,7 @@ from vio.reporter.columns import certain, column_at, earliest, nullable, own_tim
 from vio.reporter.join import Joined
 from vio.reporter.lacks import find_lacks
 from vio.reporter.match import NONE, Bools, Ints, picked
+from vio.reporter.ofwhich import OfWhich, Purposes
 from vio.schema import IOS, STAMPS, arrow_schema, time_column
 
 IOS_SCHEMA = arrow_schema(IOS)
@@ -45,6 +46,7 @@ class IoTable:
     disk_of_descriptor: dict[int, int]
     disk_count: int
     is_direct: tuple[bool, ...]
+    purposes: Purposes = field(default_factory=Purposes)
     _next: int = 0
     _disk_of_root: dict[int, int] = field(default_factory=dict)
 
@@ -79,6 +81,7 @@ class IoTable:
         end_ns, bits, count = values_at(ev.ts_ns, ios.end, done)
         columns["latency_ns"] = nullable(end_ns - columns["begin_ns"].to_numpy(), bits, count)
         columns |= _places(joined, done) | _stamps(joined, done) | _own_times(joined, lack, done)
+        columns |= _of_which(self.purposes.times(joined, disk), joined.ios.end >= 0, done)
         return pa.Table.from_arrays([columns[name] for name in IOS_SCHEMA.names], schema=IOS_SCHEMA)
 
     def disks(self, joined: Joined) -> Ints:
@@ -178,3 +181,13 @@ def _own_times(joined: Joined, lack: Ints, done: Ints) -> dict[str, pa.Array]:
 
 def _bits(is_there: Bools) -> tuple[npt.NDArray[np.uint8], int]:
     return np.packbits(is_there, bitorder="little"), int(np.count_nonzero(is_there))
+
+
+def _of_which(times: OfWhich, is_ended: Bools, done: Ints) -> dict[str, pa.Array]:
+    """Return what of the times was for tables and copies; null where that is not known."""
+    is_there = (times.is_known & is_ended)[done]
+    return {
+        "metadata_ns": nullable(times.metadata_ns[done], *_bits(is_there)),
+        "metadata_reads": nullable(times.metadata_reads[done], *_bits(is_there)).cast(pa.int32()),
+        "cow_ns": nullable(times.cow_ns[done], *_bits(is_there)),
+    }

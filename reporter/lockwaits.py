@@ -12,6 +12,8 @@ from vio.reporter.carriers import Carriers, SystemCalls
 from vio.reporter.events import Window
 from vio.reporter.match import NONE, Bools, Ints, first_after, latest_before, pair, picked
 
+_READ = 2  # flags of lock_wait
+
 
 @dataclass(frozen=True, slots=True)
 class LockWaits:
@@ -30,6 +32,8 @@ def find_lock_waits(window: Window, carriers: Carriers, calls: SystemCalls) -> L
     tid = window.events.tid
     around = latest_before(begin, tid[begin].astype(np.uint64), calls.begin, tid[calls.begin].astype(np.uint64))
     is_inside = (around >= 0) & ((picked(calls.end, around) < 0) | (picked(calls.end, around) > begin))
+    is_file = ~_is_of_memory(window, calls, begin, is_inside)
+    begin, end, around, is_inside = begin[is_file], end[is_file], around[is_file], is_inside[is_file]
     by_call = _of_calls(carriers, calls.begin[around[is_inside]], begin[is_inside], end[is_inside])
     alone = np.flatnonzero(~is_inside)
     by_work = _of_next_work(window, carriers, calls, begin[alone], end[alone])
@@ -42,6 +46,14 @@ def _waits(window: Window) -> tuple[Ints, Ints]:
     begin, end = window.at("lock_wait"), window.at("lock_wait_end")
     pairs = pair(begin, ev.tid[begin].astype(np.uint64), end, ev.tid[end].astype(np.uint64))
     return begin, picked(end, pairs.end)
+
+
+def _is_of_memory(window: Window, calls: SystemCalls, begin: Ints, is_inside: Bools) -> Bools:
+    """Tell the waits for a lock that threads without IO wait for too, to read: page faults and the address space's."""
+    ev = window.events
+    elsewhere = begin[~is_inside & (ev.flags[begin] == _READ)]
+    elsewhere = elsewhere[~np.isin(ev.tid[elsewhere], ev.tid[calls.begin])]
+    return np.isin(ev.key[begin], ev.key[elsewhere])
 
 
 def keep_waits(window: Window, keep: Bools, calls: SystemCalls) -> None:

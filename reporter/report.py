@@ -110,6 +110,7 @@ def report_on(
             opened.add(chosen)
             if chosen.num_rows:
                 result.summary.add(chosen)
+                result.of_which.add(chosen)
                 notable.add(chosen)
             later.write(stream.writeback)
             ticker.passed(every)

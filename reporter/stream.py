@@ -21,6 +21,7 @@ from vio.reporter.iotable import IoTable
 from vio.reporter.join import Joined, Joiner
 from vio.reporter.laterbios import WRITEBACKS_SCHEMA
 from vio.reporter.match import NONE, Ints
+from vio.reporter.ofwhich import Purposes
 from vio.reporter.parts import PartsReader
 from vio.reporter.paths import Loop, Scope
 from vio.reporter.places import kernel_dev
@@ -62,7 +63,10 @@ class Join:
         joiner = Joiner(numbers, _scope(manifest, maps))
         files = ImageFiles.of(manifest)
         table = IoTable(
-            files.disks, len(manifest.target.disks), tuple(is_direct(disk) for disk in manifest.target.disks)
+            files.disks,
+            len(manifest.target.disks),
+            tuple(is_direct(disk) for disk in manifest.target.disks),
+            Purposes.of(manifest, maps, files),
         )
         cached = _cached_disks(manifest)
         self.writeback = Writeback(maps, cached) if cached.numbers else None
