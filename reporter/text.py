@@ -84,6 +84,8 @@ def _layer_lines(report: Report, style: Style) -> Iterator[str]:
     yield from grid.lines(style)
     yield "A layer's own time: while nothing below it works. down: before its first work below begins, up:"
     yield "after the last has ended, between: between the two; all of it in the lowest layer of an IO."
+    if report.recorded.observes(Stage.QEMU_DEVICE):
+        yield "An IO ends when QEMU notifies the guest: what the guest takes until it reacts is not seen here."
     yield from _gap_lines(report.unreached())
 
 

@@ -1,4 +1,4 @@
-"""The guest of the truth tests: four disks, each made so that a delay can be put into one place below it."""
+"""The guest of the truth tests: five disks, each made so that a delay can be put into one place below it."""
 
 import contextlib
 import json
@@ -25,21 +25,24 @@ _SLOW_BYTES = 400 * MIB
 _RAW_BYTES, _RAW_FILLED_BYTES = 64 * MIB, 48 * MIB
 _CACHED_BYTES, _CACHED_CLUSTER = 32 * MIB, 8 * KIB
 _OVERLAY_BYTES, _OVERLAY_FILLED_BYTES = 16 * MIB, 8 * MIB
+_BUFFERED_BYTES = 16 * MIB
 _THROTTLE_GROUP = "throttle0"
 _BUSY_IOS, _BUSY_LIMIT_S = 12, 10.0  # a file system writes a few blocks of its own
 _NICE = -15
 
 Node = dict[str, object]
 
-PLAIN, SLOW, CACHED, OVERLAY = range(4)
+PLAIN, SLOW, CACHED, OVERLAY, BUFFERED = range(5)
 """The disks: qcow2 under a throttle filter on XFS; raw on the slow disk; qcow2 with an L2 cache of two slices, on the
-slow disk; qcow2 on XFS with a backing file on the slow disk."""
+slow disk; qcow2 on XFS with a backing file on the slow disk; raw through the page cache by aio=threads, on the slow
+disk."""
 
 FILLED_BYTES = {
     PLAIN: 64 * MIB,
     SLOW: _RAW_FILLED_BYTES,
     CACHED: _CACHED_BYTES,
     OVERLAY: _OVERLAY_FILLED_BYTES,
+    BUFFERED: _BUFFERED_BYTES,
 }
 """How much of each disk has been written: what lies behind is a hole, or the backing file's."""
 L2_SLICE_BYTES = 512 // 8 * _CACHED_CLUSTER
@@ -97,7 +100,7 @@ class Scene:
 
 def device(disk: int) -> str:
     """Name a disk in the guest."""
-    return f"/dev/vd{'abcd'[disk]}"
+    return f"/dev/vd{'abcde'[disk]}"
 
 
 def set_throttle(scene: Scene, iops: int) -> None:
@@ -140,6 +143,8 @@ def _preferred() -> Iterator[None]:
 
 def _make_images(fast: Path, slow: Path) -> tuple[Path, ...]:
     raw, backing, source = slow / "raw.img", slow / "backing.img", fast / "source.img"
+    buffered = slow / "buffered.img"
+    _fill(buffered, _BUFFERED_BYTES)
     _fill(raw, _RAW_FILLED_BYTES)
     with raw.open("r+b") as file:
         file.truncate(_RAW_BYTES)
@@ -155,7 +160,7 @@ def _make_images(fast: Path, slow: Path) -> tuple[Path, ...]:
     _run("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(backing), "-F", "raw", str(overlay))
     _run("qemu-io", "-c", f"write -P 7 0 {_OVERLAY_FILLED_BYTES}", str(overlay))
     _run("sync", "-f", str(slow), str(fast))
-    return plain, raw, cached, overlay
+    return plain, raw, cached, overlay, buffered
 
 
 def _fill(path: Path, size: int) -> None:
@@ -170,13 +175,14 @@ def _run(*command: str) -> None:
 
 
 def _arguments(images: tuple[Path, ...]) -> list[str]:
-    plain, raw, cached, overlay = images
+    plain, raw, cached, overlay, buffered = images
     backing: Node = {"driver": "raw", "read-only": True, "file": _file(raw.with_name("backing.img"), read_only=True)}
     top: dict[int, Node] = {
         PLAIN: {"driver": "throttle", "throttle-group": _THROTTLE_GROUP, "file": _qcow2(plain)},
         SLOW: {"driver": "raw", **_DIRECT, "file": _file(raw)},
         CACHED: {**_qcow2(cached), "l2-cache-entry-size": 512, "l2-cache-size": 1024},
         OVERLAY: {**_qcow2(overlay), "backing": backing},
+        BUFFERED: {"driver": "raw", "file": {"driver": "file", "filename": str(buffered), "aio": "threads"}},
     }
     words = ["-object", f"throttle-group,id={_THROTTLE_GROUP}"]
     for disk, node in top.items():
