@@ -8,52 +8,64 @@ from dataclasses import dataclass
 import numpy as np
 
 from vio.layer import Phase, Stage
-from vio.reporter.divide import divide_chains, divide_spans, hulls
+from vio.reporter.divide import Bytes, divide_chains, divide_spans, hulls
 from vio.reporter.match import NONE, Ints, stable_order
 from vio.reporter.paths import Spans
 
 STAGE_COUNT = len(Stage)
 PHASE_COUNT = len(Phase)
+BEGINS, ENDS, TIMES = range(3)
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Own times in ns, (stages, phases, IOs); of each stage and IO the number of spans, the first begin and last end.
+    """Own times in ns of the chosen IOs (stages, phases, IOs); the first begin and last end of each (2, stages, IOs).
 
-    Begins and ends are event indices, -1 for none. An IO that has not ended has no times.
+    `bits` tell, for each stage, which IOs have a begin, an end, times; one that has not ended has no times. `children`
+    counts an IO's spans but one, `reached` is the deepest stage of them.
     """
 
     own_ns: Ints
-    spans: Ints
-    first: Ints
-    last: Ints
+    stamps_ns: Ints
+    bits: Bytes
+    children: Ints
+    reached: Ints
 
 
-def account(ts_ns: Ints, begin: Ints, end: Ints, spans: Spans) -> Times:
-    """Divide the time between `begin` and `end` (event indices) of each IO among its spans' stages."""
-    count = begin.size
-    shape = (STAGE_COUNT, count)
+def account(ts_ns: Ints, begin: Ints, end: Ints, spans: Spans, which: Ints | None = None) -> Times:
+    """Divide the time between `begin` and `end` (event indices) of the chosen IOs, or all, among stages of spans."""
+    if which is None:
+        which = np.arange(begin.size)
+    shape = (STAGE_COUNT, begin.size)
     number, first, last = np.zeros(shape, np.int64), np.full(shape, NONE), np.full(shape, NONE)
-    hulls(spans.owner, spans.stage, spans.begin, spans.end, number, first, last)
-    own = np.zeros((STAGE_COUNT, PHASE_COUNT, count), dtype=np.int64)
-    if not count or not spans.owner.size:
-        return Times(own, number, first, last)
-    io_begin = ts_ns[begin]
-    life = np.where(end >= 0, ts_ns[end] - io_begin, 0)
-    is_simple = divide_chains(own, number, first, last, ts_ns, io_begin, life)
+    hulls(spans.owner, spans.stage, spans.begin, spans.end, ts_ns.size, number, first, last)
+    times = Times(
+        np.zeros((STAGE_COUNT, PHASE_COUNT, which.size), np.int64),
+        np.zeros((2, STAGE_COUNT, which.size), np.int64),
+        np.zeros((3, STAGE_COUNT, (which.size + 7) // 8), np.uint8),
+        np.zeros(which.size, np.int64),
+        np.zeros(which.size, np.int64),
+    )
+    is_simple = divide_chains(
+        *(which, number, first, last, ts_ns, begin, end),
+        *(times.own_ns, times.stamps_ns, times.bits, times.children, times.reached),
+    )
     if not is_simple.all():
-        _divide_rest(own, np.flatnonzero(~is_simple), ts_ns, io_begin, life, spans)
-    return Times(own, number, first, last)
+        rest = np.flatnonzero(~is_simple)
+        io_begin, ended = ts_ns[begin[which[rest]]], end[which[rest]]
+        life = np.where(ended >= 0, ts_ns[ended] - io_begin, 0)
+        place = np.full(begin.size, NONE, dtype=np.int64)
+        place[which[rest]] = np.arange(rest.size)
+        _divide_rest(times.own_ns, rest, place, ts_ns, io_begin, life, spans)
+    return times
 
 
-def _divide_rest(own: Ints, which: Ints, ts_ns: Ints, io_begin: Ints, life: Ints, spans: Spans) -> None:
-    """Do some IOs with spans that lie in any way."""
-    place = np.full(life.size, NONE, dtype=np.int64)
-    place[which] = np.arange(which.size)
-    rest = np.flatnonzero(place[spans.owner] >= 0)
-    rest = rest[stable_order(place[spans.owner[rest]])]
-    owner, ended = spans.owner[rest], spans.end[rest]
-    start = np.clip(ts_ns[spans.begin[rest]] - io_begin[owner], 0, life[owner])
+def _divide_rest(own: Ints, rest: Ints, place: Ints, ts_ns: Ints, io_begin: Ints, life: Ints, spans: Spans) -> None:
+    """Do some IOs with spans that lie in any way; `place` is the position of each IO among them, or -1."""
+    mine = np.flatnonzero(place[spans.owner] >= 0)
+    mine = mine[stable_order(place[spans.owner[mine]])]
+    owner, ended = place[spans.owner[mine]], spans.end[mine]
+    start = np.clip(ts_ns[spans.begin[mine]] - io_begin[owner], 0, life[owner])
     stop = np.where(ended >= 0, ts_ns[ended] - io_begin[owner], NONE)
-    first = np.searchsorted(place[owner], np.arange(which.size + 1))
-    divide_spans(own, first, spans.stage[rest], start, stop, which, life)
+    first = np.searchsorted(owner, np.arange(rest.size + 1))
+    divide_spans(own, first, spans.stage[mine], start, stop, rest, life)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vio.reporter.compiled import Bools, Ints, compiled
+from vio.reporter.compiled import Ints, compiled
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -18,13 +18,9 @@ def column_at(values: Ints, at: Ints, rows: Ints) -> pa.Array:
     return nullable(*values_at(values, at, rows))
 
 
-def nullable(values: Ints, bits: Bytes, count: int) -> pa.Array:
-    """Make an array of which `count` values are there, those whose bit is set."""
-    if count == values.size:
-        return pa.array(values)
-    return pa.Array.from_buffers(
-        pa.int64(), values.size, [pa.py_buffer(bits), pa.py_buffer(values)], values.size - count
-    )
+def nullable(values: Ints, bits: Bytes) -> pa.Array:
+    """Make an array of which those values are there whose bit is set."""
+    return pa.Array.from_buffers(pa.int64(), values.size, [pa.py_buffer(bits), pa.py_buffer(values)])
 
 
 def certain(values: npt.NDArray[Any], rows: Ints, type: pa.DataType) -> pa.Array:
@@ -34,44 +30,16 @@ def certain(values: npt.NDArray[Any], rows: Ints, type: pa.DataType) -> pa.Array
 
 
 @compiled
-def values_at(values: Ints, at: Ints, rows: Ints) -> tuple[Ints, Bytes, int]:
-    """Return for each of the rows the value at its place, the bits of those that have one, and how many these are."""
+def values_at(values: Ints, at: Ints, rows: Ints) -> tuple[Ints, Bytes]:
+    """Return for each of the rows the value at its place, and the bits of those that have one."""
     found = np.zeros(rows.size, np.int64)
     bits = np.zeros((rows.size + 7) // 8, np.uint8)
-    count = 0
     for i in range(rows.size):
         place = at[rows[i]]
         if 0 <= place < values.size:
             found[i] = values[place]
             bits[i >> 3] |= np.uint8(1 << (i & 7))
-            count += 1
-    return found, bits, count
-
-
-@compiled
-def own_times(own: Ints, spans: Ints, is_unseen: Bools, rows: Ints, is_ended: Bools) -> tuple[Ints, Bytes, Ints, Ints]:
-    """Return the times (stages, phases, rows), bits and counts of the rows that have them by stage, and what is lost.
-
-    Rows of which a stage `is_unseen` have no time there; it is lost to them.
-    """
-    stages, phases = own.shape[0], own.shape[1]
-    times = np.zeros((stages, phases, rows.size), np.int64)
-    bits = np.zeros((stages, (rows.size + 7) // 8), np.uint8)
-    counts = np.zeros(stages, np.int64)
-    lost = np.zeros(rows.size, np.int64)
-    for stage in range(stages):
-        for i in range(rows.size):
-            io = rows[i]
-            if spans[stage, io] == 0 or not is_ended[io]:
-                continue
-            bits[stage, i >> 3] |= np.uint8(1 << (i & 7))
-            counts[stage] += 1
-            for phase in range(phases):
-                if is_unseen[stage, io]:
-                    lost[i] += own[stage, phase, io]
-                else:
-                    times[stage, phase, i] = own[stage, phase, io]
-    return times, bits, counts, lost
+    return found, bits
 
 
 @compiled

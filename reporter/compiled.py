@@ -157,18 +157,27 @@ def hand_on(owner: Ints, old_owner: Ints, new_owner: Ints) -> tuple[Ints, Ints]:
 
 
 @compiled
-def having_both(owner: Ints, begin: Ints, end: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return what has an owner and a begin: both, and the end."""
-    count = 0
+def append_spans(
+    owners: Ints,
+    stages: Ints,
+    begins: Ints,
+    ends: Ints,
+    count: int,
+    stage: int,
+    owner: Ints,
+    via: Ints,
+    begin: Ints,
+    end: Ints,
+) -> int:
+    """Append what has an owner (or `via` of it, unless that is empty) and a begin; return how many there are then."""
     for i in range(owner.size):
-        count += owner[i] >= 0 and begin[i] >= 0
-    owners, begins, ends = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
-    at = 0
-    for i in range(owner.size):
-        if owner[i] >= 0 and begin[i] >= 0:
-            owners[at], begins[at], ends[at] = owner[i], begin[i], end[i]
-            at += 1
-    return owners, begins, ends
+        final = owner[i]
+        if final >= 0 and via.size:
+            final = via[final]
+        if final >= 0 and begin[i] >= 0:
+            owners[count], stages[count], begins[count], ends[count] = final, stage, begin[i], end[i]
+            count += 1
+    return count
 
 
 @compiled

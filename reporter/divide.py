@@ -1,22 +1,27 @@
 """Compiled loops over the spans of IOs: first begins and last ends, and the exact division of the time."""
 
 import numpy as np
+import numpy.typing as npt
 
 from vio.reporter.compiled import Bools, Ints, compiled
+
+Bytes = npt.NDArray[np.uint8]
 
 _FAR = int(np.iinfo(np.int64).max)
 _DOWN, _BETWEEN, _UP = range(3)
 
 
 @compiled
-def hulls(owner: Ints, stage: Ints, begin: Ints, end: Ints, number: Ints, first: Ints, last: Ints) -> None:
+def hulls(owner: Ints, stage: Ints, begin: Ints, end: Ints, events: int, number: Ints, first: Ints, last: Ints) -> None:
     """Count the spans of each stage and IO, and find the first begin and last end: three arrays (stages, IOs).
 
-    `first` and `last` are given full of -1. An owner or stage that cannot be raises IndexError.
+    `first` and `last` are given full of -1. An owner, stage, begin or end that cannot be raises IndexError.
     """
     for one in range(owner.size):
         if not (0 <= owner[one] < number.shape[1] and 0 <= stage[one] < number.shape[0]):
             raise IndexError("a span of no IO or stage")
+        if not (0 <= begin[one] < events and end[one] < events):
+            raise IndexError("a span of no event")
         at, io = stage[one], owner[one]
         number[at, io] += 1
         if first[at, io] < 0 or begin[one] < first[at, io]:
@@ -25,28 +30,62 @@ def hulls(owner: Ints, stage: Ints, begin: Ints, end: Ints, number: Ints, first:
 
 
 @compiled
-def divide_chains(own: Ints, number: Ints, first: Ints, last: Ints, ts_ns: Ints, io_begin: Ints, life: Ints) -> Bools:
-    """Do the IOs with at most one span a stage, each within the one above, by subtraction; return which they were."""
-    simple = np.ones(life.size, np.bool_)
-    for io in range(life.size):
+def divide_chains(
+    which: Ints,
+    number: Ints,
+    first: Ints,
+    last: Ints,
+    ts_ns: Ints,
+    begin: Ints,
+    end: Ints,
+    own: Ints,
+    stamps: Ints,
+    bits: Bytes,
+    children: Ints,
+    reached: Ints,
+) -> Bools:
+    """Do the chosen IOs with at most one span a stage, each within the one above, by subtraction; return which.
+
+    For all of them: `stamps`, the spans but one, the deepest stage, and the bits of those that have a begin, an end,
+    times. All that is written to is given zero.
+    """
+    simple = np.ones(which.size, np.bool_)
+    for row in range(which.size):
+        io = which[row]
+        io_begin = ts_ns[begin[io]]
+        life = ts_ns[end[io]] - io_begin if end[io] >= 0 else 0
+        byte, bit = row >> 3, np.uint8(1 << (row & 7))
+        spans = 0
         child_start, child_stop = _FAR, -1
         for stage in range(number.shape[0] - 1, -1, -1):
             if number[stage, io] == 0:
                 continue
-            if number[stage, io] > 1 or not 0 <= last[stage, io] < ts_ns.size or not 0 <= first[stage, io] < ts_ns.size:
-                simple[io] = False
-                break
-            start = min(max(ts_ns[first[stage, io]] - io_begin[io], 0), life[io])
-            stop = min(max(ts_ns[last[stage, io]] - io_begin[io], start), life[io])
+            if spans == 0:
+                reached[row] = stage
+            spans += number[stage, io]
+            start, stop = ts_ns[first[stage, io]], -1
+            stamps[0, stage, row] = start
+            bits[0, stage, byte] |= bit
+            if last[stage, io] >= 0:
+                stop = ts_ns[last[stage, io]]
+                stamps[1, stage, row] = stop
+                bits[1, stage, byte] |= bit
+            if end[io] >= 0:
+                bits[2, stage, byte] |= bit
+            if number[stage, io] > 1 or last[stage, io] < 0 or not simple[row]:
+                simple[row] = False
+                continue
+            start = min(max(start - io_begin, 0), life)
+            stop = min(max(stop - io_begin, start), life)
             if child_stop < 0:
-                own[stage, _BETWEEN, io] = stop - start
+                own[stage, _BETWEEN, row] = stop - start
             elif start <= child_start and stop >= child_stop:
-                own[stage, _DOWN, io] = child_start - start
-                own[stage, _UP, io] = stop - child_stop
+                own[stage, _DOWN, row] = child_start - start
+                own[stage, _UP, row] = stop - child_stop
             else:
-                simple[io] = False
-                break
+                simple[row] = False
             child_start, child_stop = start, stop
+        children[row] = spans - 1
     return simple
 
 
@@ -54,13 +93,14 @@ def divide_chains(own: Ints, number: Ints, first: Ints, last: Ints, ts_ns: Ints,
 def divide_spans(own: Ints, first: Ints, stage: Ints, start: Ints, stop: Ints, which: Ints, life: Ints) -> None:
     """Divide the time of some IOs among their spans.
 
-    `which` are the IOs (places in `own`: stages, phases, IOs); the spans of `which[i]` are those from `first[i]` to
-    before `first[i + 1]`. `start` and `stop` are ns since the IO's begin, a `stop` below 0 was not seen.
+    `which` are the IOs (places in `own`: stages, phases, IOs), `life[i]` is how long `which[i]` took, and its spans are
+    those from `first[i]` to before `first[i + 1]`. `start` and `stop` are ns since the IO's begin, a `stop` below 0 was
+    not seen.
     """
     stages = own.shape[0]
     for i in range(which.size):
         io, low, high = which[i], first[i], first[i + 1]
-        end_with_parent(stage[low:high], start[low:high], stop[low:high], life[io], stages)
+        end_with_parent(stage[low:high], start[low:high], stop[low:high], life[i], stages)
         order = low + np.argsort(start[low:high], kind="mergesort")
         own[:, :, io] = 0
         whole_below = 0

@@ -8,12 +8,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vio.layer import Phase, Stage
-from vio.reporter.columns import certain, column_at, earliest, nullable, own_times, values_at
+from vio.reporter.account import TIMES
+from vio.reporter.columns import certain, column_at, earliest, nullable, values_at
 from vio.reporter.join import Joined
 from vio.reporter.lacks import find_lacks
 from vio.reporter.match import NONE, Bools, Ints, picked
 from vio.reporter.ofwhich import OfWhich, Purposes
-from vio.schema import IOS, STAMPS, arrow_schema, time_column
+from vio.schema import IOS, arrow_schema, time_column
 
 IOS_SCHEMA = arrow_schema(IOS)
 _NO_KERNEL = 4  # schema.LACKS: what the kernel did with an asynchronous request
@@ -55,8 +56,9 @@ class IoTable:
         ios = joined.ios
         done = np.flatnonzero(joined.is_done)
         # A merged IO's carrier may be done in another window only if it never came back: then it has no number.
-        number = np.full(ios.begin.size, NONE)
-        number[done] = self._next + np.arange(done.size)
+        row = np.full(ios.begin.size, NONE)
+        row[done] = np.arange(done.size)
+        number = np.where(row >= 0, row + self._next, NONE)
         self._next += done.size
         ev = joined.window.events
         disk = self.disks(joined)
@@ -73,15 +75,15 @@ class IoTable:
             "merged_into": np.where(head == np.arange(head.size), NONE, number[head]),
             "is_whole": lack == 0,
             "is_ambiguous": _ambiguous(joined),
-            "reached": _reached(joined),
             "lack": lack,
-            "children": joined.times.spans.sum(axis=0) - 1,
         }
         columns = {name: certain(values, done, IOS_SCHEMA.field(name).type) for name, values in given.items()}
-        end_ns, bits, count = values_at(ev.ts_ns, ios.end, done)
-        columns["latency_ns"] = nullable(end_ns - columns["begin_ns"].to_numpy(), bits, count)
-        columns |= _places(joined, done) | _stamps(joined, done) | _own_times(joined, lack, done)
-        columns |= _of_which(self.purposes.times(joined, disk), joined.ios.end >= 0, done)
+        for name, values in (("reached", joined.times.reached), ("children", joined.times.children)):
+            columns[name] = pa.array(values.astype(IOS_SCHEMA.field(name).type.to_pandas_dtype()))
+        end_ns, bits = values_at(ev.ts_ns, ios.end, done)
+        columns["latency_ns"] = nullable(end_ns - columns["begin_ns"].to_numpy(), bits)
+        columns |= _places(joined, done) | _stamps(joined, done) | _own_times(joined, lack, row)
+        columns |= _of_which(self.purposes.times(joined, disk), ios.end >= 0, done)
         return pa.Table.from_arrays([columns[name] for name in IOS_SCHEMA.names], schema=IOS_SCHEMA)
 
     def disks(self, joined: Joined) -> Ints:
@@ -121,11 +123,6 @@ def _ambiguous(joined: Joined) -> Bools:
     return ambiguous[joined.ios.head]
 
 
-def _reached(joined: Joined) -> Ints:
-    has = joined.times.spans > 0
-    return np.asarray(has.shape[0] - 1 - np.argmax(has[::-1], axis=0), dtype=np.int64)
-
-
 def _first(joined: Joined, owner: Ints, at: Ints) -> Ints:
     """Return the earliest event of each IO among `at`, -1 where there is none; followers have their carrier's."""
     return earliest(owner, at, joined.ios.begin.size)[joined.ios.head]
@@ -157,37 +154,44 @@ def _stamps(joined: Joined, done: Ints) -> dict[str, pa.Array]:
         "push": joined.ios.push,
         "notify": joined.ios.notify,
     }
+    columns = {f"t_{name}_ns": column_at(joined.window.events.ts_ns, at, done) for name, at in events.items()}
+    times = joined.times
     for name, (stage, side) in _SPAN_STAMPS.items():
-        events[name] = (joined.times.first, joined.times.last)[side][_STAGE[stage]]
-    return {f"t_{name}_ns": column_at(joined.window.events.ts_ns, events[name], done) for name, _ in STAMPS}
-
-
-def _own_times(joined: Joined, lack: Ints, done: Ints) -> dict[str, pa.Array]:
-    """Return the times; a stage whose end was not seen, or what nobody saw the kernel do, has none."""
-    ended = joined.ios.end >= 0
-    is_unseen = np.zeros((len(Stage), ended.size), dtype=np.bool_)
-    endless = np.flatnonzero(joined.spans.end < 0)
-    is_unseen[joined.spans.stage[endless], joined.spans.owner[endless]] = True
-    is_unseen[_STAGE[Stage.QEMU_AIO]] |= (lack & _NO_KERNEL) != 0
-    times, bits, counts, lost = own_times(joined.times.own_ns, joined.times.spans, is_unseen, done, ended)
-    columns = {
-        time_column(stage, phase): nullable(times[number, place], bits[number], int(counts[number]))
-        for number, stage in enumerate(Stage)
-        for place, phase in enumerate(Phase)
-    }
-    columns["unattributed_ns"] = nullable(lost, *_bits(ended[done]))
+        at = _STAGE[stage]
+        columns[f"t_{name}_ns"] = nullable(times.stamps_ns[side, at], times.bits[side, at])
     return columns
 
 
-def _bits(is_there: Bools) -> tuple[npt.NDArray[np.uint8], int]:
-    return np.packbits(is_there, bitorder="little"), int(np.count_nonzero(is_there))
+def _own_times(joined: Joined, lack: Ints, row: Ints) -> dict[str, pa.Array]:
+    """Return the times; where a stage's end was not seen, or nobody saw what the kernel did, there is 0.
+
+    `row` is the place of each IO in the table, or -1. What is 0 for that is not attributed.
+    """
+    times, spans = joined.times, joined.spans
+    own_ns = times.own_ns
+    lost_ns = np.zeros(own_ns.shape[2], dtype=np.int64)
+    endless = np.flatnonzero(spans.end < 0)
+    unseen = np.flatnonzero(lack & _NO_KERNEL)
+    stage = np.append(spans.stage[endless], np.full(unseen.size, _STAGE[Stage.QEMU_AIO]))
+    at = row[np.append(spans.owner[endless], unseen)]
+    stage, at = np.unique(np.stack([stage[at >= 0], at[at >= 0]]), axis=1)
+    np.add.at(lost_ns, at, own_ns[stage, :, at].sum(axis=1))
+    own_ns[stage, :, at] = 0
+    columns = {
+        time_column(stage, phase): nullable(own_ns[number, place], times.bits[TIMES, number])
+        for number, stage in enumerate(Stage)
+        for place, phase in enumerate(Phase)
+    }
+    is_ended = np.packbits(joined.ios.end[row >= 0] >= 0, bitorder="little")
+    columns["unattributed_ns"] = nullable(lost_ns, is_ended)
+    return columns
 
 
 def _of_which(times: OfWhich, is_ended: Bools, done: Ints) -> dict[str, pa.Array]:
     """Return what of the times was for tables and copies; null where that is not known."""
-    is_there = (times.is_known & is_ended)[done]
+    bits = np.packbits((times.is_known & is_ended)[done], bitorder="little")
     return {
-        "metadata_ns": nullable(times.metadata_ns[done], *_bits(is_there)),
-        "metadata_reads": nullable(times.metadata_reads[done], *_bits(is_there)).cast(pa.int32()),
-        "cow_ns": nullable(times.cow_ns[done], *_bits(is_there)),
+        "metadata_ns": nullable(times.metadata_ns[done], bits),
+        "metadata_reads": nullable(times.metadata_reads[done], bits).cast(pa.int32()),
+        "cow_ns": nullable(times.cow_ns[done], bits),
     }

@@ -18,7 +18,7 @@ from vio.reporter.events import Events, Window
 from vio.reporter.frames import FrameReader, Frames
 from vio.reporter.lockwaits import keep_waits
 from vio.reporter.match import NONE, Bools, Ints, picked
-from vio.reporter.paths import HostLinks, Scope, Spans, host_spans, root_calls
+from vio.reporter.paths import HostLinks, Part, Scope, Spans, host_spans, root_calls
 from vio.reporter.requests import TAKEN, RequestReader, Requests, RootLinker, Roots
 
 _ZERO_WRITE = 2  # BDRV_REQ_ZERO_WRITE
@@ -48,7 +48,7 @@ class Ios:
     bytes: Ints
     space: Ints
     is_settled: Bools
-    more: Spans
+    more: Part
     marks: Ints
     mark_io: Ints
 
@@ -93,15 +93,15 @@ class Joiner:
         blocks = read_blocks(window, self.scope.below)
         ios, call_io = self._ios(window, frames)
         submit_io = picked(call_io, frames.submit_parent)
-        by_submit, links = host_spans(window, frames, carriers, calls, blocks, self.scope)
-        spans = _all_spans(frames, ios, by_submit, submit_io)
+        host, links = host_spans(window, frames, carriers, calls, blocks, self.scope, submit_io)
+        spans = _all_spans(frames, ios, host)
         is_done = (ios.end >= 0) & ios.is_settled if not is_last else np.ones(ios.begin.size, dtype=np.bool_)
         self._carried = (
             Events.empty()
             if is_last
             else window.events.take(_unfinished(window, ios, spans, frames, carriers, calls, blocks, call_io, is_done))
         )
-        times = account(window.events.ts_ns, ios.begin, ios.end, spans)
+        times = account(window.events.ts_ns, ios.begin, ios.end, spans, np.flatnonzero(is_done))
         return Joined(window, ios, spans, times, frames, carriers, blocks, links, call_io, submit_io, is_done)
 
     def _ios(self, window: Window, frames: Frames) -> tuple[Ios, Ints]:
@@ -179,7 +179,7 @@ def _guest_ios(window: Window, frames: Frames, requests: Requests, linked: Roots
         bytes=np.where(by_call, call_bytes, np.where(no_extent, 0, requests.bytes)),
         space=np.where(call >= 0, ev.space[call].astype(np.int64), NONE),
         is_settled=requests.is_settled,
-        more=Spans.of(1, linked.owner[further], linked.enter[further], frames.call_end[further]),
+        more=Part(1, linked.owner[further], linked.enter[further], frames.call_end[further]),
         marks=np.concatenate([requests.entries.event, requests.account]),
         mark_io=np.concatenate([requests.entries.request, requests.accounted]),
     )
@@ -209,26 +209,24 @@ def _root_ios(window: Window, frames: Frames, roots: Ints) -> Ios:
     length = np.where(op == _OP[Op.DISCARD], ev.key[call].astype(np.int64), ev.bytes[call])
     space, is_settled = ev.space[call].astype(np.int64), np.ones(roots.size, dtype=np.bool_)
     end, head = frames.call_end[roots], np.arange(roots.size)
-    more = Spans.of(1, none[:0], none[:0], none[:0])
+    more = Part(1, none[:0], none[:0], none[:0])
     return Ios(
         *(call, end, head, call, roots, none, none, op, ev.offset[call], length, space, is_settled),
         *(more, none[:0], none[:0]),
     )
 
 
-def _all_spans(frames: Frames, ios: Ios, by_submit: Spans, submit_io: Ints) -> Spans:
-    """Give the host's spans to the IOs, and those of a merged request to every IO in it."""
+def _all_spans(frames: Frames, ios: Ios, host: list[Part]) -> Spans:
+    """Put the spans of all layers together, and give those of a merged request to every IO in it."""
     position = np.arange(ios.begin.size)
     is_guest = ios.push.size > 0 and bool((ios.enter != ios.begin).any() or (ios.push >= 0).any())
     root_end = picked(frames.call_end, ios.root)
     root_begin = np.where(ios.enter >= 0, ios.enter, picked(frames.call, ios.root))
-    block = Spans.of(1, position, np.where(ios.head == position, root_begin, NONE), root_end)
-    below = Spans.joined([block, ios.more, by_submit.owned_by(submit_io)])
+    block = Part(1, position, np.where(ios.head == position, root_begin, NONE), root_end)
+    device = [Part(0, position, ios.begin, ios.end)] if is_guest else []
+    spans = Spans.of([*device, block, ios.more, *host])
     follower = np.flatnonzero(ios.head != position)
-    parts = [below, below.given_to(ios.head[follower], follower)]
-    if is_guest:
-        parts.insert(0, Spans.of(0, position, ios.begin, ios.end))
-    return Spans.joined(parts)
+    return Spans.joined([spans, spans.below().given_to(ios.head[follower], follower)]) if follower.size else spans
 
 
 def _unfinished(

@@ -1,6 +1,6 @@
 """Put the layers of one window together: from each IO down to the devices, as spans that point at their events."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from vio.layer import Stage
 from vio.reporter.block import Blocks
 from vio.reporter.carriers import Carriers, FileId, SystemCalls
-from vio.reporter.compiled import hand_on, having_both
+from vio.reporter.compiled import append_spans, hand_on
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
 from vio.reporter.held import ImagePlaces, find_held
@@ -22,6 +22,7 @@ from vio.reporter.works import pass_on_to_retries
 
 STAGES = tuple(Stage)
 _DEVICE, _BLOCK, _AIO, _VFS, _FS, _BIO, _RQ, _LOOP_FS, _LOOP_BIO, _LOOP_RQ = range(len(STAGES))
+NO_VIA = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,15 @@ class Spans:
     end: Ints
 
     @classmethod
-    def of(cls, stage: int, owner: Ints, begin: Ints, end: Ints) -> "Spans":
-        """Return spans of one stage, without those that have no owner or no begin."""
-        owners, begins, ends = having_both(owner, begin, end)
-        return cls(owners, np.full(owners.size, stage), begins, ends)
+    def of(cls, parts: Sequence["Part"]) -> "Spans":
+        """Return the spans of several parts."""
+        most = sum(part.owner.size for part in parts)
+        owner, stage, begin, end = (np.empty(most, dtype=np.int64) for _ in range(4))
+        count = 0
+        for part in parts:
+            via = NO_VIA if part.via is None else part.via
+            count = append_spans(owner, stage, begin, end, count, part.stage, part.owner, via, part.begin, part.end)
+        return cls(owner[:count], stage[:count], begin[:count], end[:count])
 
     @classmethod
     def joined(cls, parts: list["Spans"]) -> "Spans":
@@ -73,6 +79,11 @@ class Spans:
             np.concatenate([p.end for p in parts]),
         )
 
+    def below(self) -> "Spans":
+        """Return those below the device that the guest sees."""
+        which = self.stage != _DEVICE
+        return Spans(self.owner[which], self.stage[which], self.begin[which], self.end[which])
+
     def given_to(self, old_owner: Ints, new_owner: Ints) -> "Spans":
         """Give each span of `old_owner[i]` to `new_owner[i]` too; a span may have many new owners, or none."""
         if not self.owner.size or not old_owner.size:
@@ -80,11 +91,24 @@ class Spans:
         which, owner = hand_on(self.owner, old_owner, new_owner)
         return Spans(owner, self.stage[which], self.begin[which], self.end[which])
 
-    def owned_by(self, owner_of: Ints) -> "Spans":
-        """Give each span to `owner_of` its owner instead; those of -1 are left out."""
-        owner = picked(owner_of, self.owner)
-        has = np.flatnonzero(owner >= 0)
-        return Spans(owner[has], self.stage[has], self.begin[has], self.end[has])
+    def parts(self, via: Ints) -> list["Part"]:
+        """Return them as a part for each stage, owned by `via` of their owners."""
+        found = []
+        for stage in np.unique(self.stage).tolist():
+            which = np.flatnonzero(self.stage == stage)
+            found.append(Part(stage, self.owner[which], self.begin[which], self.end[which], via))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Spans of one stage, some of which may have no owner or no begin; owned by `via` of the owner, if given."""
+
+    stage: int
+    owner: Ints
+    begin: Ints
+    end: Ints
+    via: Ints | None = None
 
 
 def root_calls(window: Window, frames: Frames, is_top: Bools) -> tuple[Ints, Ints]:
@@ -102,9 +126,15 @@ def root_calls(window: Window, frames: Frames, is_top: Bools) -> tuple[Ints, Int
 
 
 def host_spans(
-    window: Window, frames: Frames, carriers: Carriers, calls: SystemCalls, blocks: Blocks, scope: Scope
-) -> tuple[Spans, "HostLinks"]:
-    """Return the spans of the host's layers, owned by submits, and the links they came from."""
+    window: Window,
+    frames: Frames,
+    carriers: Carriers,
+    calls: SystemCalls,
+    blocks: Blocks,
+    scope: Scope,
+    submit_io: Ints,
+) -> tuple[list[Part], "HostLinks"]:
+    """Return the spans of the host's layers, and the links they came from; `submit_io` is the IO of each submit."""
     around = carriers.around
     nested, submit = find_causes(
         *(blocks.bio, carriers.work, carriers.work_end, carriers.work_submit),
@@ -114,34 +144,33 @@ def host_spans(
     held = find_held(window, frames, carriers, calls, blocks, nested, work_request, scope.places)
     submit = np.where(held.bio_work != nested, picked(carriers.work_submit, held.bio_work), submit)
     bio_work, bio_submit = blocks.bios.inherited(held.bio_work), blocks.bios.inherited(submit)
-    upper = _request_of_bios(bio_work, work_request)
     waits = find_lock_waits(window, carriers, calls)
-    position = np.arange(frames.submit.size)
-    ends = picked(frames.call_end, frames.submit_parent)
+    upper = picked(work_request, bio_work)
     bio_end, _ = blocks.ends()
     request = picked(blocks.below, blocks.request)
     issue, complete = picked(blocks.issue, request), picked(blocks.complete, request)
-    lower = Spans.joined(
-        [
-            Spans.of(_LOOP_FS, work_request, carriers.work, carriers.work_end),
-            Spans.of(_LOOP_BIO, upper, held.bio_begin, bio_end),
-            Spans.of(_LOOP_RQ, upper, issue, complete),
-        ]
-    )
-    lower = _lift(lower, upper, blocks.request)
-    has_request = (bio_submit >= 0) & (blocks.request >= 0)
-    spans = Spans.joined(
-        [
-            Spans.of(_AIO, position, frames.submit, ends),
-            Spans.of(_VFS, position, carriers.carrier, carriers.carrier_end),
-            Spans.of(_FS, carriers.work_submit, carriers.work, _work_ends(carriers)),
-            Spans.of(_FS, waits.submit, waits.begin, waits.end),
-            Spans.of(_BIO, bio_submit, held.bio_begin, bio_end),
-            Spans.of(_RQ, bio_submit, issue, complete),
-            lower.given_to(blocks.request[has_request], bio_submit[has_request]),
-        ]
-    )
-    return spans, HostLinks(bio_submit, upper, work_request, held.lacks_bio)
+    ends = picked(frames.call_end, frames.submit_parent)
+    position = np.arange(frames.submit.size)
+    parts = [
+        Part(_AIO, position, frames.submit, ends, submit_io),
+        Part(_VFS, position, carriers.carrier, carriers.carrier_end, submit_io),
+        Part(_FS, carriers.work_submit, carriers.work, _work_ends(carriers), submit_io),
+        Part(_FS, waits.submit, waits.begin, waits.end, submit_io),
+        Part(_BIO, bio_submit, held.bio_begin, bio_end, submit_io),
+        Part(_RQ, bio_submit, issue, complete, submit_io),
+    ]
+    if (work_request >= 0).any():
+        lower = Spans.of(
+            [
+                Part(_LOOP_FS, work_request, carriers.work, carriers.work_end),
+                Part(_LOOP_BIO, upper, held.bio_begin, bio_end),
+                Part(_LOOP_RQ, upper, issue, complete),
+            ]
+        )
+        lower = _lift(lower, upper, blocks.request)
+        has_request = (bio_submit >= 0) & (blocks.request >= 0)
+        parts += lower.given_to(blocks.request[has_request], bio_submit[has_request]).parts(submit_io)
+    return parts, HostLinks(bio_submit, upper, work_request, held.lacks_bio)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +221,6 @@ def _work_below_loops(window: Window, carriers: Carriers, blocks: Blocks, scope:
         found = after >= 0
         request[syncs[after[found]]] = flushes[found]
     return pass_on_to_retries(request, carriers.works)
-
-
-def _request_of_bios(bio_work: Ints, work_request: Ints) -> Ints:
-    return picked(work_request, bio_work)
 
 
 def _lift(lower: Spans, upper: Ints, request: Ints) -> Spans:
