@@ -110,7 +110,7 @@ def find_held(
     bio_work = _by_address(window, carriers, blocks, nested, short[number >= 0], number[number >= 0], served, places)
     held = np.flatnonzero(bio_work != nested)
     begin = blocks.bio.copy()
-    begin[held] = _submitted(window, frames, carriers, calls, bio_work[held], blocks.bio[held])
+    begin[held] = _submitted(window, carriers, calls, bio_work[held], blocks.bio[held])
     is_served = np.zeros(work.size, dtype=np.bool_)
     is_served[bio_work[bio_work >= 0]] = True
     bare = ~is_served[short] & (number >= 0) & (carriers.work_submit[short] >= 0) & (carriers.work_end[short] >= 0)
@@ -131,7 +131,7 @@ def _by_address(
 ) -> Ints:
     """Give each bio, in order, to the work of which it carries the next bytes."""
     ev, work = window.events, carriers.work
-    bio, file, offset = _in_files(window, blocks, nested, number, places)
+    bio, file, offset = _in_files(window, blocks, number, places)
     # on a kernel worker it may seem to lie in what that thread did before, on another file
     is_elsewhere = (nested[bio] < 0) | (places.number_of(window, work[nested[bio]]) != file)
     bio, file, offset = bio[is_elsewhere], file[is_elsewhere], offset[is_elsewhere]
@@ -156,9 +156,7 @@ def _by_address(
     return bio_work
 
 
-def _in_files(
-    window: Window, blocks: Blocks, nested: Ints, number: Ints, places: ImagePlaces
-) -> tuple[Ints, Ints, Ints]:
+def _in_files(window: Window, blocks: Blocks, number: Ints, places: ImagePlaces) -> tuple[Ints, Ints, Ints]:
     """Return the bios whose place is one of those files', with file and offset, in order of time."""
     ev = window.events
     length = blocks.bios.size
@@ -181,7 +179,7 @@ def _key(file: Ints, offset: Ints) -> np.ndarray[tuple[int], np.dtype[np.uint64]
     return np.asarray((file.astype(np.uint64) << _FILE_BITS) | (offset.astype(np.uint64) >> np.uint64(9)))
 
 
-def _submitted(window: Window, frames: Frames, carriers: Carriers, calls: SystemCalls, work: Ints, bio: Ints) -> Ints:
+def _submitted(window: Window, carriers: Carriers, calls: SystemCalls, work: Ints, bio: Ints) -> Ints:
     """Return by when the block layer had been given a bio: the end of an asynchronous call, else the work's begin."""
     begin = carriers.work[work]
     end = _call_end(window, carriers, calls, work)

@@ -96,10 +96,13 @@ class Joiner:
         host, links = host_spans(window, frames, carriers, calls, blocks, self.scope, submit_io)
         spans = _all_spans(frames, ios, host)
         is_done = (ios.end >= 0) & ios.is_settled if not is_last else np.ones(ios.begin.size, dtype=np.bool_)
+        bio_io = picked(submit_io, links.bio_submit)
         self._carried = (
             Events.empty()
             if is_last
-            else window.events.take(_unfinished(window, ios, spans, frames, carriers, calls, blocks, call_io, is_done))
+            else window.events.take(
+                _unfinished(window, ios, spans, frames, carriers, calls, blocks, call_io, bio_io, is_done)
+            )
         )
         times = account(window.events.ts_ns, ios.begin, ios.end, spans, np.flatnonzero(is_done))
         return Joined(window, ios, spans, times, frames, carriers, blocks, links, call_io, submit_io, is_done)
@@ -238,6 +241,7 @@ def _unfinished(
     calls: SystemCalls,
     blocks: Blocks,
     call_io: Ints,
+    bio_io: Ints,
     is_done: Bools,
 ) -> Ints:
     """Return the events that the next window still needs."""
@@ -258,6 +262,7 @@ def _unfinished(
     calls_of = is_waiting[call_io]
     keep[frames.call[calls_of]] = True
     keep[frames.call_end[calls_of]] = True
+    keep[blocks.bio[is_waiting[bio_io]]] = True  # one that was held back begins no span
     bios = blocks.bios
     keep[bios.remap] = keep[picked(bios.event, bios.remapped)] | ((bios.remapped < 0) & young[bios.remap])
     keep[calls.end[keep[calls.begin]]] = True  # else it would seem to go on

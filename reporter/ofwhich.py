@@ -85,7 +85,7 @@ class Purposes:
         """Return what each hand-over is for, and whether its call reads."""
         ev, frames, ios = joined.window.events, joined.frames, joined.ios
         purpose = np.full(frames.submit.size, _DATA)
-        if not self.tables and not self.backing:
+        if not ios.op.size or not (self.tables or self.backing):
             return purpose, np.zeros(purpose.size, dtype=np.bool_)
         descriptor, offset = ev.space[frames.submit], ev.offset[frames.submit]
         call = picked(frames.call, frames.submit_parent)
@@ -93,7 +93,7 @@ class Purposes:
         is_image = np.isin(descriptor, np.array(sorted(self.tables), dtype=np.int64))
         is_backing = np.isin(descriptor, np.array(sorted(self.backing), dtype=np.int64))
         io = joined.submit_io
-        is_change = np.isin(ios.op, _CHANGES)[io] & (io >= 0) if ios.op.size else io >= 0
+        is_change = np.isin(ios.op, _CHANGES)[io] & (io >= 0)
         root = picked(frames.call, picked(ios.root, io))
         is_own = (call >= 0) & (root >= 0) & (ev.key[call] == ev.key[root])
         is_zeroing = is_write & ((ev.flags[call] & _ZERO_WRITE) != 0)
