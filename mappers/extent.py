@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vio.errors import MapError
-from vio.mappers.interval import LAST, Cuts, cut, flatten, range_end
+from vio.mappers.bounds import LAST
+from vio.mappers.interval import Cuts, cut, flatten, range_end
 from vio.mappers.kind import Bools, Flag, Ints, Kind, Kinds, base_of, is_encoded
 
 NOWHERE = -1

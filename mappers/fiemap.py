@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vio.errors import MapError
+from vio.mappers.bounds import LAST
 from vio.mappers.extent import NOWHERE, RangeMap
-from vio.mappers.interval import LAST
 from vio.mappers.kind import Flag, Ints, Kind, Kinds
 
 FS_IOC_FIEMAP = 0xC020660B

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vio.mappers.bounds import LAST
 from vio.mappers.kind import Bools, Ints
-
-LAST = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from vio.errors import MapError
 from vio.mappers import qcow2_format as fmt
-from vio.mappers.interval import LAST
+from vio.mappers.bounds import LAST
 
 
 @dataclass(frozen=True, slots=True)

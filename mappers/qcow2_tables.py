@@ -9,8 +9,8 @@ import os
 import numpy as np
 
 from vio.mappers import qcow2_format as fmt
+from vio.mappers.bounds import LAST
 from vio.mappers.extent import RangeMap
-from vio.mappers.interval import LAST
 from vio.mappers.kind import Ints
 from vio.mappers.qcow2_header import Qcow2Header, read_header
 

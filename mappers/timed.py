@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from vio.errors import MapError
+from vio.mappers.bounds import LAST
 from vio.mappers.compose import compose
 from vio.mappers.extent import RangeMap
-from vio.mappers.interval import LAST
 
 FOREVER_NS = LAST
 """`valid_to_ns` of a map that has not been seen to change."""

@@ -8,18 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from vio.errors import MapError
+from vio.mappers.qcow2_header import Qcow2Header, read_header
 from vio.printable import printable
 from vio.recorder.imagefile import ProcessFiles, open_matches, probed_format
 from vio.recorder.nodes import LOCAL_PROTOCOLS, ImageChain, resolve
 from vio.recorder.optstring import parse_json
 from vio.recorder.procfs import OpenFile
 from vio.recorder.storage import HostDevice, device_below
-
-if TYPE_CHECKING:
-    from vio.mappers.qcow2_header import Qcow2Header
 
 NOT_FOLLOWED = "it is not followed"
 _MAX_FILES = 64
@@ -77,9 +74,7 @@ def find_chain(image: OpenFile, form: str, chain: ImageChain, where: ProcessFile
     return found
 
 
-def _header(where: ProcessFiles, image: OpenFile, found: FoundChain) -> "Qcow2Header | None":
-    from vio.mappers.qcow2_header import read_header  # takes NumPy, which `vio list` does without otherwise
-
+def _header(where: ProcessFiles, image: OpenFile, found: FoundChain) -> Qcow2Header | None:
     try:
         fd = os.open(where.process / "fd" / str(image.fd), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -93,7 +88,7 @@ def _header(where: ProcessFiles, image: OpenFile, found: FoundChain) -> "Qcow2He
         os.close(fd)
 
 
-def _children(header: "Qcow2Header", chain: ImageChain, path: str) -> Iterator[tuple[Role, ImageChain]]:
+def _children(header: Qcow2Header, chain: ImageChain, path: str) -> Iterator[tuple[Role, ImageChain]]:
     """Yield the other files that an image needs: by the options, which overrule it, or else by its header."""
     data = chain.data_file or (_named(header.data_file, "raw", path) if header.has_data_file else None)
     backing = chain.backing or _named(header.backing_file, header.backing_format or "", path)

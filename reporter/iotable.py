@@ -13,6 +13,7 @@ from vio.reporter.columns import certain, column_at, earliest, nullable, values_
 from vio.reporter.join import Joined
 from vio.reporter.lacks import find_lacks
 from vio.reporter.match import NONE, Bools, Ints, picked
+from vio.reporter.ofwhich import OfWhich, Purposes
 from vio.reporter.waits import Waits, no_columns
 from vio.schema import IOS, arrow_schema, time_column
 
@@ -47,6 +48,7 @@ class IoTable:
     disk_of_descriptor: dict[int, int]
     disk_count: int
     is_direct: tuple[bool, ...]
+    purposes: Purposes = field(default_factory=Purposes)
     _next: int = 0
     _disk_of_root: dict[int, int] = field(default_factory=dict)
 
@@ -83,6 +85,7 @@ class IoTable:
         columns["latency_ns"] = nullable(end_ns - columns["begin_ns"].to_numpy(), bits)
         columns |= _places(joined, done) | _stamps(joined, done) | _own_times(joined, lack, row)
         columns |= waits.columns() if waits else no_columns(done.size)
+        columns |= _of_which(self.purposes.times(joined, disk), ios.end >= 0, done)
         return pa.Table.from_arrays([columns[name] for name in IOS_SCHEMA.names], schema=IOS_SCHEMA)
 
     def disks(self, joined: Joined) -> Ints:
@@ -184,3 +187,13 @@ def _own_times(joined: Joined, lack: Ints, row: Ints) -> dict[str, pa.Array]:
     is_ended = np.packbits(joined.ios.end[row >= 0] >= 0, bitorder="little")
     columns["unattributed_ns"] = nullable(lost_ns, is_ended)
     return columns
+
+
+def _of_which(times: OfWhich, is_ended: Bools, done: Ints) -> dict[str, pa.Array]:
+    """Return what of the times was for tables and copies; null where that is not known."""
+    bits = np.packbits((times.is_known & is_ended)[done], bitorder="little")
+    return {
+        "metadata_ns": nullable(times.metadata_ns[done], bits),
+        "metadata_reads": nullable(times.metadata_reads[done], bits).cast(pa.int32()),
+        "cow_ns": nullable(times.cow_ns[done], bits),
+    }

@@ -17,6 +17,7 @@ from vio.reporter.carriers import CarrierReader, Carriers, SystemCalls
 from vio.reporter.compiled import are_among
 from vio.reporter.events import Events, Window
 from vio.reporter.frames import FrameReader, Frames
+from vio.reporter.lockwaits import keep_waits
 from vio.reporter.match import NONE, Bools, Ints, picked
 from vio.reporter.paths import HostLinks, Part, Scope, Spans, host_spans, root_calls
 from vio.reporter.requests import TAKEN, RequestReader, Requests, RootLinker, Roots
@@ -93,13 +94,16 @@ class Joiner:
         blocks = read_blocks(window, self.scope.below)
         ios, call_io = self._ios(window, frames)
         submit_io = picked(call_io, frames.submit_parent)
-        host, links = host_spans(window, frames, carriers, blocks, self.scope, submit_io)
+        host, links = host_spans(window, frames, carriers, calls, blocks, self.scope, submit_io)
         spans = _all_spans(frames, ios, host)
         is_done = (ios.end >= 0) & ios.is_settled if not is_last else np.ones(ios.begin.size, dtype=np.bool_)
+        bio_io = picked(submit_io, links.bio_submit)
         self._carried = (
             Events.empty()
             if is_last
-            else window.events.take(_unfinished(window, ios, spans, frames, carriers, calls, blocks, call_io, is_done))
+            else window.events.take(
+                _unfinished(window, ios, spans, frames, carriers, calls, blocks, call_io, bio_io, is_done)
+            )
         )
         times = account(window.events.ts_ns, ios.begin, ios.end, spans, np.flatnonzero(is_done))
         return Joined(window, ios, spans, times, frames, carriers, blocks, links, call_io, submit_io, is_done)
@@ -238,6 +242,7 @@ def _unfinished(
     calls: SystemCalls,
     blocks: Blocks,
     call_io: Ints,
+    bio_io: Ints,
     is_done: Bools,
 ) -> Ints:
     """Return the events that the next window still needs."""
@@ -262,8 +267,10 @@ def _unfinished(
     handed_on = handed_on[blocks.remap[handed_on] >= 0]
     for column in (blocks.issue, blocks.complete, blocks.remap):
         keep[column[handed_on]] = True
+    keep[blocks.bio[is_waiting[bio_io]]] = True  # one that was held back begins no span
     bios = blocks.bios
     keep[bios.remap] = keep[picked(bios.event, bios.remapped)] | ((bios.remapped < 0) & young[bios.remap])
+    keep[calls.end[keep[calls.begin]]] = True  # else it would seem to go on
     return np.flatnonzero(keep[:-1])
 
 
@@ -274,6 +281,7 @@ def _keep_open(
     keep[carriers.work[carriers.work_end < 0]] = True
     keep[calls.begin[calls.end < 0]] = True
     keep[blocks.issue[blocks.complete < 0]] = True
+    keep_waits(window, keep, calls)
     waits = (blocks.request < 0) & blocks.is_lowest
     keep[blocks.bio[waits]] = True
     keep[window.at("rq_insert")[-4096:]] = True

@@ -7,8 +7,8 @@ from vio.layer import Op
 from vio.reporter.join import Joined
 from vio.reporter.match import NONE, Bools, Ints, codes_of
 
-_END, _CALL_END, _CARRIER, _CARRIER_END, _WORK_END, _REQUEST, _COMPLETE, _BELOW_LOOP, _ENTRY = (
-    1 << bit for bit in range(9)
+_END, _CALL_END, _CARRIER, _CARRIER_END, _WORK_END, _REQUEST, _COMPLETE, _BELOW_LOOP, _ENTRY, _BIO = (
+    1 << bit for bit in range(10)
 )
 _DATA_OPS = [number for number, op in enumerate(Op) if op in (Op.READ, Op.WRITE)]
 
@@ -24,6 +24,7 @@ def find_lacks(joined: Joined, is_direct: Bools) -> Ints:
     work_io = _through(carriers.work_submit, submit_io)
     is_dio = joined.window.is_at(carriers.work, "dio")
     _add(lack, _WORK_END, work_io, is_dio & (carriers.work_end < 0))
+    _add(lack, _BIO, work_io, joined.links.work_lacks_bio)
     _lack_work(joined, lack, is_direct, work_io)
     _lack_requests(joined, lack)
     _add(lack, _ENTRY, np.arange(lack.size), (ios.head == np.arange(lack.size)) & ((ios.enter < 0) | (ios.root < 0)))

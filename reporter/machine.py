@@ -54,6 +54,10 @@ def to_json(report: Report) -> Json:
         "unattributed_share": _share(summary.unattributed.total_ns, summary.total_ns),
         "unattributed": _times(summary.unattributed),
         "waits": _waits(report),
+        "of_which": {
+            "metadata": _of_which(report.of_which.metadata, summary) | {"reads": report.of_which.metadata_reads},
+            "cow": _of_which(report.of_which.cow, summary),
+        },
         "not_reached": [_unreached(gap) for gap in report.unreached()],
         "lacks": [{"lack": what, "count": count} for what, count in summary.lacks.items()],
         "ops": [{"op": op.value, **_group(group)} for op, group in summary.by_op().items()],
@@ -71,6 +75,10 @@ def to_json(report: Report) -> Json:
         "table": str(report.table_path) if report.table_path else None,
         "notes": list(report.notes),
     }
+
+
+def _of_which(part: Distribution, summary: Summary) -> Json:
+    return {"time_share": _share(part.total_ns, summary.total_ns), **_times(part)}
 
 
 def _recording(recorded: Recorded) -> Json:

@@ -7,10 +7,12 @@ import numpy as np
 
 from vio.layer import Stage
 from vio.reporter.block import Blocks
-from vio.reporter.carriers import Carriers, FileId
+from vio.reporter.carriers import Carriers, FileId, SystemCalls
 from vio.reporter.compiled import append_spans, hand_on
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
+from vio.reporter.held import ImagePlaces, find_held
+from vio.reporter.lockwaits import find_lock_waits
 from vio.reporter.match import NONE, Bools, Ints, first_after, pair, picked
 from vio.reporter.nest import find_served, root_of_calls
 from vio.reporter.sectors import place_key
@@ -34,12 +36,16 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What the recording says of the host: which files are images, by which descriptors, and the devices below."""
+    """What the recording says of the host: which files are images, by which descriptors, and the devices below.
+
+    `places` are where files lie on devices; None: not known.
+    """
 
     image_files: frozenset[FileId] = frozenset()
     loops: tuple[Loop, ...] = ()
     descriptors: Mapping[int, FileId] = field(default_factory=dict)
     below: Below = field(default_factory=Below)
+    places: ImagePlaces | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +126,25 @@ def root_calls(window: Window, frames: Frames, is_top: Bools) -> tuple[Ints, Int
 
 
 def host_spans(
-    window: Window, frames: Frames, carriers: Carriers, blocks: Blocks, scope: Scope, submit_io: Ints
+    window: Window,
+    frames: Frames,
+    carriers: Carriers,
+    calls: SystemCalls,
+    blocks: Blocks,
+    scope: Scope,
+    submit_io: Ints,
 ) -> tuple[list[Part], "HostLinks"]:
     """Return the spans of the host's layers, and the links they came from; `submit_io` is the IO of each submit."""
     around = carriers.around
-    bio_work, bio_submit = find_causes(
+    nested, submit = find_causes(
         *(blocks.bio, carriers.work, carriers.work_end, carriers.work_submit),
         *(around.begin, around.end, around.submit, window.events.tid),
     )
-    bio_work, bio_submit = blocks.bios.inherited(bio_work), blocks.bios.inherited(bio_submit)
     work_request = _work_below_loops(window, carriers, blocks, scope)
+    held = find_held(window, frames, carriers, calls, blocks, nested, work_request, scope.places)
+    submit = np.where(held.bio_work != nested, picked(carriers.work_submit, held.bio_work), submit)
+    bio_work, bio_submit = blocks.bios.inherited(held.bio_work), blocks.bios.inherited(submit)
+    waits = find_lock_waits(window, carriers, calls)
     upper = picked(work_request, bio_work)
     bio_end, _ = blocks.ends()
     request = picked(blocks.below, blocks.request)
@@ -140,30 +155,35 @@ def host_spans(
         Part(_AIO, position, frames.submit, ends, submit_io),
         Part(_VFS, position, carriers.carrier, carriers.carrier_end, submit_io),
         Part(_FS, carriers.work_submit, carriers.work, _work_ends(carriers), submit_io),
-        Part(_BIO, bio_submit, blocks.bio, bio_end, submit_io),
+        Part(_FS, waits.submit, waits.begin, waits.end, submit_io),
+        Part(_BIO, bio_submit, held.bio_begin, bio_end, submit_io),
         Part(_RQ, bio_submit, issue, complete, submit_io),
     ]
     if (work_request >= 0).any():
         lower = Spans.of(
             [
                 Part(_LOOP_FS, work_request, carriers.work, carriers.work_end),
-                Part(_LOOP_BIO, upper, blocks.bio, bio_end),
+                Part(_LOOP_BIO, upper, held.bio_begin, bio_end),
                 Part(_LOOP_RQ, upper, issue, complete),
             ]
         )
         lower = _lift(lower, upper, blocks.request)
         has_request = (bio_submit >= 0) & (blocks.request >= 0)
         parts += lower.given_to(blocks.request[has_request], bio_submit[has_request]).parts(submit_io)
-    return parts, HostLinks(bio_submit, upper, work_request)
+    return parts, HostLinks(bio_submit, upper, work_request, held.lacks_bio)
 
 
 @dataclass(frozen=True, slots=True)
 class HostLinks:
-    """The submit of each bio; the loop request above each bio and above each piece of file-system work."""
+    """The submit of each bio; the loop request above each bio and above each piece of file-system work.
+
+    `work_lacks_bio` tells which work must have had a bio of which none was seen.
+    """
 
     bio_submit: Ints
     bio_upper: Ints
     work_request: Ints
+    work_lacks_bio: Bools
 
 
 def _work_ends(carriers: Carriers) -> Ints:

@@ -117,6 +117,7 @@ def report_on(
             result.waits = count_waits(stream, every, chosen, result.waits)
             if chosen.num_rows:
                 result.summary.add(chosen)
+                result.of_which.add(chosen)
                 notable.add(chosen)
             later.write(stream.writeback)
             ticker.passed(every)

@@ -8,6 +8,7 @@ import pyarrow as pa
 from vio.layer import Layer, Phase, Stage
 from vio.reporter.cachefigures import WritebackFigures
 from vio.reporter.choice import Filter
+from vio.reporter.ofwhichfigures import OfWhichFigures
 from vio.reporter.partsum import PartSummary
 from vio.reporter.quality import JoinQuality
 from vio.reporter.recorded import Recorded
@@ -51,6 +52,7 @@ class Report:
     parts: PartSummary | None = None
     stages_path: Path | None = None
     waits: WaitSummary | None = None
+    of_which: OfWhichFigures = field(default_factory=OfWhichFigures)
 
     def unreached(self) -> list[Unreached]:
         """List the stages that not every ended IO reached; loop stages only where some IO did."""

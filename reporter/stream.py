@@ -15,11 +15,13 @@ from vio.mappers.timed import MapSet
 from vio.recording import Recording
 from vio.reporter.events import Events
 from vio.reporter.evidence import DiskMaps, Targets, count_evidence
+from vio.reporter.held import ImagePlaces
 from vio.reporter.imagefiles import ImageFiles, data_descriptors, data_space, is_direct
 from vio.reporter.iotable import IoTable
 from vio.reporter.join import Joined, Joiner
 from vio.reporter.laterbios import WRITEBACKS_SCHEMA
 from vio.reporter.match import NONE, Ints
+from vio.reporter.ofwhich import Purposes
 from vio.reporter.parts import PartsReader
 from vio.reporter.paths import Loop, Scope
 from vio.reporter.places import kernel_dev
@@ -64,7 +66,10 @@ class Join:
         joiner = Joiner(numbers, _scope(manifest, maps))
         files = ImageFiles.of(manifest)
         table = IoTable(
-            files.disks, len(manifest.target.disks), tuple(is_direct(disk) for disk in manifest.target.disks)
+            files.disks,
+            len(manifest.target.disks),
+            tuple(is_direct(disk) for disk in manifest.target.disks),
+            Purposes.of(manifest, maps, files),
         )
         cached = _cached_disks(manifest)
         self.writeback = Writeback(maps, cached) if cached.numbers else None
@@ -151,7 +156,8 @@ def _scope(manifest: Manifest, maps: MapSet) -> Scope:
         device = kernel_dev(one.map.source_space)
         if file is not None and device is not None and len(one.map):
             loops.append(Loop(device, file, int(one.map.target[0] - one.map.start[0])))
-    return Scope(files.images, tuple(dict.fromkeys(loops)), files.files, below_of(manifest.devices))
+    places = ImagePlaces(maps, by_space)
+    return Scope(files.images, tuple(dict.fromkeys(loops)), files.files, below_of(manifest.devices), places)
 
 
 def _disk_maps(maps: MapSet, disk: DiskInfo, files: ImageFiles) -> DiskMaps:

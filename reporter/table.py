@@ -23,7 +23,7 @@ from vio.schema import IOS, MAJOR, MINOR, OPS, arrow_schema
 _SCHEMA = arrow_schema(IOS)
 # What repeats is worth a dictionary. For the rest, times and addresses, differences of neighbours take 97 bytes an IO
 # and 0.9 us to write; zstd on plain numbers took 92 bytes and 2 us, as long as the whole join.
-_REPEATING = ["op", "disk", "tid", "device", "lack", "reached", "children", "bytes"]
+_REPEATING = ["op", "disk", "tid", "device", "lack", "reached", "children", "bytes", "metadata_reads"]
 _DELTA = {
     field.name: "DELTA_BINARY_PACKED" for field in _SCHEMA if field.type == pa.int64() and field.name not in _REPEATING
 }

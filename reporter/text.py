@@ -44,6 +44,7 @@ def _body(report: Report, style: Style) -> Iterator[str]:
     if report.summary.total().latency.count:
         yield ""
         yield from _layer_lines(report, style)
+        yield from _of_which_lines(report, style)
         yield ""
         yield from wait_lines(report, unit_for(report.summary.total().latency.quantile_ns(0.5)), style)
         yield from _opened_lines(report, style)
@@ -86,7 +87,23 @@ def _layer_lines(report: Report, style: Style) -> Iterator[str]:
     yield from grid.lines(style)
     yield "A layer's own time: while nothing below it works. down: before its first work below begins, up:"
     yield "after the last has ended, between: between the two; all of it in the lowest layer of an IO."
+    if report.recorded.observes(Stage.QEMU_DEVICE):
+        yield "An IO ends when QEMU notifies the guest: what the guest takes until it reacts is not seen here."
     yield from _gap_lines(report.unreached())
+
+
+def _of_which_lines(report: Report, style: Style) -> Iterator[str]:
+    rows, summary = report.of_which.rows, report.summary
+    if not rows:
+        return
+    unit = unit_for(summary.total().latency.quantile_ns(0.5))
+    grid = Grid((f"of which ({unit.name})", "IOs", "share", *_HEADS))
+    for name, part in rows.items():
+        _add_times(grid, name, part, summary.share(part), unit)
+    yield ""
+    yield from grid.lines(style)
+    yield "In the layers' times: while an IO had nothing under way for the guest's own data. Reads of tables:"
+    yield f"{report.of_which.metadata_reads:,}; tables: L1, L2, refcounts; copies: copy-on-write from a backing file."
 
 
 def _opened_lines(report: Report, style: Style) -> Iterator[str]:

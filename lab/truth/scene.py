@@ -1,4 +1,4 @@
-"""The guest of the truth tests: four disks, each made so that a delay can be put into one place below it."""
+"""The guest of the truth tests: five disks, each made so that a delay can be put into one place below it."""
 
 import contextlib
 import json
@@ -27,15 +27,17 @@ _RAW_BYTES, _RAW_FILLED_BYTES = 64 * MIB, 48 * MIB
 _CACHED_BYTES, _CACHED_CLUSTER = 32 * MIB, 8 * KIB
 _OVERLAY_BYTES, _OVERLAY_FILLED_BYTES = 16 * MIB, 8 * MIB
 _POOLED_BYTES = 16 * MIB
+_BUFFERED_BYTES = 16 * MIB
 _THROTTLE_GROUP = "throttle0"
 _BUSY_IOS, _BUSY_LIMIT_S = 12, 10.0  # a file system writes a few blocks of its own
 _NICE = -15
 
 Node = dict[str, object]
 
-PLAIN, SLOW, CACHED, OVERLAY, POOLED = range(5)
+PLAIN, SLOW, CACHED, OVERLAY, POOLED, BUFFERED = range(6)
 """The disks: qcow2 under a throttle filter on XFS; raw on the slow disk; qcow2 with an L2 cache of two slices, on the
-slow disk; qcow2 on XFS with a backing file on the slow disk; raw on the slow disk by QEMU's worker threads."""
+slow disk; qcow2 on XFS with a backing file on the slow disk; raw on the slow disk by QEMU's worker threads, and through
+the page cache."""
 
 FILLED_BYTES = {
     PLAIN: 64 * MIB,
@@ -43,6 +45,7 @@ FILLED_BYTES = {
     CACHED: _CACHED_BYTES,
     OVERLAY: _OVERLAY_FILLED_BYTES,
     POOLED: _POOLED_BYTES,
+    BUFFERED: _BUFFERED_BYTES,
 }
 """How much of each disk has been written: what lies behind is a hole, or the backing file's."""
 L2_SLICE_BYTES = 512 // 8 * _CACHED_CLUSTER
@@ -149,6 +152,8 @@ def _preferred() -> Iterator[None]:
 def _make_images(fast: Path, slow: Path) -> tuple[Path, ...]:
     raw, backing, source = slow / "raw.img", slow / "backing.img", fast / "source.img"
     pooled = slow / "pooled.img"
+    buffered = slow / "buffered.img"
+    _fill(buffered, _BUFFERED_BYTES)
     _fill(raw, _RAW_FILLED_BYTES)
     with raw.open("r+b") as file:
         file.truncate(_RAW_BYTES)
@@ -165,7 +170,7 @@ def _make_images(fast: Path, slow: Path) -> tuple[Path, ...]:
     _run("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(backing), "-F", "raw", str(overlay))
     _run("qemu-io", "-c", f"write -P 7 0 {_OVERLAY_FILLED_BYTES}", str(overlay))
     _run("sync", "-f", str(slow), str(fast))
-    return plain, raw, cached, overlay, pooled
+    return plain, raw, cached, overlay, pooled, buffered
 
 
 def _fill(path: Path, size: int) -> None:
@@ -180,7 +185,7 @@ def _run(*command: str) -> None:
 
 
 def _arguments(images: tuple[Path, ...]) -> list[str]:
-    plain, raw, cached, overlay, pooled = images
+    plain, raw, cached, overlay, pooled, buffered = images
     backing: Node = {"driver": "raw", "read-only": True, "file": _file(raw.with_name("backing.img"), read_only=True)}
     top: dict[int, Node] = {
         PLAIN: {"driver": "throttle", "throttle-group": _THROTTLE_GROUP, "file": _qcow2(plain)},
@@ -188,6 +193,7 @@ def _arguments(images: tuple[Path, ...]) -> list[str]:
         CACHED: {**_qcow2(cached), "l2-cache-entry-size": 512, "l2-cache-size": 1024},
         OVERLAY: {**_qcow2(overlay), "backing": backing},
         POOLED: {"driver": "raw", **_DIRECT, "file": {**_file(pooled), "aio": "threads"}},
+        BUFFERED: {"driver": "raw", "file": {"driver": "file", "filename": str(buffered), "aio": "threads"}},
     }
     words = ["-object", f"throttle-group,id={_THROTTLE_GROUP}"]
     for disk, node in top.items():

@@ -158,6 +158,21 @@ IOS = (
     ),
     Column("unattributed_ns", pa.int64(), "ns", "time that no observed layer claims"),
     *(Column(f"{name}_ns", pa.int64(), "ns", meaning) for name, meaning in WAITS),
+    Column(
+        "metadata_ns",
+        pa.int64(),
+        "ns",
+        "time in which only reads and writes of qcow2's own tables were under way: of which, not beside, the layers' "
+        "times. Null where it is not known where the tables lie",
+    ),
+    Column("metadata_reads", pa.int32(), "", "reads of qcow2's own tables that it had to make; null as above"),
+    Column(
+        "cow_ns",
+        pa.int64(),
+        "ns",
+        "time in which reads of old content (of a backing file) and its copies were under way, and nothing for the "
+        "guest's own data; null as above",
+    ),
 )
 
 WRITEBACKS = (
@@ -203,4 +218,5 @@ LACKS = {
     64: "the completion of a request",
     128: "the work below a loop device",
     256: "its entry into the block layer",
+    512: "the bio of a direct IO",
 }

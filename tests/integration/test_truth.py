@@ -3,11 +3,14 @@
 import os
 from pathlib import Path
 
+import numpy as np
+import pyarrow.compute as pc
 import pytest
 from lab.truth.attribution import GOAL, SPILL_LIMIT
 from lab.truth.injections import INJECTIONS
 from lab.truth.play import Injection
 from lab.truth.runner import NOT_HERE, Result, run
+from lab.truth.scene import CACHED, OVERLAY
 from lab.truth.table import figures
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(400)]
@@ -51,6 +54,15 @@ def test_the_delay_is_charged_where_it_was_put(result: Result, injection: Inject
     assert judged.spill < SPILL_LIMIT, f"\n{figures(result)}"
 
 
-@pytest.mark.xfail(strict=True, reason="no column tells reads of qcow2's tables, or of a backing file, from the data's")
-def test_reads_of_metadata_show_as_such(result: Result) -> None:
-    assert any("metadata" in name for name in result.findings.ios.column_names)
+@pytest.mark.parametrize(
+    ("name", "column", "disk"), [("small-l2-cache", "metadata_ns", CACHED), ("copy-on-write", "cow_ns", OVERLAY)]
+)
+def test_what_is_not_for_the_data_shows_as_such(result: Result, name: str, column: str, disk: int) -> None:
+    judged = result.of(name).judged
+    assert judged is not None
+    each_ns = judged.injected_ns / judged.touched_count
+    ios = result.findings.ios
+    shown_ns = ios.filter(pc.equal(ios["disk"], disk))[column].drop_null().to_numpy()
+    delayed_ns = shown_ns[shown_ns > each_ns / 2]
+    assert delayed_ns.size >= judged.touched_count
+    assert GOAL <= np.median(delayed_ns) / each_ns <= 2 - GOAL

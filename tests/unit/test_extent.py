@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vio.errors import MapError
+from vio.mappers.bounds import LAST
 from vio.mappers.compose import compose, difference
 from vio.mappers.extent import NOWHERE, RangeMap, Rows
-from vio.mappers.interval import LAST
 from vio.mappers.kind import FLAG_MASK, Flag, Kind, name_of, stacked
 
 SIZE = 48

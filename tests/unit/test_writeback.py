@@ -4,10 +4,10 @@ import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
+from tests.stories import Row, events_of
 
 from vio.mappers.extent import RangeMap
 from vio.mappers.timed import MapSet, TimedMap
-from vio.reporter.events import Events
 from vio.reporter.iotable import IoTable
 from vio.reporter.join import Joiner
 from vio.reporter.match import NONE
@@ -25,8 +25,6 @@ NAMES = (
 )
 GUEST_NAMES = (*NAMES, "accept", "aio_get", "push")
 MAPS = MapSet((TimedMap(RangeMap.of("file:a", "dev:254:0", 0, 1 << 20, FILE_TO_DEVICE), 0),))
-
-Row = tuple[str, int, int, int, int, int, int, int]
 
 
 @dataclass
@@ -82,22 +80,6 @@ class Story:
 
     def window(self) -> None:
         self.cuts.append(len(self.rows))
-
-
-def events_of(rows: list[Row], names: tuple[str, ...], first: int) -> Events:
-    point, flags, tid, space, size, offset, key, aux = zip(*rows, strict=True)
-    number = [names.index(name) + 1 for name in point]
-    return Events(
-        (first + np.arange(len(rows), dtype=np.int64)) * 1000,
-        np.array(number, dtype=np.uint8),
-        np.array(flags, dtype=np.uint16),
-        np.array(tid, dtype=np.int32),
-        np.array(space, dtype=np.uint32),
-        np.array(size, dtype=np.int64),
-        np.array(offset, dtype=np.int64),
-        np.array(key, dtype=np.uint64),
-        np.array(aux, dtype=np.uint32),
-    )
 
 
 def told(story: Story, maps: MapSet = MAPS) -> tuple[Writeback, list[tuple[int, int, int]]]:

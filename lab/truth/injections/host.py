@@ -11,7 +11,7 @@ from pathlib import Path
 from lab.truth.attribution import cell, cells_of
 from lab.truth.cgroup import has_io_controller, reads_limited
 from lab.truth.play import Injection, Play, all_longer_by, longer_by, now_ns, span
-from lab.truth.scene import PLAIN, SLOW, Scene
+from lab.truth.scene import BUFFERED, PLAIN, SLOW, Scene
 from lab.truth.sched import lock_waits
 from lab.truth.slowserver import READ
 from vio.layer import Op, Phase, Stage
@@ -33,6 +33,26 @@ def _slow_device(scene: Scene) -> Play:
         slow = scene.reads(SLOW, 20).finish()
     injected_ns = scene.slow.service_ns(READ, span(slow)) - scene.slow.service_ns(READ, span(base))
     return Play(SLOW, (Op.READ,), span(base), span(slow), injected_ns, is_each=True)
+
+
+def _cache_miss(scene: Scene) -> Play:
+    image = scene.images[BUFFERED]
+    _evict(image)
+    base = scene.reads(BUFFERED, 60, rate=200).finish()
+    _evict(image)
+    with scene.slow.slowed(read_ms=_SLOW_MS):
+        slow = scene.reads(BUFFERED, 20).finish()
+    injected_ns = scene.slow.service_ns(READ, span(slow)) - scene.slow.service_ns(READ, span(base))
+    return Play(BUFFERED, (Op.READ,), span(base), span(slow), injected_ns, is_each=True)
+
+
+def _evict(file: Path) -> None:
+    """Have a file's pages leave the page cache."""
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(handle)
 
 
 def _deep_queue(scene: Scene) -> Play:
@@ -137,6 +157,14 @@ INJECTIONS = (
         _slow_device,
     ),
     Injection(
+        "cache-miss",
+        f"reads through the page cache (cache=writeback, aio=threads) that miss it; {_SLOW_MS} ms each on the device",
+        cells_of(Stage.DEVICE),
+        "the worker's pread waits for the page that the file system reads",
+        "the slow disk's log",
+        _cache_miss,
+    ),
+    Injection(
         "deep-queue",
         f"BFQ with strict_guarantees (one request in the device at a time), {_DEPTH} reads in flight",
         (cell(Stage.BLOCK, Phase.DOWN),),
@@ -153,7 +181,6 @@ INJECTIONS = (
         "fio in the guest",
         _io_limit,
         lambda: "" if has_io_controller() else "no control group limits IO",
-        "block_bio_queue comes when a bio leaves the throttle, from another thread: the bio is of no IO",
     ),
     Injection(
         "frozen-fs",
@@ -170,7 +197,6 @@ INJECTIONS = (
         "ext4_dio_read_iter waits for inode_lock_shared: the file system's code",
         "lock:contention_begin and _end of the iothread",
         _inode_lock,
-        falls_short="the fs layer begins behind the lock, at iomap_dio_rw_begin: the wait shows as vfs down",
     ),
     Injection(
         "journal",
