@@ -11,13 +11,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from vio.errors import MapError
-from vio.mappers.device import DeviceKind, DeviceTree
+from vio.mappers.device.loop import loop_backing, open_backing
+from vio.mappers.device.tree import DeviceKind, DeviceTree
 from vio.mappers.extent import RangeMap
-from vio.mappers.fiemap import map_file
-from vio.mappers.hostfs import why_not_mapped
-from vio.mappers.loop import loop_backing, open_backing
-from vio.mappers.qcow2 import map_qcow2
-from vio.mappers.qcow2_header import Qcow2Header, read_header
+from vio.mappers.hostfs.fiemap import map_file
+from vio.mappers.hostfs.filesystem import why_not_mapped
+from vio.mappers.qcow2.header import Qcow2Header, read_header
+from vio.mappers.qcow2.walk import map_qcow2
 from vio.mappers.raw import map_raw
 from vio.mappers.space import device_of, device_space, file_space, guest_space
 from vio.mappers.timed import MapSet, TimedMap

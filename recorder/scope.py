@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from vio.errors import MapError
 from vio.manifest import DeviceInfo, FileInfo
-from vio.mappers.device import DeviceKind, DeviceTree
-from vio.mappers.loop import loop_backing
+from vio.mappers.device.loop import loop_backing
+from vio.mappers.device.tree import DeviceKind, DeviceTree
 from vio.mappers.space import file_space
 from vio.recorder.disks import Disk
 

@@ -13,7 +13,7 @@ import pytest
 from tests.integration import disks
 
 from vio.mappers.chain import TakenMaps, take_maps, to_lowest
-from vio.mappers.device import device_stack
+from vio.mappers.device.tree import device_stack
 from vio.mappers.extent import RangeMap
 from vio.mappers.kind import Kind
 from vio.mappers.space import device_space

@@ -17,8 +17,8 @@ import pytest
 
 from vio.mappers.extent import RangeMap
 from vio.mappers.kind import Flag, Kind, name_of
-from vio.mappers.qcow2 import map_qcow2
-from vio.mappers.qcow2_header import Qcow2Header, read_header
+from vio.mappers.qcow2.header import Qcow2Header, read_header
+from vio.mappers.qcow2.walk import map_qcow2
 
 KIB, MIB = 1 << 10, 1 << 20
 TIMEOUT_S = 60

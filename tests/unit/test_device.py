@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vio.errors import MapError
-from vio.mappers.device import DeviceKind, DeviceTree, device_stack
+from vio.mappers.device.tree import DeviceKind, DeviceTree, device_stack
 from vio.mappers.space import device_of, device_space, file_space, guest_space
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from vio.errors import MapError
-from vio.mappers import qcow2_format as fmt
 from vio.mappers.interval import LAST
+from vio.mappers.qcow2 import layout as fmt
 
 
 @dataclass(frozen=True, slots=True)

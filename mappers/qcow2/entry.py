@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vio.errors import MapError
-from vio.mappers import qcow2_format as fmt
 from vio.mappers.extent import NOWHERE, Rows
 from vio.mappers.kind import Bools, Flag, Ints, Kind, Kinds
-from vio.mappers.qcow2_header import Qcow2Header
+from vio.mappers.qcow2 import layout as fmt
+from vio.mappers.qcow2.header import Qcow2Header
 
 Entries = npt.NDArray[np.uint64]
 

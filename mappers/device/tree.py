@@ -6,8 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from vio.errors import MapError
+from vio.mappers.device.loop import loop_backing
 from vio.mappers.extent import RangeMap
-from vio.mappers.loop import loop_backing
 from vio.mappers.raw import map_raw
 from vio.mappers.space import device_space, file_space
 

@@ -10,11 +10,11 @@ from typing import NoReturn
 import numpy as np
 
 from vio.errors import MapError
-from vio.mappers import qcow2_format as fmt
 from vio.mappers.extent import RangeMap, Rows
 from vio.mappers.kind import Ints, Kind
-from vio.mappers.qcow2_entry import decode_extended, decode_standard
-from vio.mappers.qcow2_header import Qcow2Header, read_header
+from vio.mappers.qcow2 import layout as fmt
+from vio.mappers.qcow2.entry import decode_extended, decode_standard
+from vio.mappers.qcow2.header import Qcow2Header, read_header
 
 BATCH_ENTRIES = 1 << 15
 """L2 entries decoded at once: few enough for the work to stay in the processor's cache."""
