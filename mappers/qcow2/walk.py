@@ -5,6 +5,7 @@ flushed is not in the file: such a map lags behind the guest's newest writes.
 """
 
 import os
+from collections.abc import Iterator
 from typing import NoReturn
 
 import numpy as np
@@ -32,22 +33,36 @@ def map_qcow2(fd: int, source_space: str, target_space: str, header: Qcow2Header
         MapError: A field of the header or an entry of a table cannot be believed.
     """
     header = header or read_header(fd)
-    l1_table = _read_l1(fd, header)
+    parts = list(walk(fd, header))
+    if not parts:
+        return RangeMap.of(source_space, target_space, [], [], []).fill(header.size, Kind.UNALLOCATED)
+    rows = Rows.joined(parts)
+    del parts  # a fragmented image has a row for each cluster: they should be in memory once
+    found = RangeMap.from_rows(source_space, target_space, rows)
+    return found.fill(header.size, Kind.UNALLOCATED).coalesce()
+
+
+def walk(fd: int, header: Qcow2Header) -> Iterator[Rows]:
+    """Yield what the L2 tables say, some tables at a time, in guest order; of ranges that nothing says, nothing.
+
+    Memory: one batch, however large the image. The last rows may reach beyond the end of the disk.
+
+    Raises:
+        MapError: As `map_qcow2`.
+    """
+    l1_table = read_l1(fd, header)
     l1_index = np.flatnonzero(l1_table)
     if len(l1_index) * header.l2_entries > MAX_CLUSTERS:
         _refuse("l1_table", f"its tables would map more than {MAX_CLUSTERS} clusters")
     per_batch = max(1, BATCH_ENTRIES // header.l2_entries)
     if header.has_extended_l2:
         per_batch = max(1, per_batch // fmt.SUBCLUSTERS)
-    batches = (l1_index[first : first + per_batch] for first in range(0, len(l1_index), per_batch))
-    parts = [_map_tables(fd, header, l1_table, batch) for batch in batches]
-    if not parts:
-        return RangeMap.of(source_space, target_space, [], [], []).fill(header.size, Kind.UNALLOCATED)
-    found = RangeMap.from_rows(source_space, target_space, Rows.joined(parts))
-    return found.fill(header.size, Kind.UNALLOCATED).coalesce()
+    for first in range(0, len(l1_index), per_batch):
+        yield _map_tables(fd, header, l1_table, l1_index[first : first + per_batch])
 
 
-def _read_l1(fd: int, header: Qcow2Header) -> Ints:
+def read_l1(fd: int, header: Qcow2Header) -> Ints:
+    """Read the L1 table as offsets of L2 tables in the file, 0 for none, as far as the guest disk goes."""
     data = os.pread(fd, header.l1_entries * 8, header.l1_table_offset)
     if len(data) < header.l1_entries * 8:
         _refuse("l1_table_offset", "the L1 table is not inside the file")

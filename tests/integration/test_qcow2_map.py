@@ -172,7 +172,7 @@ def in_words_of_qemu(ranges: RangeMap) -> list[Said]:
     for start, length, target, _, kind in zip(*(column.tolist() for column in ranges.rows), strict=True):
         what = words[Kind(kind & 0x0F)]
         # qemu-img gives no offset for what it cannot read in place.
-        is_told = target >= 0 and what != "hole" and kind in (Kind.MAPPED, Kind.ZERO)
+        is_told = target >= 0 and what != "hole" and kind & 0x4F in (Kind.MAPPED, Kind.ZERO)
         said.append((start, length, what, target if is_told else None))
     return joined(said)
 
