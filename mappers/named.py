@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vio.errors import MapError
-from vio.mappers.interval import LAST, cut, range_end
+from vio.mappers.interval import LAST, cut, flatten, range_end
 from vio.mappers.kind import Bools, Ints
 
 NOBODY = -1
@@ -29,7 +29,7 @@ class Owned:
 class NamedRanges:
     """Ranges of a space, sorted by `start`; `owner` indexes `names`, `offset` is the byte inside what that names.
 
-    Ranges may overlap, as when files share data; a look-up gives each byte to the range that begins last before it.
+    Ranges may overlap, as when files share data; a look-up gives such a byte to one of them.
     """
 
     space: str
@@ -84,14 +84,21 @@ class NamedRanges:
         """Cut ranges by owner, all at once; parts that nobody owns come out as NOBODY."""
         begins = np.atleast_1d(np.asarray(offsets, dtype=np.int64))
         ends = range_end(begins, np.broadcast_to(np.asarray(lengths, dtype=np.int64), begins.shape))
-        end = np.minimum(self.start + self.length, np.append(self.start[1:], LAST))
-        kept = np.flatnonzero(end > self.start)  # of ranges that begin at one byte, the last counts
-        cuts = cut(self.start[kept], end[kept], begins, ends)
-        is_owned = cuts.row >= 0
-        row = kept[cuts.row] if len(kept) else cuts.row
-        owner = np.where(is_owned, self.owner[row] if len(kept) else NOBODY, NOBODY)
-        inside = self.offset[row] + cuts.begin - self.start[row] if len(kept) else np.zeros_like(owner)
-        return Owned(cuts.request, cuts.begin, cuts.end - cuts.begin, owner, np.where(is_owned, inside, 0))
+        flat = self._disjoint()
+        cuts = cut(flat.start, flat.start + flat.length, begins, ends)
+        is_owned, row = cuts.row >= 0, cuts.row[cuts.row >= 0]
+        owner, offset = np.full(len(cuts.row), NOBODY, dtype=np.int64), np.zeros(len(cuts.row), dtype=np.int64)
+        owner[is_owned] = flat.owner[row]
+        offset[is_owned] = flat.offset[row] + cuts.begin[is_owned] - flat.start[row]
+        return Owned(cuts.request, cuts.begin, cuts.end - cuts.begin, owner, offset)
+
+    def _disjoint(self) -> "NamedRanges":
+        end = self.start + self.length
+        if len(self) < 2 or bool((end[:-1] <= self.start[1:]).all()):
+            return self
+        flat = flatten(self.start, end)
+        offset = self.offset[flat.owner] + flat.begin - self.start[flat.owner]
+        return NamedRanges(self.space, self.names, flat.begin, flat.end - flat.begin, self.owner[flat.owner], offset)
 
 
 def _refuse_any(space: str, bad: Bools, why: str) -> None:

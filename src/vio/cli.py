@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from vio import __version__
+from vio.cli_map import add_map_command
 from vio.errors import ExitCode, OutputError, UsageError, VioError
 from vio.layer import Op
 from vio.printable import printable
@@ -26,6 +27,7 @@ from vio.terminal import close_broken, has_colours, render
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from vio.mappers.answer import Answer
     from vio.recorder.summary import RecordSummary
     from vio.reporter.report import Progress
 
@@ -219,6 +221,23 @@ def report(
     )
     found = report_on(recording, options, _report_progress())
     _show((render_json(found) if as_json else render_text(found, is_terminal=has_colours(sys.stdout))).rstrip("\n"))
+
+
+def _show_answer(answer: "Answer", as_json: bool) -> None:
+    from vio.mappers.answerdata import answer_data
+    from vio.mappers.answertext import answer_lines, trail_table
+
+    if as_json:
+        _show_json(answer_data(answer))
+    elif answer.trail is None:
+        _show("\n".join(answer_lines(answer)))
+    else:
+        _show_drawn(trail_table(answer.trail, answer))
+        for note in answer.notes:
+            _say(printable(note))
+
+
+add_map_command(app, _show_answer)
 
 
 def run(arguments: Sequence[str]) -> int:
