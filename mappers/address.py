@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vio.mappers.extent import NOWHERE
+from vio.mappers.interval import without_overlap
 from vio.mappers.kind import Bools, Ints, Kind, Kinds, base_of, is_encoded
 from vio.mappers.timed import MapSet, TimedMap
 
@@ -72,7 +73,17 @@ def trace_up(maps: MapSet, at_ns: int, top: str, space: str, offsets: npt.ArrayL
     request, above, size = _stacked(found)
     down = trace(maps, at_ns, top, above, size)
     down = replace(down, request=request[down.request])
-    return _joined(down, _rest(top, space, start, length, _stacked(owned)))
+    rest = below_only(maps, at_ns, top, space, *_unowned(start, length, _stacked(owned)))
+    return joined(down, rest)
+
+
+def below_only(maps: MapSet, at_ns: int, top: str, space: str, request: Ints, start: Ints, length: Ints) -> Trail:
+    """Follow ranges of a space that are not of `top`: a trail of `top` whose starts are all -1."""
+    down = trace(maps, at_ns, space, start, length)
+    places = {(space, 0): down.start, **down.places}
+    nowhere = np.full(len(down), NOWHERE)
+    kind = np.full(len(down), Kind.UNMAPPED, dtype=np.uint8)
+    return Trail(top, request[down.request], nowhere, down.length, kind, places)
 
 
 def _downwards(maps: MapSet, at_ns: int, space: str) -> Iterator[tuple[Place, TimedMap]]:
@@ -109,7 +120,7 @@ def _step(trail: Trail, upper: Place, timed: TimedMap) -> Trail:
     moved = Trail(trail.space, cut.request, start, length, kind, places)
     others = trail.take(np.flatnonzero(address < 0))
     others.places.setdefault(lower, np.full(len(others), NOWHERE))
-    return _joined(moved, others)
+    return joined(moved, others)
 
 
 def _is_open(kind: Kinds) -> Bools:
@@ -118,24 +129,22 @@ def _is_open(kind: Kinds) -> Bools:
     return np.asarray((base == Kind.UNMAPPED) | (base == Kind.MAPPED) | (base == Kind.UNALLOCATED), dtype=np.bool_)
 
 
-def _rest(top: str, space: str, start: Ints, length: Ints, owned: tuple[Ints, Ints, Ints]) -> Trail:
-    """Give what of the ranges of a space nobody above owns."""
+def _unowned(start: Ints, length: Ints, owned: tuple[Ints, Ints, Ints]) -> tuple[Ints, Ints, Ints]:
+    """Give what of some ranges nobody above owns: index of the range, start and length."""
     request, begin, size = owned
     parts: list[tuple[Ints, Ints, Ints]] = []
     for number in range(len(start)):
         mine = request == number
-        order = np.argsort(begin[mine], kind="stable")
-        ends = np.maximum.accumulate((begin[mine] + size[mine])[order]) if mine.any() else begin[mine]
+        begins, ends = without_overlap(begin[mine], begin[mine] + size[mine])
         gap_begin = np.concatenate([start[number : number + 1], ends])
-        gap_end = np.concatenate([begin[mine][order], start[number : number + 1] + length[number]])
+        gap_end = np.concatenate([begins, start[number : number + 1] + length[number]])
         kept = gap_end > gap_begin
         parts.append((np.full(int(kept.sum()), number), gap_begin[kept], (gap_end - gap_begin)[kept]))
-    numbers, begins, sizes = _stacked(parts)
-    kind = np.full(len(begins), Kind.UNMAPPED, dtype=np.uint8)
-    return Trail(top, numbers, np.full(len(begins), NOWHERE), sizes, kind, {(space, 0): begins})
+    return _stacked(parts)
 
 
-def _joined(one: Trail, other: Trail) -> Trail:
+def joined(one: Trail, other: Trail) -> Trail:
+    """Put the pieces of two trails together, by request and place in the upper space."""
     places = dict.fromkeys([*one.places, *other.places])
     columns = {
         place: np.concatenate([part.places.get(place, np.full(len(part), NOWHERE)) for part in (one, other)])
@@ -143,8 +152,8 @@ def _joined(one: Trail, other: Trail) -> Trail:
     }
     pairs = ((one.request, other.request), (one.start, other.start), (one.length, other.length))
     request, start, length = (np.concatenate(pair) for pair in pairs)
-    joined = Trail(one.space, request, start, length, np.concatenate([one.kind, other.kind]), columns)
-    return joined.take(np.lexsort((start, request)))
+    both = Trail(one.space, request, start, length, np.concatenate([one.kind, other.kind]), columns)
+    return both.take(np.lexsort((start, request)))
 
 
 def _stacked(parts: list[tuple[Ints, Ints, Ints]]) -> tuple[Ints, Ints, Ints]:

@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from vio.errors import MapError, UsageError
 from vio.mappers.address import Place, Trail, trace, trace_up
-from vio.mappers.chain import TakenMaps, survey
+from vio.mappers.chain import survey
 from vio.mappers.device.tree import DeviceTree
 from vio.mappers.images import ImageSource
 from vio.mappers.level import Level, LevelSort
-from vio.mappers.named import NOBODY
+from vio.mappers.owners import OwnedTrail, in_order, with_metadata
 from vio.mappers.space import guest_space
 from vio.mappers.timed import MapSet
 from vio.printable import printable
@@ -71,8 +71,17 @@ def answer(
     names = {level.space: level.name for level in taken.levels if level.sort is not LevelSort.IMAGE}
     if question is None:
         return Answer(tuple(taken.levels), tuple(taken.notes), maps, names=names)
-    trail = _trail(question, taken, maps, at_ns, guest_space(disk))
-    return Answer(tuple(taken.levels), tuple(taken.notes), maps, trail, names, _owners(trail, taken.levels))
+    offsets, lengths = _columns(question.ranges)
+    if question.of is From.GUEST:
+        space = guest_space(disk)
+        owned = OwnedTrail.of(trace(maps, at_ns, space, offsets, lengths))
+    else:
+        is_file = question.of is From.FILE
+        space = _file_of(taken.levels) if is_file else _device_of(taken.levels, question.device)
+        found = trace_up(maps, at_ns, guest_space(disk), space, offsets, lengths)
+        owned = with_metadata(OwnedTrail.of(found), space, taken.levels, maps, at_ns)
+    owned = in_order(owned, space)
+    return Answer(tuple(taken.levels), tuple(taken.notes), maps, owned.trail, names, owned.owners)
 
 
 def place_names(trail: Trail, names: dict[str, str]) -> dict[Place, str]:
@@ -82,14 +91,6 @@ def place_names(trail: Trail, names: dict[str, str]) -> dict[Place, str]:
         name = names.get(space, space)
         found[space, copy] = f"{name} (copy {copy + 1})" if copy else name
     return found
-
-
-def _trail(question: Question, taken: TakenMaps, maps: MapSet, at_ns: int, guest: str) -> Trail:
-    offsets, lengths = _columns(question.ranges)
-    if question.of is From.GUEST:
-        return trace(maps, at_ns, guest, offsets, lengths)
-    space = _file_of(taken.levels) if question.of is From.FILE else _device_of(taken.levels, question.device)
-    return trace_up(maps, at_ns, guest, space, offsets, lengths)
 
 
 def _columns(ranges: Sequence[Range]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -116,20 +117,3 @@ def _device_of(levels: list[Level], name: str) -> str:
     if name:
         raise UsageError(f"the disk does not lie on a device {printable(name)}", f"its devices: {known}")
     raise UsageError("it is not clear which device is meant", f"--device NAME chooses one of: {known}")
-
-
-def _owners(trail: Trail, levels: Sequence[Level]) -> tuple[str, ...]:
-    """Name what pieces of an image file are that hold no guest data."""
-    owners = np.full(len(trail), "", dtype=object)
-    for level in levels:
-        if level.areas is None:
-            continue
-        column = trail.places.get((level.areas.space, 0))
-        if column is None:
-            continue
-        rows = np.flatnonzero((trail.start < 0) & (column >= 0))
-        owned = level.areas.lookup(column[rows], np.ones(len(rows), dtype=np.int64))
-        for row, owner in zip(rows[owned.request].tolist(), owned.owner.tolist(), strict=True):
-            if owner != NOBODY:
-                owners[row] = f"{level.areas.names[owner]} of the image"
-    return tuple(str(owner) for owner in owners)

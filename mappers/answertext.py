@@ -65,7 +65,8 @@ def trail_table(trail: Trail, answer: Answer) -> Table:
     for row in range(len(trail)):
         start = int(trail.start[row])
         cells = [f"{start:#x}" if start >= 0 else "-", f"{int(trail.length[row]):,}"]
-        cells.append(kind_text(int(trail.kind[row])) if start >= 0 else "not of this disk")
+        is_owned = start >= 0 or bool(answer.owners[row])
+        cells.append(kind_text(int(trail.kind[row])) if start >= 0 else "metadata" if is_owned else "not of this disk")
         for place in shown:
             address = int(trail.places[place][row])
             cells.append(f"{address:#x}" if address >= 0 else "-")
@@ -83,8 +84,9 @@ def _totals_lines(level: Level, totals: Totals) -> Iterator[str]:
     if level.sort is LevelSort.DEVICE or (totals.extents == 1 and totals.allocated == totals.size):
         return
     share = totals.allocated / totals.size if totals.size else 0.0
+    extents = "1 extent" if totals.extents == 1 else f"{totals.extents:,} extents"
     yield (
-        f"{size_text(totals.allocated)} allocated ({share:.1%}) in {totals.extents:,} extents"
+        f"{size_text(totals.allocated)} allocated ({share:.1%}) in {extents}"
         f" ({totals.extents_per_gib:,.0f} a GiB), {totals.fragmentation(level.unit_bytes):.1%} fragmented"
     )
     parts = [

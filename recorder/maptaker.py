@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from vio.mappers.chain import take_maps
 from vio.mappers.timed import MapSet
 from vio.recorder.disks import Disk
+from vio.recorder.heldfiles import HeldFiles
 from vio.recorder.procfs import HostRoots
 
 _HOST = HostRoots()
@@ -20,6 +21,7 @@ class MapTaker:
     `notes` say what is not mapped.
     """
 
+    held: HeldFiles
     images: list[tuple[Disk, int]] = field(default_factory=list)
     maps: MapSet = field(default_factory=MapSet)
     notes: list[str] = field(default_factory=list)
@@ -28,7 +30,7 @@ class MapTaker:
         """Take all maps as they are now, at `at_ns` of CLOCK_BOOTTIME."""
         for disk, fd in self.images:
             try:
-                taken = take_maps(fd, disk.format, at_ns, disk=disk.name)
+                taken = take_maps(fd, disk.format, at_ns, disk=disk.name, opener=self.held)
                 self.maps = self.maps.renew(taken.maps)
             except Exception as error:  # whatever it is, a map is not worth the recording
                 self._note(f"{disk.name}: not mapped: {type(error).__name__}: {error}")
@@ -44,7 +46,7 @@ class MapTaker:
 @contextmanager
 def held_images(pid: int, disks: Iterable[Disk], roots: HostRoots = _HOST) -> Iterator[MapTaker]:
     """Open the disks' images: by the target's own descriptor, or by path for a command that has none yet."""
-    taker = MapTaker()
+    taker = MapTaker(HeldFiles(pid, roots))
     try:
         for disk in disks:
             place = str(roots.process(pid) / "fd" / str(disk.fd)) if disk.fd is not None else disk.path
@@ -56,5 +58,6 @@ def held_images(pid: int, disks: Iterable[Disk], roots: HostRoots = _HOST) -> It
             taker.images.append((disk, fd))
         yield taker
     finally:
+        taker.held.close()
         for _, fd in taker.images:
             os.close(fd)

@@ -7,6 +7,7 @@ import numpy as np
 
 from vio.errors import MapError
 from vio.mappers.extent import RangeMap, Rows
+from vio.mappers.interval import without_overlap
 from vio.mappers.kind import Ints, Kind
 
 Copies = list[tuple[RangeMap, int]]
@@ -70,17 +71,6 @@ def reached(maps: Copies, space: str) -> tuple[Ints, Ints]:
     begin = np.concatenate([none, *(target[which] for target, _, which in placed)])
     length = np.concatenate([none, *(stored[which] for _, stored, which in placed)])
     return without_overlap(begin, begin + length)
-
-
-def without_overlap(begin: Ints, end: Ints) -> tuple[Ints, Ints]:
-    """Sort ranges and join those that overlap or touch."""
-    if len(begin) == 0:
-        return begin, end
-    order = np.argsort(begin, kind="stable")
-    begin, furthest = begin[order], np.maximum.accumulate(end[order])
-    is_first = np.concatenate([[True], begin[1:] > furthest[:-1]])
-    last = np.concatenate([np.flatnonzero(is_first)[1:] - 1, [len(begin) - 1]])
-    return begin[is_first], furthest[last]
 
 
 def linear(source: str, start: int, length: int, member: Member, kind: int = Kind.MAPPED) -> RangeMap:

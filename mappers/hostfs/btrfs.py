@@ -16,10 +16,10 @@ import numpy as np
 
 from vio.errors import MapError
 from vio.mappers.compose import compose
-from vio.mappers.device.stripes import Copies, Deal, Member, deal_out, merged, without_overlap
+from vio.mappers.device.stripes import Copies, Deal, Member, deal_out, merged
 from vio.mappers.extent import RangeMap
 from vio.mappers.hostfs.fiemap import map_file
-from vio.mappers.interval import LAST
+from vio.mappers.interval import LAST, without_overlap
 from vio.mappers.kind import Bools, Ints, is_encoded
 from vio.mappers.space import device_space
 
