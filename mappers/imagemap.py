@@ -44,8 +44,8 @@ class Visible:
         return Visible(shown.start[holes], shown.end[holes])
 
 
-def map_image(image: OpenImage, guest: str) -> RangeMap:
-    """Map the whole guest disk of one image to the file that holds its data.
+def map_image(image: OpenImage, guest: str, within: tuple[int, int] | None = None) -> RangeMap:
+    """Map the guest disk of one image to the file that holds its data: all of it, or what is `within` two offsets.
 
     Raises:
         MapError: The image cannot be believed, its format is not known, or its data file is not open.
@@ -53,19 +53,21 @@ def map_image(image: OpenImage, guest: str) -> RangeMap:
     if image.data_fd is None:
         raise MapError("where its data lies is not known")
     if image.format == ImageFormat.RAW:
-        return map_raw(size_of(image.fd), guest, space_of(image.fd))
+        whole = map_raw(size_of(image.fd), guest, space_of(image.fd))
+        return whole.slice(*within) if within else whole
     if image.header is not None:
-        return map_qcow2(image.fd, guest, space_of(image.data_fd), image.header)
+        return map_qcow2(image.fd, guest, space_of(image.data_fd), image.header, within)
     if image.format not in list(ImageFormat):
         raise MapError(f"the format {printable(image.format)} is not mapped")
     if image.format == ImageFormat.VMDK and not image.is_trusted:
         raise MapError("qemu-img would open the files that a vmdk image names", "--follow allows it, if you trust it")
-    return map_by_qemu_img(image.fd, image.format, guest, space_of(image.fd))
+    whole = map_by_qemu_img(image.fd, image.format, guest, space_of(image.fd))
+    return whole.slice(*within) if within else whole
 
 
 def image_level(image: OpenImage, guest: str, ranges: RangeMap | None = None) -> Level:
     """Describe an image; without its map the tables are walked for the totals, and nothing of them kept."""
-    header, size = image.header, _size_of_disk(image, ranges)
+    header, size = image.header, disk_size(image, ranges)
     notes, areas = list(image.notes), None
     batches = [ranges.rows] if ranges is not None else walk(image.fd, header) if header else []
     if header:
@@ -87,11 +89,13 @@ def image_level(image: OpenImage, guest: str, ranges: RangeMap | None = None) ->
     )
 
 
-def _size_of_disk(image: OpenImage, ranges: RangeMap | None) -> int:
+def disk_size(image: OpenImage, ranges: RangeMap | None = None) -> int:
+    """Tell the size of an image's guest disk in bytes; of formats that qemu-img reads, its map tells."""
     if image.header:
         return image.header.size
-    if ranges is not None and len(ranges):
-        return int(ranges.end[-1])
+    if image.format != ImageFormat.RAW:
+        known = ranges if ranges is not None else map_image(image, "")
+        return int(known.end[-1]) if len(known) else 0
     return size_of(image.fd)
 
 

@@ -23,26 +23,36 @@ MAX_CLUSTERS = 1 << 30
 """Clusters that a map may walk: 64 TiB at 64 KiB, and a bound on what a hostile image can cost."""
 
 
-def map_qcow2(fd: int, source_space: str, target_space: str, header: Qcow2Header | None = None) -> RangeMap:
+def map_qcow2(
+    fd: int,
+    source_space: str,
+    target_space: str,
+    header: Qcow2Header | None = None,
+    within: tuple[int, int] | None = None,
+) -> RangeMap:
     """Map the guest disk of the qcow2 image open as `fd` to bytes of the file that holds its data.
 
     `target_space` is the image file, or the external data file where `header.has_data_file`. The whole
-    virtual size is covered. An UNALLOCATED range reads the backing file as far as that goes, else zeroes.
+    virtual size is covered, or what of it is `within` two guest offsets: then only the tables for that are
+    read. An UNALLOCATED range reads the backing file as far as that goes, else zeroes.
 
     Raises:
         MapError: A field of the header or an entry of a table cannot be believed.
     """
     header = header or read_header(fd)
-    parts = list(walk(fd, header))
-    if not parts:
-        return RangeMap.of(source_space, target_space, [], [], []).fill(header.size, Kind.UNALLOCATED)
-    rows = Rows.joined(parts)
-    del parts  # a fragmented image has a row for each cluster: they should be in memory once
-    found = RangeMap.from_rows(source_space, target_space, rows)
-    return found.fill(header.size, Kind.UNALLOCATED).coalesce()
+    parts = list(walk(fd, header, within))
+    if parts:
+        rows = Rows.joined(parts)
+        parts.clear()  # a fragmented image has a row for each cluster: they should be in memory once
+        found = RangeMap.from_rows(source_space, target_space, rows)
+    else:
+        found = RangeMap.of(source_space, target_space, [], [], [])
+    if within is None:
+        return found.fill(header.size, Kind.UNALLOCATED).coalesce()
+    return found.fill(min(header.size, within[1]), Kind.UNALLOCATED).coalesce().slice(*within)
 
 
-def walk(fd: int, header: Qcow2Header) -> Iterator[Rows]:
+def walk(fd: int, header: Qcow2Header, within: tuple[int, int] | None = None) -> Iterator[Rows]:
     """Yield what the L2 tables say, some tables at a time, in guest order; of ranges that nothing says, nothing.
 
     Memory: one batch, however large the image. The last rows may reach beyond the end of the disk.
@@ -52,6 +62,9 @@ def walk(fd: int, header: Qcow2Header) -> Iterator[Rows]:
     """
     l1_table = read_l1(fd, header)
     l1_index = np.flatnonzero(l1_table)
+    if within is not None:
+        reach = header.l2_entries * header.cluster_size
+        l1_index = l1_index[(l1_index >= within[0] // reach) & (l1_index * reach < within[1])]
     if len(l1_index) * header.l2_entries > MAX_CLUSTERS:
         _refuse("l1_table", f"its tables would map more than {MAX_CLUSTERS} clusters")
     per_batch = max(1, BATCH_ENTRIES // header.l2_entries)
