@@ -40,6 +40,14 @@ class Trail:
         columns = (self.request[rows], self.start[rows], self.length[rows], self.kind[rows])
         return Trail(self.space, *columns, places)
 
+    def cut(self, rows: Ints, ahead: Ints, length: Ints) -> "Trail":
+        """Give parts of rows: `length` bytes from `ahead` bytes on; compressed data keeps its one address."""
+        some = self.take(rows)
+        inside = np.where(is_encoded(some.kind), 0, ahead)
+        places = {place: np.where(column >= 0, column + inside, NOWHERE) for place, column in some.places.items()}
+        start = np.where(some.start >= 0, some.start + ahead, NOWHERE)
+        return Trail(self.space, some.request, start, length, some.kind, places)
+
 
 def trace(maps: MapSet, at_ns: int, space: str, offsets: npt.ArrayLike, lengths: npt.ArrayLike) -> Trail:
     """Follow ranges of a space down through all maps of a time."""
@@ -108,16 +116,14 @@ def _step(trail: Trail, upper: Place, timed: TimedMap) -> Trail:
     whole = is_encoded(trail.kind[placed])  # compressed: its place is one, however long the range
     pieces = timed.map.lookup(address[placed], np.where(whole, 1, trail.length[placed]))
     row = placed[pieces.request]
-    cut = trail.take(row)
     ahead = np.where(whole[pieces.request], 0, pieces.start - address[row])
     length = np.where(whole[pieces.request], trail.length[row], pieces.length)
+    moved = trail.cut(row, ahead, length)
     says = base_of(pieces.kind) != Kind.UNMAPPED
-    kind = np.where(says & _is_open(cut.kind), pieces.kind, cut.kind)
-    known = cut.places.get(lower, np.full(len(row), NOWHERE))
-    places = {place: np.where(column >= 0, column + ahead, NOWHERE) for place, column in cut.places.items()}
-    places[lower] = np.where(pieces.target >= 0, pieces.target, np.where(known >= 0, known + ahead, NOWHERE))
-    start = np.where(cut.start >= 0, cut.start + ahead, NOWHERE)
-    moved = Trail(trail.space, cut.request, start, length, kind, places)
+    kind = np.where(says & _is_open(moved.kind), pieces.kind, moved.kind)
+    known = moved.places.get(lower, np.full(len(row), NOWHERE))
+    moved.places[lower] = np.where(pieces.target >= 0, pieces.target, known)
+    moved = replace(moved, kind=kind)
     others = trail.take(np.flatnonzero(address < 0))
     others.places.setdefault(lower, np.full(len(others), NOWHERE))
     return joined(moved, others)

@@ -17,6 +17,7 @@ def answer_data(answer: Answer) -> dict[str, object]:
     """Give everything that an answer says as plain data."""
     data: dict[str, object] = {
         "levels": [_level_data(level) for level in answer.levels],
+        "volumes": [{"name": name, "bytes": size, "holds": holds} for name, size, holds in answer.volumes],
         "notes": list(answer.notes),
     }
     if answer.trail is not None:
@@ -35,6 +36,7 @@ def answer_table(answer: Answer) -> pa.Table:
         "bytes": pa.array(trail.length),
         "kind": pa.array([name_of(kind) for kind in trail.kind.tolist()]),
         "owner": pa.array([owner or None for owner in answer.owners], pa.string()),
+        "owner_offset": pa.array(answer.owner_offsets, pa.int64()),
     }
     for place, name in place_names(trail, answer.names).items():
         columns[name if name not in columns else f"{name} ({place[0]})"] = _addresses(trail.places[place])
@@ -98,6 +100,7 @@ def _pieces(trail: Trail, answer: Answer) -> list[dict[str, object]]:
                 "bytes": int(trail.length[row]),
                 "kind": name_of(int(trail.kind[row])),
                 "owner": answer.owners[row] or None,
+                "owner_offset": answer.owner_offsets[row],
                 "places": places,
             }
         )

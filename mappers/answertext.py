@@ -38,6 +38,8 @@ def kind_text(kind: int) -> str:
 
 def answer_lines(answer: Answer) -> Iterator[str]:
     """Write the storeys, and what could not be mapped."""
+    for name, size, holds in answer.volumes:
+        yield f"guest volume  {printable(name)}: {size_text(size)}, {holds or 'unknown'}"
     for level in answer.levels:
         yield f"{_title(level)}  {level.name}: {level.about}"
         if level.totals:
@@ -70,8 +72,13 @@ def trail_table(trail: Trail, answer: Answer) -> Table:
         for place in shown:
             address = int(trail.places[place][row])
             cells.append(f"{address:#x}" if address >= 0 else "-")
-        table.add_row(*cells, *([printable(answer.owners[row]) or "-"] if has_owner else []))
+        table.add_row(*cells, *([_owner_text(answer, row)] if has_owner else []))
     return table
+
+
+def _owner_text(answer: Answer, row: int) -> str:
+    offset = answer.owner_offsets[row]
+    return (printable(answer.owners[row]) or "-") + (f" + {offset:#x}" if offset else "")
 
 
 def _title(level: Level) -> str:

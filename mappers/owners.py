@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vio.mappers.address import Trail, below_only, joined, trace_up
+from vio.mappers.kind import Ints
 from vio.mappers.level import Level
 from vio.mappers.named import NOBODY, NamedRanges
 from vio.mappers.timed import MapSet
@@ -15,15 +16,21 @@ _MARK = ("", 0)
 
 @dataclass(frozen=True, slots=True)
 class OwnedTrail:
-    """A trail, and for each piece the name of its owner; "" where none is known."""
+    """A trail, and for each piece the name of its owner, "" where none is known, and the place inside that."""
 
     trail: Trail
     owners: tuple[str, ...]
+    offsets: tuple[int, ...]
 
     @classmethod
     def of(cls, trail: Trail, owner: str = "") -> "OwnedTrail":
         """Let one owner have all pieces."""
-        return cls(trail, (owner,) * len(trail))
+        return cls(trail, (owner,) * len(trail), (0,) * len(trail))
+
+    def take(self, rows: Ints) -> "OwnedTrail":
+        """Keep rows, in this order."""
+        owners, offsets = (tuple(column[row] for row in rows.tolist()) for column in (self.owners, self.offsets))
+        return OwnedTrail(self.trail.take(rows), owners, offsets)
 
 
 def with_metadata(owned: OwnedTrail, space: str, levels: Sequence[Level], maps: MapSet, at_ns: int) -> OwnedTrail:
@@ -57,7 +64,7 @@ def _with_areas(owned: OwnedTrail, space: str, areas: NamedRanges, maps: MapSet,
         return owned
     touched = np.unique(row[found.request])
     keep = np.setdiff1d(np.arange(len(trail)), rest[touched])
-    parts = [OwnedTrail(trail.take(keep), tuple(owned.owners[one] for one in keep.tolist()))]
+    parts = [owned.take(keep)]
     for number in np.unique(found.owner).tolist():
         mine = found.owner == number
         request = trail.request[rest[row[found.request[mine]]]]
@@ -70,25 +77,32 @@ def _with_areas(owned: OwnedTrail, space: str, areas: NamedRanges, maps: MapSet,
 
 
 def _together(parts: Sequence[OwnedTrail]) -> OwnedTrail:
-    """Join trails and keep their owners: these are numbered, and ride along as a place."""
-    names = list(dict.fromkeys(owner for part in parts for owner in part.owners))
-    whole: Trail | None = None
+    """Join trails and keep their owners: their numbers ride along as a place."""
+    owners = [owner for part in parts for owner in part.owners]
+    offsets = [offset for part in parts for offset in part.offsets]
+    count, whole = 0, parts[0].trail.take(np.empty(0, dtype=np.int64))
     for part in parts:
-        part.trail.places[_MARK] = np.array([names.index(owner) for owner in part.owners], dtype=np.int64)
-        whole = part.trail if whole is None else joined(whole, part.trail)
-    if whole is None:
-        raise ValueError("no part")
-    return _named(whole, names)
+        part.trail.places[_MARK] = np.arange(count, count + len(part.trail))
+        count += len(part.trail)
+        whole = joined(whole, part.trail)
+    order = whole.places.pop(_MARK).tolist()
+    return OwnedTrail(whole, tuple(owners[row] for row in order), tuple(offsets[row] for row in order))
+
+
+def with_files(owned: OwnedTrail, files: NamedRanges) -> OwnedTrail:
+    """Name the guest's files that the pieces of its disk are of, cutting the pieces where the file changes."""
+    trail = owned.trail
+    rows = np.flatnonzero(trail.start >= 0)
+    found = files.lookup(trail.start[rows], trail.length[rows])
+    row = rows[found.request]
+    cut = trail.cut(row, found.start - trail.start[row], found.length)
+    names = tuple("" if owner == NOBODY else files.names[owner] for owner in found.owner.tolist())
+    mine = OwnedTrail(cut, names, tuple(found.offset.tolist()))
+    return _together([mine, owned.take(np.flatnonzero(trail.start < 0))])
 
 
 def in_order(owned: OwnedTrail, space: str) -> OwnedTrail:
     """Sort the pieces of each request by their address in the space that was asked about."""
     trail = owned.trail
     address = trail.start if space == trail.space else trail.places.get((space, 0), trail.start)
-    rows = np.lexsort((address, trail.request))
-    return OwnedTrail(trail.take(rows), tuple(owned.owners[row] for row in rows.tolist()))
-
-
-def _named(trail: Trail, names: Sequence[str]) -> OwnedTrail:
-    numbers = trail.places.pop(_MARK)
-    return OwnedTrail(trail, tuple(names[number] for number in numbers.tolist()))
+    return owned.take(np.lexsort((address, trail.request)))

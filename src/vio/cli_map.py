@@ -45,6 +45,10 @@ def add_map_command(app: typer.Typer, show: Show) -> None:
             list[str] | None,
             typer.Option("--device-offset", metavar="X[+LEN]", help="What these bytes of the lowest device are."),
         ] = None,
+        guest_file: Annotated[
+            str, typer.Option(metavar="PATH", help="Where this file of the guest is; p1:/PATH on one volume.")
+        ] = "",
+        files: Annotated[bool, typer.Option("--files", help="Name the guest's file at each address.")] = False,
         device: Annotated[str, typer.Option(metavar="NAME", help="Another device than the lowest.")] = "",
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
         parquet: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the pieces, or all maps.")] = None,
@@ -57,13 +61,15 @@ def add_map_command(app: typer.Typer, show: Show) -> None:
         \b
         Examples:
           vio map disk.qcow2
+          vio map disk.qcow2 --guest-file /var/lib/mysql/ibdata1
           sudo vio map --vm web1 --disk vda --guest-offset 1M+64k
           sudo vio map disk.qcow2 --device-offset 0x5a000000 --json
         """
         from vio.mappers.answer import From, answer
         from vio.mappers.images import ImageSource, refuse_names, trust_names
 
-        asked = _question({From.GUEST: guest_offsets, From.FILE: file_offsets, From.DEVICE: device_offsets}, device)
+        ranges = {From.GUEST: guest_offsets, From.FILE: file_offsets, From.DEVICE: device_offsets}
+        asked = _question(ranges, device, guest_file, files)
         with ExitStack() as stack:
             if image is not None and vm is None and pid is None:
                 if flush or disk:
@@ -85,14 +91,20 @@ def add_map_command(app: typer.Typer, show: Show) -> None:
         show(found, as_json)
 
 
-def _question(ranges: "dict[From, list[str] | None]", device: str) -> "Question | None":
+def _question(
+    ranges: "dict[From, list[str] | None]", device: str, guest_file: str, with_files: bool
+) -> "Question | None":
     from vio.mappers.answer import From, Question
 
     given = {of: texts for of, texts in ranges.items() if texts}
-    if len(given) > 1:
+    if len(given) + bool(guest_file) > 1:
         raise UsageError("addresses of more than one sort were given", "ask for one of them at a time")
     if device and From.DEVICE not in given:
         raise UsageError("--device chooses the device of --device-offset", "give both, or neither")
+    if guest_file:
+        return Question(From.GUEST, guest_file=guest_file)
     for of, texts in given.items():
-        return Question(of, tuple(parse_range(text) for text in texts), device)
+        return Question(of, tuple(parse_range(text) for text in texts), device, with_files=with_files)
+    if with_files:
+        raise UsageError("--files names the files at addresses", "give addresses too, such as --guest-offset 1M+64k")
     return None
