@@ -10,7 +10,6 @@ from vio.mappers.address import Trail
 from vio.mappers.answer import Answer, place_names
 from vio.mappers.kind import Ints, name_of
 from vio.mappers.level import Level
-from vio.mappers.store import to_table
 
 
 def answer_data(answer: Answer) -> dict[str, object]:
@@ -26,10 +25,10 @@ def answer_data(answer: Answer) -> dict[str, object]:
 
 
 def answer_table(answer: Answer) -> pa.Table:
-    """Give the pieces as a table with a column of addresses for each place; if nothing was asked, all maps."""
+    """Give the pieces as a table with a column of addresses for each place; if nothing was asked, the totals."""
     trail = answer.trail
     if trail is None:
-        return to_table(answer.maps)
+        return pa.Table.from_pylist([_flat(level) for level in answer.levels])
     columns: dict[str, pa.Array] = {
         "request": pa.array(trail.request),
         "guest_offset": _addresses(trail.start),
@@ -81,6 +80,16 @@ def _level_data(level: Level) -> dict[str, object]:
     if level.areas is not None:
         data["metadata_bytes"] = level.areas.bytes_by_name
     return data
+
+
+def _flat(level: Level) -> dict[str, object]:
+    data: dict[str, object] = {"sort": level.sort.value, "name": level.name, "about": level.about, "space": level.space}
+    totals = level.totals
+    if totals is None:
+        return data
+    fragmentation = totals.fragmentation(level.unit_bytes)
+    figures = {"bytes": totals.size, "allocated_bytes": totals.allocated, "stored_bytes": totals.stored}
+    return {**data, **figures, "extents": totals.extents, "fragmentation": fragmentation}
 
 
 def _pieces(trail: Trail, answer: Answer) -> list[dict[str, object]]:

@@ -5,7 +5,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+
 from vio.mappers.chain import take_maps
+from vio.mappers.guestfs.files import read_guest_files
+from vio.mappers.guestfs.store import files_table
+from vio.mappers.images import ImageSource, opened_chain
+from vio.mappers.space import guest_space
 from vio.mappers.timed import MapSet
 from vio.recorder.disks import Disk
 from vio.recorder.heldfiles import HeldFiles
@@ -37,6 +43,21 @@ class MapTaker:
                 continue
             for note in taken.notes:
                 self._note(f"{disk.name}: {note}")
+
+    def read_guest_files(self) -> pa.Table:
+        """Find the guest's files on the disks, as far as they are there already: see docs/mapping.md."""
+        found = []
+        for disk, fd in self.images:
+            try:
+                with opened_chain(ImageSource(fd, disk.format, self.held)) as chain:
+                    files = read_guest_files(chain, guest_space(disk.name))
+            except Exception as error:  # as above
+                self._note(f"{disk.name}: the guest's files are not known: {type(error).__name__}: {error}")
+                continue
+            found.append((disk.name, files.ranges))
+            for note in files.notes:
+                self._note(f"{disk.name}: guest: {note}")
+        return files_table(found)
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

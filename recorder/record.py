@@ -46,6 +46,7 @@ class RecordOptions:
     disks, empty for all. `buffer_pages` is of the buffer for bpftrace's records, a power of two; `trace_kb` of each
     CPU's part of a trace buffer, None for what fits the machine. `is_batched` prints records in batches, as is done
     where the kernel cannot hand them over; `is_plain` prints every record by itself: for comparing costs.
+    `has_guest_files` reads the guest's file systems at the end, so that a report can say whose the IOs are.
     """
 
     output: Path
@@ -60,6 +61,7 @@ class RecordOptions:
     map_entries: int = 65_536
     is_batched: bool = False
     is_plain: bool = False
+    has_guest_files: bool = False
     probes: Path = PROBES
 
 
@@ -140,7 +142,7 @@ class _Run:
             if self.prepared.traces:
                 self.prepared.traces.start()
                 session.add_traces(self.prepared.traces)
-            keeper = Keeper(output, self.host, self.aim, self.prepared, maps)
+            keeper = Keeper(output, self.host, self.aim, self.prepared, maps, self.options.has_guest_files)
             keeper.begin()
         except BaseException:
             remove_directory(output)

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from vio.errors import OutputError, UsageError
 from vio.recording import Recording
+from vio.reporter.byfile import ByFile
 from vio.reporter.choice import Chooser, Filter
 from vio.reporter.quality import JoinQuality
 from vio.reporter.recorded import Recorded
@@ -49,6 +50,7 @@ class ReportOptions:
     table_format: TableFormat = TableFormat.PARQUET
     table_path: Path | None = None
     is_table_written: bool = True
+    is_by_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ def report(path: Path, options: ReportOptions, on_progress: Callable[[Progress],
         OutputError: the picture, or a table at a path that was named, cannot be written.
     """
     recording = Recording.open(path)
-    return report_on(Recorded.of(recording), Join(recording), options, on_progress)
+    by_file = ByFile.of(recording) if options.is_by_file else None
+    return report_on(Recorded.of(recording), Join(recording), options, on_progress, by_file)
 
 
 def report_on(
@@ -76,8 +79,9 @@ def report_on(
     stream: JoinStream,
     options: ReportOptions,
     on_progress: Callable[[Progress], None] | None = None,
+    by_file: ByFile | None = None,
 ) -> Report:
-    """Report on a join."""
+    """Report on a join; `by_file` counts the IOs of each of the guest's files too."""
     if options.slowest < 0:
         raise UsageError("--slowest needs a number that is not negative")
     chooser = Chooser(options.choice, recorded)
@@ -91,10 +95,13 @@ def report_on(
             if chosen.num_rows:
                 result.summary.add(chosen)
                 notable.add(chosen)
+                if by_file:
+                    by_file.add(chosen)
             later.write(stream.writeback)
             ticker.passed(every)
         later.write(stream.writeback)
     result.slowest, result.unended = notable.slowest, notable.unended
+    result.files = by_file.rows if by_file else None
     if options.plot_path and result.summary.groups:
         _plot(result, options.plot_path)
     return result

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from vio.layer import Layer, Phase, Stage
+from vio.reporter.byfile import FileFigures
 from vio.reporter.cachefigures import WritebackFigures
 from vio.reporter.choice import Filter
 from vio.reporter.quality import JoinQuality
@@ -44,6 +45,8 @@ class Report:
     notes: list[str] = field(default_factory=list)
     writeback: WritebackFigures | None = None
     writebacks_path: Path | None = None
+    files: list[FileFigures] | None = None
+    """The guest's files, if they were asked for."""
 
     def unreached(self) -> list[Unreached]:
         """List the stages that not every ended IO reached; loop stages only where some IO did."""

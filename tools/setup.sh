@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-packages=(binutils bpftrace e2fsprogs fio mount qemu-system-x86 qemu-utils xfsprogs)
+packages=(binutils bpftrace btrfs-progs e2fsprogs fdisk fio lvm2 mount ntfs-3g ocfs2-tools qemu-system-x86 qemu-utils xfsprogs)
 guest_files=.cache/lab/debian
 stamp=.venv/vio-setup.stamp
 is_apt_fresh=no

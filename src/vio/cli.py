@@ -133,6 +133,9 @@ def record(
     ),
     force: Annotated[bool, typer.Option("--force", help="Replace an existing recording.")] = False,
     buffer_pages: Annotated[int, typer.Option(metavar="N", help="Pages for probes' records, a power of two.")] = 4096,
+    guest_files: Annotated[
+        bool, typer.Option("--guest-files", help="At the end, read where the guest's files lie, for report --by file.")
+    ] = False,
     batches: Annotated[bool, typer.Option("--batches", hidden=True)] = False,
     plain: Annotated[bool, typer.Option("--plain", hidden=True)] = False,
 ) -> None:
@@ -162,6 +165,7 @@ def record(
         buffer_pages=buffer_pages,
         is_batched=batches,
         is_plain=plain,
+        has_guest_files=guest_files,
     )
     summary = record_target(options, progress_for(sys.stderr))
     _show(f"{summary.sentence()}; next: {summary.next_command()}")
@@ -179,6 +183,7 @@ def report(
     ] = None,
     between: Annotated[str, typer.Option(metavar="A:B", help="Only IOs begun then, from the recording's begin.")] = "",
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Save a picture (.png, .svg, .pdf).")] = None,
+    by: Annotated[str, typer.Option(metavar="file", help="Count the IOs of each file of the guest too.")] = "",
     as_json: JsonOption = False,
     table_format: Annotated[
         str, typer.Option("--format", metavar="parquet|csv|json", help="Of the table.")
@@ -210,6 +215,8 @@ def report(
             )
         _show(timeline(recording, io_number, is_terminal=has_colours(sys.stdout)).rstrip("\n"))
         return
+    if by not in ("", "file"):
+        raise UsageError(f"--by {printable(by)} is not known", "--by file is")
     if table_format not in set(TableFormat):
         raise UsageError(f"{table_format} is no format of the table", f"one of {', '.join(TableFormat)}")
     options = ReportOptions(
@@ -218,6 +225,7 @@ def report(
         plot_path=plot,
         table_format=TableFormat(table_format),
         table_path=output,
+        is_by_file=bool(by),
     )
     found = report_on(recording, options, _report_progress())
     _show((render_json(found) if as_json else render_text(found, is_terminal=has_colours(sys.stdout))).rstrip("\n"))

@@ -122,7 +122,10 @@ def test_losses_of_another_type(vio: Vio, recording: Path) -> None:
         (lambda m: m["points"][0].update(layer="attic"), "points[0].layer: 'attic' is not one of"),
         (lambda m: m["devices"][0].update(kernel_dev=2**40), "a device's number is more than 32 bits"),
         (lambda m: m["schema"].update(major=MAJOR + 1), f"this vio reads {MAJOR}.0 to {MAJOR}.{MINOR}: upgrade vio"),
-        (lambda m: m["schema"].update(major=0), f"schema 0.{MINOR}, this vio reads {MAJOR}.0 to {MAJOR}.{MINOR}: use"),
+        (
+            lambda m: m["schema"].update(major=0, minor=7),
+            f"schema 0.7, this vio reads {MAJOR}.0 to {MAJOR}.{MINOR}: use",
+        ),
     ],
 )
 def test_manifests_that_cannot_be_believed(
