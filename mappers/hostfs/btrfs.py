@@ -65,7 +65,7 @@ def map_btrfs_file(fd: int, space: str, sync: bool = False) -> tuple[RangeMap, t
     placed = extents.target >= 0
     lengths = np.maximum(np.where(is_encoded(extents.kind), 1, extents.target_length), 1)[placed]
     below = map_chunks(logical, chunks, devices, extents.target[placed], lengths)
-    return extents, tuple(_upon(extents, below))
+    return extents, tuple(_upon(extents, below)) or ((extents, 0),)
 
 
 def map_chunks(
