@@ -77,7 +77,7 @@ def answer(
     """
     at_ns, guest = time.clock_gettime_ns(time.CLOCK_BOOTTIME), guest_space(disk)
     taken = survey(source, at_ns, disk, tree, is_brief=question is None)
-    if not taken.levels:
+    if not any(level.sort is LevelSort.IMAGE for level in taken.levels):
         raise MapError(taken.notes[0].removeprefix("image: ") if taken.notes else "there is nothing to map")
     levels, notes, maps = tuple(taken.levels), list(taken.notes), MapSet(tuple(taken.maps))
     names = {level.space: level.name for level in levels if level.sort is not LevelSort.IMAGE}

@@ -74,7 +74,8 @@ def image_level(image: OpenImage, guest: str, ranges: RangeMap | None = None) ->
         notes += header.conditions
         areas = metadata_areas(image.fd, header, space_of(image.fd))
     elif image.format != ImageFormat.RAW:
-        notes.append("mapped by asking qemu-img map")
+        is_told = ranges is None or not (base_of(ranges.kind) == Kind.UNMAPPED).any()
+        notes.append("mapped by asking qemu-img map" + ("" if is_told else ", which does not tell all its addresses"))
     return Level(
         LevelSort.IMAGE,
         guest,

@@ -61,7 +61,9 @@ def walk_ext4(volume: Content) -> Walked:
 
 def _add_inode(library: object, inode: int, name: str, walked: Walked) -> None:
     try:
-        walked.add(name, library.get_file_entry_by_inode(inode))  # type: ignore[attr-defined]
+        entry = library.get_file_entry_by_inode(inode)  # type: ignore[attr-defined]
+        if entry.number_of_extents:
+            walked.add(name, entry)
     except OSError:
         return  # this file system has none
 
