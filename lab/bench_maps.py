@@ -39,12 +39,14 @@ CLUSTER = 1 << 16
 GIB = 1 << 30
 RUNS = 3
 _PROBE = """
-import resource, sys
+import re, sys
 from lab.bench_maps import walk_totals, map_whole
 from pathlib import Path
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+before = peak()
 {"walk": walk_totals, "map": map_whole}[sys.argv[1]](Path(sys.argv[2]))
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+print(peak() - before)
 """
 
 

@@ -11,7 +11,7 @@ from typing import NoReturn
 import numpy as np
 
 from vio.errors import MapError
-from vio.mappers.extent import RangeMap, Rows
+from vio.mappers.extent import NOWHERE, RangeMap, Rows
 from vio.mappers.kind import Ints, Kind
 from vio.mappers.qcow2 import layout as fmt
 from vio.mappers.qcow2.entry import decode_extended, decode_standard
@@ -40,16 +40,42 @@ def map_qcow2(
         MapError: A field of the header or an entry of a table cannot be believed.
     """
     header = header or read_header(fd)
-    parts = list(walk(fd, header, within))
-    if parts:
-        rows = Rows.joined(parts)
-        parts.clear()  # a fragmented image has a row for each cluster: they should be in memory once
-        found = RangeMap.from_rows(source_space, target_space, rows)
-    else:
-        found = RangeMap.of(source_space, target_space, [], [], [])
-    if within is None:
-        return found.fill(header.size, Kind.UNALLOCATED).coalesce()
-    return found.fill(min(header.size, within[1]), Kind.UNALLOCATED).coalesce().slice(*within)
+    begin, end = (0, header.size) if within is None else (within[0], min(header.size, within[1]))
+    parts: list[Rows] = []
+    reached = 0
+    for rows in walk(fd, header, within):
+        parts.append(_with_holes(rows, reached))
+        reached = int(rows.start[-1] + rows.length[-1]) if len(rows.start) else reached
+    if not parts:
+        return RangeMap.of(source_space, target_space, [], [], []).fill(end, Kind.UNALLOCATED).slice(begin, end)
+    is_torn = _joins_nothing(parts)
+    rows = Rows.joined(parts)
+    parts.clear()  # a fragmented image has a row for each cluster: they should be in memory once
+    found = RangeMap(source_space, target_space, *rows)
+    if reached != end:
+        found = found.fill(end, Kind.UNALLOCATED)
+    found = found if is_torn else found.coalesce()
+    return found if within is None else found.slice(begin, end)
+
+
+def _with_holes(rows: Rows, reached: int) -> Rows:
+    """Put a row for each gap between rows, the first from `reached` on: in a batch, while it is in the cache."""
+    begin = np.concatenate([[reached], (rows.start + rows.length)[:-1]]) if len(rows.start) else rows.start
+    gap = rows.start - begin
+    before = np.flatnonzero(gap > 0)
+    if len(before) == 0:
+        return rows
+    hole = (begin[before], gap[before], NOWHERE, 0, Kind.UNALLOCATED)
+    columns = (np.insert(column, before, value) for column, value in zip(rows, hole, strict=True))
+    return Rows(*columns)
+
+
+def _joins_nothing(parts: list[Rows]) -> bool:
+    """Tell whether no batch goes on where the one before ended; inside batches, rows are joined already."""
+    ends = [(rows.target[-1] + rows.length[-1], rows.kind[-1]) for rows in parts if len(rows.start)]
+    begins = [(rows.target[0], rows.kind[0]) for rows in parts if len(rows.start)]
+    pairs = zip(ends[:-1], begins[1:], strict=True)
+    return not any(kind == next_kind and (target < 0 or end == target) for (end, kind), (target, next_kind) in pairs)
 
 
 def walk(fd: int, header: Qcow2Header, within: tuple[int, int] | None = None) -> Iterator[Rows]:

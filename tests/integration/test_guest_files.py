@@ -21,7 +21,7 @@ from vio.mappers.guestfs.volumes import find_volumes
 from vio.mappers.guestfs.xfs import walk_xfs, xfs_areas
 from vio.mappers.images import ImageSource, opened_chain
 
-SIZE = 36 * MIB
+SIZE = 320 * MIB
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def opened(image: Path) -> Iterator[tuple[Content, GuestFiles]]:
         "ext4 -O bigalloc -C 65536",
         "ext4 -O inline_data -I 512",
         "ext4 -O ^has_journal",
-        "xfs -d agcount=5",
+        "xfs -d agcount=3",
         "xfs -m rmapbt=1 -d agcount=3",
         "ntfs",
     ],
