@@ -48,12 +48,14 @@ def map_qcow2(
         reached = int(rows.start[-1] + rows.length[-1]) if len(rows.start) else reached
     if not parts:
         return RangeMap.of(source_space, target_space, [], [], []).fill(end, Kind.UNALLOCATED).slice(begin, end)
+    if reached < end:
+        parts.append(_holes(np.array([reached]), np.array([end - reached])))
     is_torn = _joins_nothing(parts)
     rows = Rows.joined(parts)
     parts.clear()  # a fragmented image has a row for each cluster: they should be in memory once
     found = RangeMap(source_space, target_space, *rows)
-    if reached != end:
-        found = found.fill(end, Kind.UNALLOCATED)
+    if reached > end:  # the last cluster goes on behind the end of the disk
+        found = found.slice(0, end)
     found = found if is_torn else found.coalesce()
     return found if within is None else found.slice(begin, end)
 
@@ -62,12 +64,21 @@ def _with_holes(rows: Rows, reached: int) -> Rows:
     """Put a row for each gap between rows, the first from `reached` on: in a batch, while it is in the cache."""
     begin = np.concatenate([[reached], (rows.start + rows.length)[:-1]]) if len(rows.start) else rows.start
     gap = rows.start - begin
-    before = np.flatnonzero(gap > 0)
-    if len(before) == 0:
+    has_gap = gap > 0
+    count = int(np.count_nonzero(has_gap))
+    if count == 0:
         return rows
-    hole = (begin[before], gap[before], NOWHERE, 0, Kind.UNALLOCATED)
-    columns = (np.insert(column, before, value) for column, value in zip(rows, hole, strict=True))
-    return Rows(*columns)
+    place = np.arange(len(gap)) + np.cumsum(has_gap)
+    before = place[has_gap] - 1
+    both = Rows.joined([rows, _holes(begin[has_gap], gap[has_gap])])
+    order = np.empty(len(gap) + count, dtype=np.int64)
+    order[place], order[before] = np.arange(len(gap)), len(gap) + np.arange(count)
+    return both.take(order)
+
+
+def _holes(start: Ints, length: Ints) -> Rows:
+    nowhere, kind = np.full(len(start), NOWHERE), np.full(len(start), Kind.UNALLOCATED, dtype=np.uint8)
+    return Rows(start, length, nowhere, np.zeros(len(start), dtype=np.int64), kind)
 
 
 def _joins_nothing(parts: list[Rows]) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.integration import disks
 
+from vio.errors import MapError
 from vio.mappers.chain import TakenMaps, survey
 from vio.mappers.hostfs import btrfs
 from vio.mappers.images import ImageSource
@@ -122,7 +123,7 @@ def test_hostile_chunk_is_refused_by_name(offset: int, value: int, what: str) ->
     item = bytearray(btrfs.CHUNK.pack(1 << 20, 2, 65536, 1, 0, 0, 4096, 1, 0) + btrfs.STRIPE_ITEM.pack(1, 0, bytes(16)))
     assert btrfs.parse_chunk(0, bytes(item)).stripes == ((1, 0),)
     item[offset : offset + 8] = value.to_bytes(8, "little")
-    with pytest.raises(btrfs.MapError, match=what):
+    with pytest.raises(MapError, match=what):
         btrfs.parse_chunk(0, bytes(item))
-    with pytest.raises(btrfs.MapError, match=r"chunk|num_stripes"):
+    with pytest.raises(MapError, match=r"chunk|num_stripes"):
         btrfs.parse_chunk(0, bytes(item[:60]))
