@@ -61,6 +61,11 @@ GuestFilesOption = Annotated[
 ProbesOption = Annotated[
     list[Path] | None, typer.Option("--probes", metavar="DIR", help="Probe files (.bt) of your own; repeatable.")
 ]
+WayOption = Annotated[
+    str,
+    typer.Option("--way", metavar="POINT,...", help="With --stages: the times between these points of the way only."),
+]
+TableFormatOption = Annotated[str, typer.Option("--format", metavar="parquet|csv|json", help="Of the table.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -204,14 +209,10 @@ def report(
     between: Annotated[str, typer.Option(metavar="A:B", help="Only IOs begun then, from the recording's begin.")] = "",
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Save a picture (.png, .svg, .pdf).")] = None,
     stages: Annotated[bool, typer.Option("--stages", help="Show the parts of opened layers.")] = False,
-    way: Annotated[
-        str, typer.Option(metavar="POINT,...", help="With --stages: the times between these points of the way only.")
-    ] = "",
+    way: WayOption = "",
     by: Annotated[str, typer.Option(metavar="file", help="Count the IOs of each file of the guest too.")] = "",
     as_json: JsonOption = False,
-    table_format: Annotated[
-        str, typer.Option("--format", metavar="parquet|csv|json", help="Of the table.")
-    ] = "parquet",
+    table_format: TableFormatOption = "parquet",
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table of the chosen IOs here.")] = None,
 ) -> None:
     """Say where the time of a recording's IOs went: by layer, the slowest, each of them. Needs no root.

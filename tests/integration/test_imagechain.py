@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vio.mappers.images import opened_chain, path_of
 from vio.mappers.qcow2.areas import metadata_areas
 from vio.mappers.qcow2.header import read_header
 from vio.mappers.qcow2.walk import map_qcow2
+from vio.recorder.disks import Disk
+from vio.recorder.heldfiles import held_image
 from vio.recorder.imagechain import NOT_FOLLOWED, FoundChain, find_chain
 from vio.recorder.imagefile import ProcessFiles
 from vio.recorder.nodes import ImageChain, resolve
@@ -95,6 +98,42 @@ def test_a_chain_that_comes_back_to_itself_ends(images: Path) -> None:
         found = chain_of(where)
     assert [Path(file.path).name for file in found.files] == ["middle.qcow2"]
     assert len(found.notes) == 1
+
+
+def disk_of(where: ProcessFiles) -> Disk:
+    image = where.files[0]
+    return Disk(
+        "disk0",
+        ("disk0",),
+        "",
+        "qcow2",
+        "file",
+        image.path,
+        "",
+        "",
+        True,
+        fd=image.fd,
+        chain=tuple(chain_of(where).files),
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (("top.qcow2", "middle.qcow2", "base.img"), ["top.qcow2", "middle.qcow2", "base.img"]),
+        (("top.qcow2", "base.img"), ["top.qcow2"]),
+        (("split.qcow2", "data.raw"), ["data.raw"]),
+    ],
+)
+def test_maps_go_by_what_the_process_has_open(images: Path, names: tuple[str, ...], found: list[str]) -> None:
+    paths = [images / name for name in names]
+    with held(*paths) as where, held_image(disk_of(where), where.process) as image:
+        for path in paths:
+            path.unlink()  # a name is of no use now
+        with opened_chain(image.source) as chain:
+            data = [one.data_fd for one in chain if one.data_fd is not None]
+            assert [path_of(fd).name for fd in data] == found
+            assert any("is not open in the process" in note for note in chain[-1].notes) == (found == ["top.qcow2"])
 
 
 @pytest.mark.parametrize("options", ["cluster_size=4k", "cluster_size=64k", "cluster_size=64k,extended_l2=on"])
