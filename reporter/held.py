@@ -35,7 +35,7 @@ class ImagePlaces:
         self._maps = maps
         self._files = dict(files)
         self._places: Places | None = None
-        self._first: dict[int, RangeMap] = {}
+        self._first: dict[int, list[RangeMap]] = {}
 
     @property
     def places(self) -> Places:
@@ -57,14 +57,15 @@ class ImagePlaces:
         if number not in self._first:
             space = list(self._files)[number]
             maps = [timed for timed in self._maps if timed.map.source_space == space]
-            first = min(maps, key=lambda timed: timed.valid_from_ns, default=None)
-            self._first[number] = first.map if first else RangeMap.of(space, "", [], [], [])
-        one = self._first[number]
-        if not len(one):
-            return np.zeros(offset.size, dtype=np.bool_), False
-        at = np.maximum(np.searchsorted(one.start, offset, side="right") - 1, 0)
-        inside = (offset >= one.start[at]) & (offset < one.end[at])
-        return inside & (base_of(one.kind[at]) == Kind.MAPPED), True
+            start_ns = min((timed.valid_from_ns for timed in maps), default=0)
+            first = (timed.map for timed in maps if timed.valid_from_ns == start_ns)
+            self._first[number] = [one for one in first if len(one)]
+        has_blocks = np.zeros(offset.size, dtype=np.bool_)
+        for one in self._first[number]:  # of a file on several devices, one for each
+            at = np.maximum(np.searchsorted(one.start, offset, side="right") - 1, 0)
+            inside = (offset >= one.start[at]) & (offset < one.end[at])
+            has_blocks |= inside & (base_of(one.kind[at]) == Kind.MAPPED)
+        return has_blocks, bool(self._first[number])
 
 
 @dataclass(frozen=True, slots=True)

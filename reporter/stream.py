@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from vio.errors import RecordingError
 from vio.manifest import DiskInfo, Manifest, PointInfo
+from vio.mappers.space import guest_space
 from vio.mappers.store import from_table
 from vio.mappers.timed import MapSet
 from vio.recording import Recording
@@ -165,7 +166,7 @@ def _disk_maps(maps: MapSet, disk: DiskInfo, files: ImageFiles) -> DiskMaps:
     to_file = [
         Targets.of(one.map)
         for one in maps.maps
-        if one.map.target_space == space and one.map.source_space.startswith("guest:")
+        if one.map.target_space == space and one.map.source_space == guest_space(disk.name)
     ]
     to_device: dict[int, tuple[Targets, ...]] = {}
     for one in maps.maps:
