@@ -6,7 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from lab.contend import RW_LOCK
 from tests.commandline import Vio, vio
+from tests.waits import waits_ns
 
 from vio.layer import Op, Stage
 from vio.reporter.choice import Filter
@@ -112,3 +114,9 @@ def test_a_buffered_write_is_short_and_its_flush_does_the_work() -> None:
     in_write_fs, in_flush_fs = in_write.parts_of(Stage.FS), in_flush.parts_of(Stage.FS)
     assert in_write_fs["file_write"].span_count == in_write_fs["rw_lock"].span_count == 10
     assert in_flush_fs["sync_file"].span_count == in_flush_fs["write_and_wait"].span_count == 10
+
+
+def test_the_wait_for_a_lock_that_another_node_has_is_a_stage_of_its_own() -> None:
+    alone, together = waits_ns((OPENED / "node0.vio", OPENED / "node1.vio"), RW_LOCK)
+    assert max(alone[1:]) < max(together)
+    assert sum(together) > 20 * sum(alone[1:])
