@@ -1,74 +1,52 @@
-"""The whole way down: guest disk, image file, the device of its file system, the disk, and so on."""
+"""The whole way down: guest disk, image files, the devices of their file systems, the disks below, and so on."""
 
-import fcntl
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
-from pathlib import Path
 
 from vio.errors import MapError
-from vio.mappers.device import DeviceKind, DeviceTree
+from vio.mappers.device.loop import loop_backing, open_backing
+from vio.mappers.device.stripes import Copies, reached
+from vio.mappers.device.tree import Device, DeviceKind, DeviceTree
 from vio.mappers.extent import RangeMap
-from vio.mappers.fiemap import map_file
-from vio.mappers.hostfs import why_not_mapped
-from vio.mappers.loop import loop_backing, open_backing
-from vio.mappers.qcow2 import map_qcow2
-from vio.mappers.qcow2_header import Qcow2Header, read_header
-from vio.mappers.qcow2_tables import map_tables
-from vio.mappers.raw import map_raw
-from vio.mappers.space import device_of, device_space, file_space, guest_space, tables_space
+from vio.mappers.hostfs.hostfile import HostFile, map_host_file
+from vio.mappers.imagemap import Visible, image_level, map_image
+from vio.mappers.images import ImageFormat, ImageSource, OpenImage, opened_chain, path_of
+from vio.mappers.kind import Ints, Kind
+from vio.mappers.level import Level, LevelSort
+from vio.mappers.space import device_of, device_space, guest_space, space_of, tables_space
 from vio.mappers.timed import MapSet, TimedMap
+from vio.mappers.totals import Totals
+from vio.printable import printable
+from vio.quantity import size_text
 
-BLKGETSIZE64 = 0x80081272
-
-
-class ImageFormat(StrEnum):
-    """Formats of a guest disk that are mapped."""
-
-    RAW = "raw"
-    QCOW2 = "qcow2"
+SECTOR_UNIT = 512
 
 
 @dataclass(frozen=True, slots=True)
 class TakenMaps:
-    """Maps of one disk at one time, top first, and for each level that has none a sentence that says why."""
+    """Maps of one disk at one time, top first; its storeys; and for each that has no map a sentence that says why."""
 
     maps: list[TimedMap] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    levels: list[Level] = field(default_factory=list)
 
 
-def take_maps(
-    image: Path | int,
-    image_format: str,
-    at_ns: int,
-    disk: str = "disk0",
-    data_file: Path | int | None = None,
-    tree: DeviceTree | None = None,
+def survey(
+    source: ImageSource, at_ns: int, disk: str = "disk0", tree: DeviceTree | None = None, is_brief: bool = False
 ) -> TakenMaps:
     """Take all maps from the guest disk `guest:<disk>` down, valid from boot time `at_ns` on.
 
-    Only what the caller gives is opened, and what loop devices lie upon: never a file that an image names.
-    So the external data file of a qcow2 image is followed only if it is given. What cannot be mapped
-    becomes a note.
+    Only the source's image is opened, what its opener allows, and what loop devices lie upon: never a file only because
+    an image names it. What cannot be mapped becomes a note. A brief survey walks the images for their totals and keeps
+    no map of them.
     """
-    survey = _Survey(at_ns, tree or DeviceTree())
-    with survey.noting("image"), _opened(image) as fd:
-        survey.add_image(fd, image_format, guest_space(disk), data_file)
-    return survey.taken
-
-
-def take_file_maps(fd: int, at_ns: int, tree: DeviceTree | None = None, image_format: str = "") -> TakenMaps:
-    """Take the maps from an open host file (or block device) down; of a backing file in qcow2 where its tables are."""
-    survey = _Survey(at_ns, tree or DeviceTree())
-    with survey.noting("file"):
-        if image_format == ImageFormat.QCOW2:
-            survey.add_tables(fd, read_header(fd))
-        survey.follow_file(fd)
-    return survey.taken
+    walker = _Survey(at_ns, tree or DeviceTree(), is_brief)
+    with walker.noting("image"), opened_chain(source) as chain:
+        walker.add_images(chain, guest_space(disk))
+    return walker.taken
 
 
 def to_lowest(taken: TakenMaps, disk: str = "disk0") -> list[RangeMap]:
@@ -78,18 +56,11 @@ def to_lowest(taken: TakenMaps, disk: str = "disk0") -> list[RangeMap]:
     return MapSet(tuple(taken.maps)).lowest(guest_space(disk), taken.maps[0].valid_from_ns)
 
 
-def space_of(fd: int) -> str:
-    """Name the address space of an open host file or block device."""
-    status = os.fstat(fd)
-    if stat.S_ISBLK(status.st_mode):
-        return device_space(status.st_rdev)
-    return file_space(status.st_dev, status.st_ino)
-
-
 @dataclass(frozen=True, slots=True)
 class _Survey:
     at_ns: int
     tree: DeviceTree
+    is_brief: bool = False
     taken: TakenMaps = field(default_factory=TakenMaps)
     seen: set[str] = field(default_factory=set)
 
@@ -100,41 +71,31 @@ class _Survey:
         except (MapError, OSError) as error:
             self.taken.notes.append(f"{what}: {error}")
 
-    def add(self, ranges: RangeMap) -> None:
-        self.taken.maps.append(TimedMap(ranges, self.at_ns))
+    def add(self, ranges: RangeMap, copy: int = 0) -> None:
+        self.taken.maps.append(TimedMap(ranges, self.at_ns, copy=copy))
 
-    def add_image(self, fd: int, image_format: str, guest: str, data_file: Path | int | None) -> None:
-        if image_format == ImageFormat.RAW:
-            self.add(map_raw(_size_of(fd), guest, space_of(fd)))
-            self.follow_file(fd)
-        elif image_format == ImageFormat.QCOW2:
-            self._add_qcow2(fd, guest, data_file)
-        else:
-            self.taken.notes.append(f"image: the format {image_format} is not mapped yet")
+    def add_images(self, chain: list[OpenImage], guest: str) -> None:
+        visible = Visible()
+        for image in chain:
+            what = f"backing file {image.depth}" if image.depth else "image"
+            self.taken.notes.extend(f"{what}: {note}" for note in image.notes)
+            with self.noting(what):
+                if self.is_brief and image.format in (ImageFormat.RAW, ImageFormat.QCOW2):
+                    self.taken.levels.append(image_level(image, guest))
+                else:
+                    ranges = map_image(image, guest)
+                    shown = visible.of(ranges)
+                    visible = Visible.below(shown)
+                    self.add(shown)
+                    self._add_level(image_level(image, guest, ranges))
+        for image in chain:
+            if image.data_fd is not None:
+                self.follow_file(image.data_fd)
 
-    def _add_qcow2(self, fd: int, guest: str, data_file: Path | int | None) -> None:
-        header = read_header(fd)
-        if header.backing_file is not None:
-            what = f"what its backing file {header.backing_file!r} has"
-            self.taken.notes.append(f"image: the map of the guest's disk is without {what}")
-        self.add_tables(fd, header)
-        if not header.has_data_file:
-            self.add(map_qcow2(fd, guest, space_of(fd), header))
-            self.follow_file(fd)
-        elif data_file is None:
-            self._note_data_file(header)
-        else:
-            with _opened(data_file) as data_fd:
-                self.add(map_qcow2(fd, guest, space_of(data_fd), header))
-                self.follow_file(data_fd)
-
-    def add_tables(self, fd: int, header: Qcow2Header) -> None:
-        space = space_of(fd)
-        self.add(map_tables(fd, tables_space(space), space, header))
-
-    def _note_data_file(self, header: Qcow2Header) -> None:
-        name = header.data_file or "a file that it does not name"
-        self.taken.notes.append(f"image: its data is in {name!r}, which was not given to be followed")
+    def _add_level(self, level: Level) -> None:
+        self.taken.levels.append(level)
+        if level.areas is not None:
+            self.add(level.areas.as_map(tables_space(level.areas.space)))
 
     def follow_file(self, fd: int) -> None:
         status, space = os.fstat(fd), space_of(fd)
@@ -144,30 +105,68 @@ class _Survey:
         if space in self.seen:
             return
         self.seen.add(space)
-        why_not = why_not_mapped(fd)
-        if why_not:
-            self.taken.notes.append(f"{space}: {why_not}")
-            return
         with self.noting(space):
-            self.add(map_file(fd, space, device_space(status.st_dev)))
-            self.follow_device(status.st_dev)
+            file = map_host_file(fd, space)
+            self._add_file(fd, space, file)
+            for device in file.devices:
+                self.follow_device(device, reached(list(file.maps), device_space(device)))
 
-    def follow_device(self, dev: int) -> None:
+    def _add_file(self, fd: int, space: str, file: HostFile) -> None:
+        name = printable(str(path_of(fd)))
+        size = os.fstat(fd).st_size
+        if not file.maps:
+            self.taken.notes.append(f"{space}: {file.why_not}")
+            about = f"{size_text(size)} on {file.file_system}"
+            self.taken.levels.append(Level(LevelSort.FILE, space, (), name, about, notes=(file.why_not,)))
+            return
+        for ranges, copy in file.maps:
+            self.add(ranges, copy)
+        self.taken.levels.append(
+            Level(
+                LevelSort.FILE,
+                space,
+                tuple(dict.fromkeys(ranges.target_space for ranges, _ in file.maps)),
+                name,
+                f"{size_text(size)} on {file.file_system}",
+                file.block_bytes,
+                Totals.of([file.extents.rows], max(size, int(file.extents.end[-1]) if len(file.extents) else 0)),
+                notes=file.notes,
+            )
+        )
+
+    def follow_device(self, dev: int, within: tuple[Ints, Ints] | None = None) -> None:
+        """Follow a device down; `within` are the ranges of it that matter, all if it is not given."""
         space = device_space(dev)
         if space in self.seen:
             return
         self.seen.add(space)
         with self.noting(space):
             device = self.tree.find(dev)
-            below = self.tree.map_down(device)
-            if below is None:
-                return
-            self.add(below)
-            parent = device_of(below.target_space)
-            if parent is not None:
-                self.follow_device(parent)
-            elif device.kind is DeviceKind.LOOP:
-                self._follow_loop(device.name)
+            below: Copies = []
+            note = ""
+            try:
+                below = self.tree.maps_down(device, within)
+            except MapError as error:
+                note = str(error)
+                self.taken.notes.append(f"{space}: {note}")
+            self._add_device(device, space, below, note)
+            for parent in dict.fromkeys(device_of(ranges.target_space) for ranges, _ in below):
+                if parent is not None:
+                    self.follow_device(parent, reached(below, device_space(parent)))
+                elif device.kind is DeviceKind.LOOP:
+                    self._follow_loop(device.name)
+
+    def _add_device(self, device: Device, space: str, below: Copies, note: str) -> None:
+        for ranges, copy in below:
+            self.add(ranges, copy)
+        targets = tuple(dict.fromkeys(ranges.target_space for ranges, _ in below))
+        rows = [ranges.rows for ranges, copy in below if not copy]
+        totals = Totals.of(rows, device.size, Kind.UNMAPPED) if rows else None
+        about = f"{device.about or device.kind} of {size_text(device.size)}"
+        notes = tuple(filter(None, (device.note, note)))
+        self.taken.levels.append(
+            Level(LevelSort.DEVICE, space, targets, f"/dev/{device.name}", about, SECTOR_UNIT, totals, notes=notes)
+        )
 
     def _follow_loop(self, name: str) -> None:
         fd = open_backing(loop_backing(self.tree.sys / "block" / name, self.tree.dev))
@@ -175,25 +174,3 @@ class _Survey:
             self.follow_file(fd)
         finally:
             os.close(fd)
-
-
-@contextmanager
-def _opened(file: Path | int) -> Iterator[int]:
-    """Open a path that the caller chose (a link is followed: maps go by what was opened); keep an fd open."""
-    if isinstance(file, int):
-        yield file
-        return
-    fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def _size_of(fd: int) -> int:
-    status = os.fstat(fd)
-    if not stat.S_ISBLK(status.st_mode):
-        return status.st_size
-    answer = bytearray(8)
-    fcntl.ioctl(fd, BLKGETSIZE64, answer)
-    return int.from_bytes(answer, sys.byteorder)

@@ -191,6 +191,19 @@ class RangeMap:
         ends = range_end(begins, _column(lengths, begins))
         return self._pieces(cut(self.start, self.end, begins, ends))
 
+    def locate(self, offsets: npt.ArrayLike) -> tuple[Ints, Kinds]:
+        """Give target address (-1: none) and kind of single bytes, all at once: quicker than `lookup`."""
+        wanted = np.atleast_1d(np.asarray(offsets, dtype=np.int64))
+        if len(self) == 0:
+            return np.full(len(wanted), NOWHERE), np.full(len(wanted), Kind.UNMAPPED, dtype=np.uint8)
+        row = np.maximum(np.searchsorted(self.start, wanted, side="right") - 1, 0)
+        inside = wanted - self.start[row]
+        is_covered = (inside >= 0) & (inside < self.length[row])
+        target = self.target[row] + np.where(is_encoded(self.kind[row]), 0, inside)
+        is_placed = is_covered & (self.target[row] >= 0)
+        kind = np.where(is_covered, self.kind[row], np.uint8(Kind.UNMAPPED))
+        return np.where(is_placed, target, NOWHERE), kind
+
     def invert(self) -> "RangeMap":
         """Turn the map round: target addresses to source addresses.
 

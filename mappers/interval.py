@@ -71,6 +71,17 @@ def flatten(begin: Ints, end: Ints) -> Layers:
     return Layers(left[covered], right[covered], owner, depth[covered])
 
 
+def without_overlap(begin: Ints, end: Ints) -> tuple[Ints, Ints]:
+    """Sort ranges and join those that overlap or touch."""
+    if len(begin) == 0:
+        return begin, end
+    order = np.argsort(begin, kind="stable")
+    begin, furthest = begin[order], np.maximum.accumulate(end[order])
+    is_first = np.concatenate([[True], begin[1:] > furthest[:-1]])
+    last = np.concatenate([np.flatnonzero(is_first)[1:] - 1, [len(begin) - 1]])
+    return begin[is_first], furthest[last]
+
+
 def _longest_so_far(end: Ints) -> Ints:
     # Of the intervals begun, the one that ends last covers every point that any of them still covers.
     furthest = np.maximum.accumulate(end)

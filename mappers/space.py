@@ -1,6 +1,11 @@
 """Names of address spaces: the strings by which maps, spans and devices find each other."""
 
+import fcntl
 import os
+import stat
+import sys
+
+BLKGETSIZE64 = 0x80081272
 
 
 def guest_space(disk: str) -> str:
@@ -30,3 +35,21 @@ def device_of(space: str) -> int | None:
     if sort != "dev" or not (major.isdecimal() and minor.isdecimal()):
         return None
     return os.makedev(int(major), int(minor))
+
+
+def space_of(fd: int) -> str:
+    """Name the address space of an open host file or block device."""
+    status = os.fstat(fd)
+    if stat.S_ISBLK(status.st_mode):
+        return device_space(status.st_rdev)
+    return file_space(status.st_dev, status.st_ino)
+
+
+def size_of(fd: int) -> int:
+    """Tell the size of an open file or block device in bytes."""
+    status = os.fstat(fd)
+    if not stat.S_ISBLK(status.st_mode):
+        return status.st_size
+    answer = bytearray(8)
+    fcntl.ioctl(fd, BLKGETSIZE64, answer)
+    return int.from_bytes(answer, sys.byteorder)

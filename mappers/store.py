@@ -15,6 +15,7 @@ COLUMNS = (
     Column("target", pa.dictionary(pa.int32(), pa.string()), "", "Address space of `target_start`."),
     Column("valid_from_ns", pa.int64(), "ns", "Boot time at which the map was taken."),
     Column("valid_to_ns", pa.int64(), "ns", "Boot time from which it no longer holds; 2^63-1: none known."),
+    Column("copy", pa.int32(), "", "Which copy of the data, or path to it, where there are several; else 0."),
     Column("start", pa.int64(), "bytes", "First byte of the range in the source space."),
     Column("length", pa.int64(), "bytes", "Length of the range in the source space."),
     Column("target_start", pa.int64(), "bytes", "Where it lies in the target space; -1: nowhere."),
@@ -42,6 +43,8 @@ def from_table(table: pa.Table) -> MapSet:
 
     Raises RecordingError for a table of another schema, MapError for impossible ranges.
     """
+    if "copy" not in table.column_names:  # added in version 1.1
+        table = table.append_column("copy", pa.array(np.zeros(table.num_rows, dtype=np.int32)))
     missing = [column.name for column in COLUMNS if column.name not in table.column_names]
     if missing:
         raise RecordingError(f"stored maps lack the columns {', '.join(missing)}")
@@ -64,6 +67,7 @@ def _table_of(map_id: int, timed: TimedMap) -> pa.Table:
         pa.DictionaryArray.from_arrays(zeros, pa.array([ranges.target_space])),
         pa.array(np.full(count, timed.valid_from_ns)),
         pa.array(np.full(count, timed.valid_to_ns)),
+        pa.array(np.full(count, timed.copy, dtype=np.int32)),
         *(pa.array(column) for column in ranges.rows),
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
@@ -76,7 +80,7 @@ def _map_of(table: pa.Table) -> TimedMap:
     rows = Rows(starts, lengths, targets, stored, _numbers(table, "kind").astype(np.uint8))
     spaces = (str(table["source"][0].as_py()), str(table["target"][0].as_py()))
     valid = (int(_numbers(table, "valid_from_ns")[0]), int(_numbers(table, "valid_to_ns")[0]))
-    return TimedMap(RangeMap.from_rows(*spaces, rows), *valid)
+    return TimedMap(RangeMap.from_rows(*spaces, rows), *valid, copy=int(_numbers(table, "copy")[0]))
 
 
 def _numbers(table: pa.Table, name: str) -> npt.NDArray[np.int64]:

@@ -14,11 +14,15 @@ FOREVER_NS = LAST
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TimedMap:
-    """A map that holds for boot times `[valid_from_ns, valid_to_ns)`."""
+    """A map that holds for boot times `[valid_from_ns, valid_to_ns)`.
+
+    Where data is stored more than once, or can be reached by several paths, `copy` numbers the maps from 0 on.
+    """
 
     map: RangeMap
     valid_from_ns: int
     valid_to_ns: int = FOREVER_NS
+    copy: int = 0
 
     def __post_init__(self) -> None:
         if self.valid_from_ns > self.valid_to_ns:
@@ -32,7 +36,8 @@ class TimedMap:
         """Put this map upon a lower one for the time that both hold; None if there is none."""
         begin = max(self.valid_from_ns, lower.valid_from_ns)
         end = min(self.valid_to_ns, lower.valid_to_ns)
-        return TimedMap(compose(self.map, lower.map), begin, end) if begin < end else None
+        copy = max(self.copy, lower.copy)
+        return TimedMap(compose(self.map, lower.map), begin, end, copy) if begin < end else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +57,20 @@ class MapSet:
         return list(dict.fromkeys(timed.map.source_space for timed in self.maps))
 
     def at(self, source_space: str, at_ns: int) -> list[RangeMap]:
-        """Give the maps of a space that hold at a boot time: one for each target, the latest taken."""
-        latest: dict[str, TimedMap] = {}
+        """Give the maps of a space that hold at a boot time: one for each target and copy, the latest taken."""
+        return [timed.map for timed in self.timed_at(source_space, at_ns)]
+
+    def timed_at(self, source_space: str, at_ns: int) -> list[TimedMap]:
+        """Give what `at` does, with the copy that each map is of."""
+        latest: dict[tuple[str, int], TimedMap] = {}
         for timed in self.maps:
             if timed.map.source_space != source_space or not timed.is_valid(at_ns):
                 continue
-            known = latest.get(timed.map.target_space)
+            key = (timed.map.target_space, timed.copy)
+            known = latest.get(key)
             if known is None or timed.valid_from_ns >= known.valid_from_ns:
-                latest[timed.map.target_space] = timed
-        return [timed.map for timed in latest.values()]
+                latest[key] = timed
+        return list(latest.values())
 
     def renew(self, newer: Iterable[TimedMap]) -> "MapSet":
         """Add maps taken later, ending those that they replace; a map that says the same stays as it is.
@@ -70,7 +80,7 @@ class MapSet:
         """
         maps = list(self.maps)
         for new in newer:
-            old = _open_map(maps, new.map)
+            old = _open_map(maps, new)
             if old is not None and maps[old].map.is_same(new.map):
                 continue
             if old is not None:
@@ -98,10 +108,13 @@ class MapSet:
         return [ranges for ranges in reached if not self.at(ranges.target_space, at_ns)]
 
 
-def _open_map(maps: list[TimedMap], like: RangeMap) -> int | None:
-    spaces = (like.source_space, like.target_space)
+def _open_map(maps: list[TimedMap], like: TimedMap) -> int | None:
+    wanted = _identity(like)
     for index in reversed(range(len(maps))):
-        timed = maps[index]
-        if timed.valid_to_ns == FOREVER_NS and (timed.map.source_space, timed.map.target_space) == spaces:
+        if maps[index].valid_to_ns == FOREVER_NS and _identity(maps[index]) == wanted:
             return index
     return None
+
+
+def _identity(timed: TimedMap) -> tuple[str, str, int]:
+    return timed.map.source_space, timed.map.target_space, timed.copy

@@ -6,11 +6,11 @@ A name in an image's header is text from the guest's side: a file counts only if
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import PurePosixPath
 
 from vio.errors import MapError
-from vio.mappers.qcow2_header import Qcow2Header, read_header
+from vio.mappers.images import Role
+from vio.mappers.qcow2.header import Qcow2Header, read_header
 from vio.printable import printable
 from vio.recorder.imagefile import ProcessFiles, open_matches, probed_format
 from vio.recorder.nodes import LOCAL_PROTOCOLS, ImageChain, resolve
@@ -20,15 +20,6 @@ from vio.recorder.storage import HostDevice, device_below
 
 NOT_FOLLOWED = "it is not followed"
 _MAX_FILES = 64
-
-
-class Role(StrEnum):
-    """What another file of an image is for."""
-
-    DATA = "data"
-    """The external data file: all of the guest's data is there, the image has tables only."""
-    BACKING = "backing"
-    """What has not been written to the image is read from here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from vio.recorder.session import Ended, Session
 from vio.recorder.summary import PRINTED_RECORD_NS, RECORD_NS, added_us_per_io
 from vio.recorder.target import Target, find_target
 from vio.recorder.writer import remove_pending, sync_directory
-from vio.recording import LOG_FILE, LOSSES_FILE, MAPS_FILE
+from vio.recording import GUEST_FILES_FILE, LOG_FILE, LOSSES_FILE, MAPS_FILE
 from vio.schema import MAJOR, MINOR
 
 _COUNTED = {LossKind.BUFFER, LossKind.OVERFLOW, LossKind.OUTPUT}
@@ -33,7 +33,16 @@ _COUNTED = {LossKind.BUFFER, LossKind.OVERFLOW, LossKind.OUTPUT}
 class Keeper:
     """The manifest of one recording."""
 
-    def __init__(self, directory: Path, host: HostFeatures, aim: Aim, prepared: Prepared, maps: MapTaker) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        host: HostFeatures,
+        aim: Aim,
+        prepared: Prepared,
+        maps: MapTaker,
+        has_guest_files: bool = False,
+    ) -> None:
+        self._has_guest_files = has_guest_files
         self._directory = directory
         self._aim = aim
         self._target = aim.target
@@ -89,12 +98,15 @@ class Keeper:
             remove_pending(self._directory)
         self._refresh()
         self._maps.take(moment().boottime_ns)
+        files = self._maps.read_guest_files() if self._has_guest_files else None
         losses = self._losses(session, ended.losses)
         self.manifest = self._final(session, ended, losses, bpftrace_cpu_s, exit_code)
         with self._tolerating(ended):
             write_manifest(self._directory, self.manifest, is_durable=True)
             write_table(self._directory / LOSSES_FILE, losses_table(losses))
             self._write_maps()
+            if files is not None:
+                write_table(self._directory / GUEST_FILES_FILE, files)
             append_log(self._directory / LOG_FILE, self._log_lines(session))
             sync_directory(self._directory)
         return self.manifest

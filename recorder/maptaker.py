@@ -1,32 +1,22 @@
 """Take the maps of the recorded disks at the start and at the stop, by descriptors held in between."""
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 
-from vio.mappers.chain import TakenMaps, take_file_maps, take_maps
+import pyarrow as pa
+
+from vio.mappers.chain import survey
+from vio.mappers.guestfs.files import read_guest_files
+from vio.mappers.guestfs.store import files_table
+from vio.mappers.images import opened_chain
+from vio.mappers.space import guest_space
 from vio.mappers.timed import MapSet
 from vio.recorder.disks import Disk
-from vio.recorder.imagechain import ChainFile, Role
+from vio.recorder.heldfiles import HeldImage, held_image
 from vio.recorder.procfs import HostRoots
 
 _HOST = HostRoots()
-
-
-@dataclass(frozen=True, slots=True)
-class HeldImage:
-    """An image, open for reading, with its other files that are."""
-
-    disk: Disk
-    fd: int
-    others: tuple[tuple[ChainFile, int], ...] = ()
-
-    @property
-    def data_fd(self) -> int | None:
-        """The external data file."""
-        return next((fd for file, fd in self.others if file.role is Role.DATA), None)
 
 
 @dataclass(slots=True)
@@ -43,21 +33,31 @@ class MapTaker:
     def take(self, at_ns: int) -> None:
         """Take all maps as they are now, at `at_ns` of CLOCK_BOOTTIME."""
         for image in self.images:
-            disk = image.disk
-            self._take(disk, partial(take_maps, image.fd, disk.format, at_ns, disk.name, image.data_fd))
-            for file, fd in image.others:
-                if file.role is Role.BACKING:
-                    self._take(disk, partial(take_file_maps, fd, at_ns, image_format=file.format))
+            name = image.disk.name
+            try:
+                taken = survey(image.source, at_ns, name)
+                self.maps = self.maps.renew(taken.maps)
+            except Exception as error:  # whatever it is, a map is not worth the recording
+                self._note(f"{name}: not mapped: {type(error).__name__}: {error}")
+                continue
+            for note in taken.notes:
+                self._note(f"{name}: {note}")
 
-    def _take(self, disk: Disk, taking: Callable[[], TakenMaps]) -> None:
-        try:
-            taken = taking()
-            self.maps = self.maps.renew(taken.maps)
-        except Exception as error:  # whatever it is, a map is not worth the recording
-            self._note(f"{disk.name}: not mapped: {type(error).__name__}: {error}")
-            return
-        for note in taken.notes:
-            self._note(f"{disk.name}: {note}")
+    def read_guest_files(self) -> pa.Table:
+        """Find the guest's files on the disks, as far as they are there already: see docs/mapping.md."""
+        found = []
+        for image in self.images:
+            name = image.disk.name
+            try:
+                with opened_chain(image.source) as chain:
+                    files = read_guest_files(chain, guest_space(name))
+            except Exception as error:  # as above
+                self._note(f"{name}: the guest's files are not known: {type(error).__name__}: {error}")
+                continue
+            found.append((name, files.ranges))
+            for note in files.notes:
+                self._note(f"{name}: guest: {note}")
+        return files_table(found)
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
@@ -66,24 +66,15 @@ class MapTaker:
 
 @contextmanager
 def held_images(pid: int, disks: Iterable[Disk], roots: HostRoots = _HOST) -> Iterator[MapTaker]:
-    """Open the disks' images: by the target's own descriptor, or by path for a command that has none yet."""
+    """Open the disks' images for as long as a recording lasts."""
     taker = MapTaker()
     with ExitStack() as stack:
-
-        def opened(name: str, fds: tuple[int, ...], path: str) -> int | None:
-            place = str(roots.process(pid) / "fd" / str(fds[0])) if fds else path
-            try:
-                fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            except OSError as error:
-                taker.notes.append(f"{name}: not mapped: {error.strerror}")
-                return None
-            stack.callback(os.close, fd)
-            return fd
-
         for disk in disks:
-            fd = opened(disk.name, () if disk.fd is None else (disk.fd,), disk.path)
-            others = [(file, opened(f"{disk.name}: {file.path}", file.fds, file.path)) for file in disk.chain]
-            if fd is not None:
-                held = tuple((file, other) for file, other in others if other is not None)
-                taker.images.append(HeldImage(disk, fd, held))
+            try:
+                image = stack.enter_context(held_image(disk, roots.process(pid)))
+            except OSError as error:
+                taker.notes.append(f"{disk.name}: not mapped: {error.strerror}")
+                continue
+            taker.images.append(image)
+            taker.notes += [f"{disk.name}: {note}" for note in image.notes]
         yield taker

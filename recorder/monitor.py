@@ -6,16 +6,18 @@ kernel's list of sockets shows that this very process listens there and that nob
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
+from typing import TypeVar
 
 from vio.recorder.cmdline import CommandLine
 from vio.recorder.optstring import Options, get_text
 from vio.recorder.procfs import socket_inodes
 from vio.recorder.qmp import TIMEOUT_S, QmpFacts, QmpUnavailable, ask
 
+Used = TypeVar("Used")
 _LISTENS = 0x10000
 _CONNECTED = 3
 _LEAVING_S = 0.2
@@ -41,10 +43,19 @@ def ask_process(command: CommandLine, process: Path, timeout_s: float = TIMEOUT_
     Raises:
         QmpUnavailable: there is no socket, it is libvirt's or in use, or it did not answer in time.
     """
+    return _with_monitor(command, process, lambda path: ask(path, timeout_s))
+
+
+def monitor_path(command: CommandLine, process: Path) -> Path:
+    """Return a QMP socket of the process that may be connected to now; raise QmpUnavailable if there is none."""
+    return _with_monitor(command, process, lambda path: path)
+
+
+def _with_monitor(command: CommandLine, process: Path, use: Callable[[Path], Used]) -> Used:
     reasons = []
     for chardev in _monitors(command):
         try:
-            return ask(_usable_path(chardev, process), timeout_s)
+            return use(_usable_path(chardev, process))
         except QmpUnavailable as error:
             reasons.append(str(error))
     raise QmpUnavailable("; ".join(reasons) or "it has no QMP socket")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from vio.errors import UsageError
 from vio.layer import Layer
 from vio.manifest import AbsentPoint, PointInfo
-from vio.mappers.hostfs import NAMES
+from vio.mappers.hostfs.filesystem import NAMES
 from vio.recorder.doctor import PointCheck, check_point, without_point
 from vio.recorder.generate import Chosen, Scope, applies, needs_buffer
 from vio.recorder.host import HostFeatures

@@ -49,3 +49,14 @@ def ask(path: Path, timeout_s: float = TIMEOUT_S) -> QmpFacts:
     from vio.recorder.qmpclient import converse
 
     return converse(path, timeout_s)
+
+
+def command_human(path: Path, line: str, timeout_s: float = 30.0) -> str:
+    """Send one line to the human monitor behind a QMP socket, and return what it says.
+
+    Raises:
+        QmpUnavailable: as `ask`.
+    """
+    from vio.recorder.qmpclient import converse_human
+
+    return converse_human(path, line, timeout_s)

@@ -2,14 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from qemu.qmp import QMPClient, QMPError
 from qemu.qmp.qmp_client import ExecuteError
 
 from vio.recorder.optstring import Options, get_flag, get_options, get_text
 from vio.recorder.qmp import QmpBlock, QmpFacts, QmpUnavailable
+
+Answer = TypeVar("Answer")
 
 
 def converse(path: Path, timeout_s: float) -> QmpFacts:
@@ -18,22 +21,35 @@ def converse(path: Path, timeout_s: float) -> QmpFacts:
     Raises:
         QmpUnavailable: it did not answer, or not as QMP does, within `timeout_s`.
     """
+    return _run(path, timeout_s, _query)
+
+
+def converse_human(path: Path, line: str, timeout_s: float) -> str:
+    """Connect to a QMP socket, send a line to the human monitor, and close; errors as `converse`."""
+
+    async def send(client: QMPClient) -> str:
+        return str(await client.execute("human-monitor-command", {"command-line": line}))
+
+    return _run(path, timeout_s, send)
+
+
+def _run(path: Path, timeout_s: float, use: Callable[[QMPClient], Awaitable[Answer]]) -> Answer:
     # the library logs each refused connection as an error; here it is a note
     logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
     try:
-        return asyncio.run(_converse(str(path), timeout_s))
+        return asyncio.run(_converse(str(path), timeout_s, use))
     except TimeoutError:
         raise QmpUnavailable(f"its QMP socket did not answer within {timeout_s:g} s") from None
     except (QMPError, OSError, EOFError, ValueError, RuntimeError) as error:
         raise QmpUnavailable(f"its QMP socket cannot be asked: {error}") from None
 
 
-async def _converse(path: str, timeout_s: float) -> QmpFacts:
+async def _converse(path: str, timeout_s: float, use: Callable[[QMPClient], Awaitable[Answer]]) -> Answer:
     client = QMPClient("vio")
     try:
         async with asyncio.timeout(timeout_s):
             await client.connect(path)
-            return await _query(client)
+            return await use(client)
     finally:
         await _close(client, timeout_s)
 

@@ -46,6 +46,7 @@ class RecordOptions:
     disks, empty for all. `buffer_pages` is of the buffer for bpftrace's records, a power of two; `trace_kb` of each
     CPU's part of a trace buffer, None for what fits the machine. `is_batched` prints records in batches, as is done
     where the kernel cannot hand them over; `is_plain` prints every record by itself: for comparing costs.
+    `has_guest_files` reads the guest's file systems at the end, so that a report can say whose the IOs are.
     """
 
     output: Path
@@ -61,6 +62,7 @@ class RecordOptions:
     is_batched: bool = False
     is_plain: bool = False
     observed: Observed = field(default_factory=Observed)
+    has_guest_files: bool = False
 
 
 def record(options: RecordOptions, progress: Progress | None = None) -> RecordSummary:
@@ -132,7 +134,7 @@ class _Run:
             if prepared.traces:
                 prepared.traces.start()
                 session.add_traces(prepared.traces)
-            keeper = Keeper(output, self.host, self.aim, prepared, maps)
+            keeper = Keeper(output, self.host, self.aim, prepared, maps, self.options.has_guest_files)
             keeper.begin()
         except BaseException:
             remove_directory(output)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from vio.errors import MapError
 from vio.manifest import DeviceInfo, FileInfo, StretchInfo
-from vio.mappers.device import Device, DeviceKind, DeviceTree
-from vio.mappers.hostfs import file_system_of
-from vio.mappers.loop import Backing, loop_backing, open_backing
-from vio.mappers.mapping import mapping_of
+from vio.mappers.device.loop import Backing, loop_backing, open_backing
+from vio.mappers.device.mapping import mapping_of
+from vio.mappers.device.tree import Device, DeviceKind, DeviceTree
+from vio.mappers.hostfs.filesystem import file_system_of
 from vio.mappers.space import file_space
 from vio.recorder.disks import Disk
 from vio.recorder.imagechain import ChainFile
@@ -57,7 +57,7 @@ def find_ground(disks: Iterable[Disk], tree: DeviceTree | None = None) -> Ground
 
 
 def _describe(device: Device, tree: DeviceTree) -> DeviceInfo:
-    mapping = mapping_of(device, tree.sys)
+    mapping = mapping_of(device, tree)
     return DeviceInfo(
         device.name,
         device.kind,

@@ -6,6 +6,7 @@ import numpy as np
 
 from vio.layer import Phase, Stage
 from vio.quantity import NO_END_S
+from vio.reporter.byfiletext import file_data
 from vio.reporter.cachefigures import WritebackFigures
 from vio.reporter.cachetext import not_linked
 from vio.reporter.choice import Filter
@@ -70,6 +71,7 @@ def to_json(report: Report) -> Json:
         "ambiguous_link_count": report.quality.ambiguous,
         "orphans": [{"name": name, "count": count} for name, count in report.quality.orphans.items()],
         "writeback": _writeback(report.writeback, report) if report.writeback else None,
+        "files": None if report.files is None else [file_data(one, recorded) for one in report.files],
         "slowest": [_io(row, recorded) for row in rows_of(report.slowest)],
         "not_ended": [_io(row, recorded) for row in rows_of(report.unended)],
         "table": str(report.table_path) if report.table_path else None,

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from vio.errors import OutputError, UsageError
 from vio.recording import Recording
+from vio.reporter.byfile import ByFile
 from vio.reporter.choice import Chooser, Filter
 from vio.reporter.opened import OpenedLayers
 from vio.reporter.parts import PartsReader
@@ -58,6 +59,7 @@ class ReportOptions:
     is_table_written: bool = True
     with_stages: bool = False
     way: tuple[str, ...] = ()
+    is_by_file: bool = False
 
     @property
     def are_stages_written(self) -> bool:
@@ -92,7 +94,8 @@ def report(path: Path, options: ReportOptions, on_progress: Callable[[Progress],
             f"{path} has no inner points",
             "open a layer when recording: vio record --open fs, or --point kprobe:FUNCTION",
         )
-    return report_on(Recorded.of(recording), Join(recording, parts=parts), options, on_progress)
+    by_file = ByFile.of(recording) if options.is_by_file else None
+    return report_on(Recorded.of(recording), Join(recording, parts=parts), options, on_progress, by_file)
 
 
 def report_on(
@@ -100,8 +103,9 @@ def report_on(
     stream: JoinStream,
     options: ReportOptions,
     on_progress: Callable[[Progress], None] | None = None,
+    by_file: ByFile | None = None,
 ) -> Report:
-    """Report on a join."""
+    """Report on a join; `by_file` counts the IOs of each of the guest's files too."""
     if options.slowest < 0:
         raise UsageError("--slowest needs a number that is not negative")
     chooser = Chooser(options.choice, recorded)
@@ -119,6 +123,8 @@ def report_on(
                 result.summary.add(chosen)
                 result.of_which.add(chosen)
                 notable.add(chosen)
+                if by_file:
+                    by_file.add(chosen)
             later.write(stream.writeback)
             ticker.passed(every)
         later.write(stream.writeback)
@@ -126,6 +132,7 @@ def report_on(
     if result.parts is not None:
         result.parts.hops.check()
     result.slowest, result.unended = notable.slowest, notable.unended
+    result.files = by_file.rows if by_file else None
     if options.plot_path and result.summary.groups:
         _plot(result, options.plot_path)
     return result

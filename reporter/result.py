@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from vio.layer import Layer, Phase, Stage
+from vio.reporter.byfile import FileFigures
 from vio.reporter.cachefigures import WritebackFigures
 from vio.reporter.choice import Filter
 from vio.reporter.ofwhichfigures import OfWhichFigures
@@ -53,6 +54,8 @@ class Report:
     stages_path: Path | None = None
     waits: WaitSummary | None = None
     of_which: OfWhichFigures = field(default_factory=OfWhichFigures)
+    files: list[FileFigures] | None = None
+    """The guest's files, if they were asked for."""
 
     def unreached(self) -> list[Unreached]:
         """List the stages that not every ended IO reached; loop stages only where some IO did."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from vio.layer import Phase, Stage
 from vio.printable import printable, shell_word
+from vio.reporter.byfiletext import file_lines
 from vio.reporter.cachetext import cache_lines
 from vio.reporter.grid import Grid, Style
 from vio.reporter.header import count_lines, loss_lines, recorded_lines, wrapped
@@ -48,6 +49,9 @@ def _body(report: Report, style: Style) -> Iterator[str]:
         yield ""
         yield from wait_lines(report, unit_for(report.summary.total().latency.quantile_ns(0.5)), style)
         yield from _opened_lines(report, style)
+    if report.files is not None:
+        yield ""
+        yield from file_lines(report.files, report.recorded, style)
     if report.slowest.num_rows:
         yield ""
         yield from _slowest_lines(report, style)

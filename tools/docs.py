@@ -11,6 +11,7 @@ from pathlib import Path
 from vio import manifest, recording, schema
 from vio.layer import Stage
 from vio.mappers import store
+from vio.mappers.guestfs import store as guest_store
 
 PAGE = Path(__file__).parent.parent / "docs" / "recording-format.md"
 _HEAD = """\
@@ -41,6 +42,12 @@ _TABLES = (
         "maps.parquet",
         "Address maps: ranges of one space to ranges of the next, with the time they hold for.",
         store.COLUMNS,
+    ),
+    (
+        "guestfiles.parquet",
+        "Where the guest's files lie on its disks, as the recorder found them at the end: only with "
+        "`vio record --guest-files`.",
+        guest_store.COLUMNS,
     ),
     (
         "ios.parquet, ios.csv, ios.json",

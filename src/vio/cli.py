@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from vio import __version__
+from vio.cli_map import add_map_command
 from vio.errors import ExitCode, OutputError, UsageError, VioError
 from vio.layer import Layer, Op
 from vio.printable import printable
@@ -26,6 +27,7 @@ from vio.terminal import close_broken, has_colours, render
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from vio.mappers.answer import Answer
     from vio.recorder.summary import RecordSummary
     from vio.reporter.report import Progress
 
@@ -52,6 +54,9 @@ OpenOption = Annotated[
 PointOption = Annotated[
     list[str] | None,
     typer.Option("--point", metavar="[LAYER=]PROBE", help="A point more (kprobe:vfs_read ...); repeatable."),
+]
+GuestFilesOption = Annotated[
+    bool, typer.Option("--guest-files", help="At the end, read where the guest's files lie, for report --by file.")
 ]
 ProbesOption = Annotated[
     list[Path] | None, typer.Option("--probes", metavar="DIR", help="Probe files (.bt) of your own; repeatable.")
@@ -145,6 +150,7 @@ def record(
     open_layers: OpenOption = None,
     points: PointOption = None,
     probes: ProbesOption = None,
+    guest_files: GuestFilesOption = False,
     batches: Annotated[bool, typer.Option("--batches", hidden=True)] = False,
     plain: Annotated[bool, typer.Option("--plain", hidden=True)] = False,
 ) -> None:
@@ -179,6 +185,7 @@ def record(
         observed=Observed(
             more_probes=tuple(probes or ()), points=tuple(points or ()), opened=frozenset(open_layers or ())
         ),
+        has_guest_files=guest_files,
     )
     summary = record_target(options, progress_for(sys.stderr))
     _show(f"{summary.sentence()}; next: {summary.next_command()}")
@@ -200,6 +207,7 @@ def report(
     way: Annotated[
         str, typer.Option(metavar="POINT,...", help="With --stages: the times between these points of the way only.")
     ] = "",
+    by: Annotated[str, typer.Option(metavar="file", help="Count the IOs of each file of the guest too.")] = "",
     as_json: JsonOption = False,
     table_format: Annotated[
         str, typer.Option("--format", metavar="parquet|csv|json", help="Of the table.")
@@ -232,6 +240,8 @@ def report(
             )
         _show(timeline(recording, io_number, is_terminal=has_colours(sys.stdout)).rstrip("\n"))
         return
+    if by not in ("", "file"):
+        raise UsageError(f"--by {printable(by)} is not known", "--by file is")
     if table_format not in set(TableFormat):
         raise UsageError(f"{table_format} is no format of the table", f"one of {', '.join(TableFormat)}")
     options = ReportOptions(
@@ -242,9 +252,27 @@ def report(
         table_path=output,
         with_stages=stages or bool(way),
         way=tuple(point.strip() for point in way.split(",")) if way else (),
+        is_by_file=bool(by),
     )
     found = report_on(recording, options, _report_progress())
     _show((render_json(found) if as_json else render_text(found, is_terminal=has_colours(sys.stdout))).rstrip("\n"))
+
+
+def _show_answer(answer: "Answer", as_json: bool) -> None:
+    from vio.mappers.answerdata import answer_data
+    from vio.mappers.answertext import answer_lines, trail_table
+
+    if as_json:
+        _show_json(answer_data(answer))
+    elif answer.trail is None:
+        _show("\n".join(answer_lines(answer)))
+    else:
+        _show_drawn(trail_table(answer.trail, answer))
+        for note in answer.notes:
+            _say(printable(note))
+
+
+add_map_command(app, _show_answer)
 
 
 def run(arguments: Sequence[str]) -> int:

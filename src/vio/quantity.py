@@ -1,4 +1,4 @@
-"""Read the quantities that a user types: durations and stretches of time."""
+"""Read the quantities that a user types: durations, stretches of time, sizes and ranges of bytes."""
 
 import math
 import re
@@ -7,6 +7,11 @@ from vio.errors import UsageError
 
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?P<unit>ms|s|m|h|)", re.ASCII)
 NO_END_S = 2.0**32  # more than a century: JSON has no infinity
+_SIZE = re.compile(
+    r"0[xX](?P<hex>[0-9a-fA-F]{1,16})|(?P<number>\d{1,19}(?:\.\d+)?) ?(?P<unit>[kKMGTP]?)(?:i?B)?", re.ASCII
+)
+_SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
+_MAX_SIZE = 2**63 - 1
 _SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -46,3 +51,42 @@ def _seconds(text: str) -> float:
     if not math.isfinite(seconds) or seconds > 1e9:
         raise UsageError(f"a duration of {text[:20]} is too long", "write it as 10s, 500ms, 2m or 1h")
     return seconds
+
+
+def size_text(count: int) -> str:
+    """Write a number of bytes as people type it: 512, 64 KiB, 1.5 GiB."""
+    for unit, factor in reversed(_SIZE_UNITS.items()):
+        if unit and count >= factor:
+            return f"{count / factor:.1f}".removesuffix(".0") + f" {unit}iB"
+    return f"{count} B"
+
+
+def parse_size(text: str) -> int:
+    """Read `4096`, `0x1000`, `64k`, `1.5G` or `64 KiB` as bytes.
+
+    Raises:
+        UsageError: it is no number of bytes, or not a whole one.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
+        raise UsageError(f"{text[:40]!r} is no number of bytes", "write it as 4096, 0x1000, 64k or 1.5G")
+    if match["hex"]:
+        count = float(int(match["hex"], 16))
+    else:
+        count = float(match["number"]) * _SIZE_UNITS[match["unit"].upper()]
+    if not count.is_integer() or count > _MAX_SIZE:
+        raise UsageError(f"{text[:40]} is no whole number of bytes, or too great", "write it as 4096, 0x1000 or 64k")
+    return int(match["hex"], 16) if match["hex"] else int(count)
+
+
+def parse_range(text: str) -> tuple[int, int]:
+    """Read `OFFSET` or `OFFSET+LENGTH` as bytes; the length is 1 where it is not given.
+
+    Raises:
+        UsageError: it is no range of bytes, or an empty one.
+    """
+    offset, plus, length = text.partition("+")
+    found = parse_size(offset), parse_size(length) if plus else 1
+    if found[1] < 1 or sum(found) > _MAX_SIZE:
+        raise UsageError(f"the range {text[:40]} is empty or too great", "write it as OFFSET+LENGTH, such as 1M+64k")
+    return found

@@ -5,6 +5,7 @@ events/segment-NNNNN.parquet   events, sorted by time; segments follow each othe
 events/late-NNNNN.parquet      events that came after the segment of their time had been closed, sorted
 losses.parquet            what was lost, and when
 maps.parquet              addresses of one layer -> addresses of the next (vio.mappers.store)
+guestfiles.parquet        where the guest's files lie on its disks, if it was asked for (vio.mappers.guestfs.store)
 pending.parquet           what stood in the kernel's batches lately; counts only without an orderly end
 program.bt, log.txt       the bpftrace program, and what bpftrace said
 """
@@ -29,6 +30,7 @@ MANIFEST = "manifest.json"
 EVENTS_DIRECTORY = "events"
 LOSSES_FILE = "losses.parquet"
 MAPS_FILE = "maps.parquet"
+GUEST_FILES_FILE = "guestfiles.parquet"
 PENDING_FILE = "pending.parquet"
 PROGRAM_FILE = "program.bt"
 LOG_FILE = "log.txt"
@@ -141,6 +143,11 @@ class Recording:
     def read_maps(self) -> pa.Table | None:
         """Return the stored maps as a table for vio.mappers.store.from_table; None if there are none."""
         path = self.path / MAPS_FILE
+        return _read_table(path, None) if path.exists() else None
+
+    def read_guest_files(self) -> pa.Table | None:
+        """Return where the guest's files lie, for vio.mappers.guestfs.store.files_from; None if it is not stored."""
+        path = self.path / GUEST_FILES_FILE
         return _read_table(path, None) if path.exists() else None
 
     def read_pending(self) -> pa.Table:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from vio.errors import MapError
-from vio.mappers import qcow2_format as fmt
 from vio.mappers.extent import RangeMap
-from vio.mappers.qcow2 import map_qcow2
-from vio.mappers.qcow2_header import read_header
+from vio.mappers.qcow2 import layout as fmt
+from vio.mappers.qcow2.header import read_header
+from vio.mappers.qcow2.walk import map_qcow2
 
 ROUNDS = 600
 MIB = 1 << 20

@@ -23,8 +23,13 @@ def require_root(*tools: str) -> None:
     if not Path("/dev/loop-control").exists():
         pytest.skip("needs loop devices: /dev/loop-control is absent")
     for tool in ("losetup", "mount", "umount", *tools):
-        if shutil.which(tool) is None:
-            pytest.skip(f"needs {tool}")
+        require_tool(tool)
+
+
+def require_tool(tool: str) -> None:
+    """Skip the test, saying why, unless the program is installed."""
+    if shutil.which(tool) is None:
+        pytest.skip(f"needs {tool}")
 
 
 def run(*command: str | Path, timeout_s: float = 60) -> str:

@@ -12,9 +12,9 @@ import pytest
 from tests.integration import disks
 
 from vio.errors import MapError
-from vio.mappers.device import DeviceTree, device_stack
+from vio.mappers.device.tree import DeviceTree, device_stack
 from vio.mappers.extent import NOWHERE, RangeMap
-from vio.mappers.fiemap import BATCH_EXTENTS, map_file, read_extents
+from vio.mappers.hostfs.fiemap import BATCH_EXTENTS, map_file, read_extents
 from vio.mappers.kind import Flag, Kind, base_of
 
 MIB = 1 << 20

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vio.mappers.qcow2 import map_qcow2
-from vio.mappers.qcow2_tables import map_tables
+from vio.mappers.qcow2.areas import metadata_areas
+from vio.mappers.qcow2.header import read_header
+from vio.mappers.qcow2.walk import map_qcow2
 from vio.recorder.imagechain import NOT_FOLLOWED, FoundChain, find_chain
 from vio.recorder.imagefile import ProcessFiles
 from vio.recorder.nodes import ImageChain, resolve
@@ -108,14 +109,14 @@ def test_tables_and_data_are_all_that_is_in_an_image(tmp_path: Path, options: st
     end = json.loads(checked.stdout)["image-end-offset"]
     fd = os.open(image, os.O_RDONLY)
     try:
-        tables, data = map_tables(fd, "tables", "file"), map_qcow2(fd, "guest", "file")
+        tables = metadata_areas(fd, read_header(fd), "file").as_map("tables")
+        data = map_qcow2(fd, "guest", "file")
     finally:
         os.close(fd)
     is_table, is_data = np.zeros(end, dtype=np.bool_), np.zeros(end, dtype=np.bool_)
-    for start, length in zip(tables.target.tolist(), tables.length.tolist(), strict=True):
-        is_table[start : start + length] = True
     cluster = int(options.split("=")[1].split("k")[0]) * 1024
-    for start, length in zip(data.target.tolist(), data.length.tolist(), strict=True):
-        if start >= 0:
-            is_data[start // cluster * cluster : -(-(start + length) // cluster) * cluster] = True
+    for ranges, is_used in ((tables, is_table), (data, is_data)):
+        for start, length in zip(ranges.target.tolist(), ranges.length.tolist(), strict=True):
+            if start >= 0:
+                is_used[start // cluster * cluster : -(-(start + length) // cluster) * cluster] = True
     assert (is_table ^ is_data).all()

@@ -1,6 +1,5 @@
 """The qcow2 walk against `qemu-img map` on a matrix of images, and against their content."""
 
-import json
 import os
 import random
 import shutil
@@ -8,186 +7,37 @@ import subprocess
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from lab.imagematrix import (
+    KIB,
+    MIB,
+    TIMEOUT_S,
+    Case,
+    by_qemu,
+    by_walk,
+    cases,
+    chain_by_maps,
+    chain_by_qemu,
+    content_differs_at,
+    in_words_of_qemu,
+    make,
+    make_chain,
+    qemu_img,
+    qemu_io,
+    seeded_cases,
+    source,
+)
 
-from vio.mappers.extent import RangeMap
+from vio.mappers.imagemap import Visible, map_image
+from vio.mappers.images import ImageSource, opened_chain, trust_names
 from vio.mappers.kind import Flag, Kind, name_of
-from vio.mappers.qcow2 import map_qcow2
-from vio.mappers.qcow2_header import Qcow2Header, read_header
 
-KIB, MIB = 1 << 10, 1 << 20
-TIMEOUT_S = 60
-SECRET = ("--object", "secret,id=key,data=abc")
-Said = tuple[int, int, str, int | None]
+SEEDS, CHAINS = 50, 12  # `make bench` makes more of both
 
 pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="needs qemu-img and qemu-io")
-
-
-@dataclass(frozen=True)
-class Case:
-    """An image: `qemu-img create -o options`, and the qemu-io commands that fill it."""
-
-    name: str
-    options: str
-    size: int = 64 * MIB
-    commands: tuple[str, ...] = ()
-    seed: int = 0
-    extra: str = ""
-
-    @property
-    def is_encrypted(self) -> bool:
-        return "encrypt" in self.options
-
-
-def writes(unit: int, size: int, seed: int, verbs: tuple[str, ...] = ("write",)) -> tuple[str, ...]:
-    """Scatter writes, zeroes, discards over the disk, whole units and parts of them."""
-    chance = random.Random(seed)
-    commands = []
-    for _ in range(60):
-        verb = chance.choice(verbs)
-        length = chance.randint(1, 5) * unit
-        offset = chance.randrange(0, max(size - length, 1) // unit + 1) * unit
-        if verb == "write" and chance.random() < 0.3:
-            offset += 512
-            length = max(512, length - 1024)
-        length = min(length, size - offset)
-        if length > 0:
-            commands.append(f"{verb} {offset} {length}")
-    return tuple(commands)
-
-
-PLAIN = ("write -P 65", "write", "discard", "write -z", "write -z -u")
-PACKED = ("write", "write -c -P 66", "write -z", "discard")
-
-
-def cases() -> list[Case]:
-    found = []
-    for size, cluster in ((2 * MIB, "512"), (16 * MIB, "4k"), (64 * MIB, "64k"), (512 * MIB, "2M")):
-        unit = {"512": 512, "4k": 4 * KIB, "64k": 64 * KIB, "2M": 2 * MIB}[cluster]
-        for compat, name in (("0.10", "v2"), ("1.1", "v3")):
-            options = f"compat={compat},cluster_size={cluster}"
-            found.append(Case(f"{name}-{cluster}", options, size, writes(unit, size, unit, PLAIN)))
-            packed = tuple(c for c in writes(unit, size, unit + 1, PACKED) if _fits(c, unit))
-            found.append(Case(f"{name}-{cluster}-compressed", options, size, packed))
-    for cluster, unit in (("16k", 512), ("64k", 2 * KIB), ("128k", 4 * KIB), ("2M", 64 * KIB)):
-        options = f"extended_l2=on,cluster_size={cluster}"
-        found.append(Case(f"extl2-{cluster}", options, 64 * MIB, writes(unit, 4 * MIB, unit, PLAIN)))
-    packed = tuple(c for c in writes(128 * KIB, 16 * MIB, 5, PACKED) if _fits(c, 128 * KIB))
-    mixed = packed + writes(4 * KIB, 16 * MIB, 6, ("write",))
-    found.append(Case("extl2-compressed", "extended_l2=on,cluster_size=128k", 16 * MIB, mixed))
-    filled = writes(64 * KIB, 64 * MIB, 3, PLAIN)
-    found += [
-        *(
-            Case(f"preallocated-{how}", f"preallocation={how}", commands=filled)
-            for how in ("metadata", "falloc", "full")
-        ),
-        Case("preallocated-extl2", "extended_l2=on,preallocation=metadata", commands=filled),
-        Case("data-file", "data_file={dir}/data", commands=filled),
-        Case("data-file-raw", "data_file={dir}/data,data_file_raw=on", commands=filled),
-        Case("data-file-extl2", "data_file={dir}/data,extended_l2=on", commands=filled),
-        Case("lazy-refcounts", "lazy_refcounts=on", commands=filled),
-        Case("refcount-bits-1", "refcount_bits=1", commands=filled),
-        Case("odd-size", "cluster_size=64k", 10 * MIB + 512, (*filled[:10], f"write {10 * MIB} 512")),
-        Case("zstd", "compression_type=zstd", commands=tuple(f"write -c {i * 128}k 64k" for i in range(40))),
-        Case("luks", "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10", commands=filled),
-        Case("empty", "cluster_size=64k"),
-        Case("no-size", "cluster_size=64k", 0),
-        Case("sparse-2T", "cluster_size=64k", 2 << 40, ("write 1T 1M", "write 2199023190016 64k")),
-        Case("resized", "cluster_size=4k", 8 * MIB, filled[:20], extra="resize {image} 3G"),
-        Case("snapshot", "cluster_size=64k", commands=filled, extra="snapshot -c one {image}"),
-        Case("amended", "compat=0.10", commands=filled, extra="amend -f qcow2 -o compat=1.1 {image}"),
-    ]
-    return found
-
-
-def _fits(command: str, unit: int) -> bool:
-    # A compressed write takes whole clusters only.
-    words = command.split()
-    return "-c" not in words or all(int(word) % unit == 0 for word in words[-2:])
-
-
-def make(case: Case, directory: Path) -> Path:
-    image = directory / "image.qcow2"
-    options = case.options.format(dir=directory)
-    secret = SECRET if case.is_encrypted else ()
-    qemu_img("create", *secret, "-q", "-f", "qcow2", "-o", options, str(image), str(case.size))
-    qemu_io(case, image, case.commands)
-    if case.extra:
-        qemu_img(*case.extra.format(image=image).split())
-        qemu_io(case, image, case.commands[:7])
-    return image
-
-
-def qemu_img(*words: str) -> str:
-    for _ in range(5):
-        done = subprocess.run(["qemu-img", *words], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-        # LUKS: QEMU times its key derivation, and gives up where the kernel counts CPU time coarsely (1 in 60 here).
-        if "Unable to get accurate CPU usage" not in done.stderr:
-            break
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def source(case: Case, image: Path) -> list[str]:
-    if case.is_encrypted:
-        return [*SECRET, "--image-opts", f"driver=qcow2,encrypt.key-secret=key,file.filename={image}"]
-    return ["-f", "qcow2", str(image)]
-
-
-def qemu_io(case: Case, image: Path, commands: tuple[str, ...]) -> None:
-    if not commands:
-        return
-    # Some commands fail, such as a compressed write onto allocated clusters: what is there counts.
-    script = "".join(f"{command}\n" for command in commands)
-    words = ["qemu-io", "-d", "unmap", *source(case, image)]
-    subprocess.run(words, input=script, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-
-
-def by_qemu(case: Case, image: Path) -> list[Said]:
-    rows = json.loads(qemu_img("map", "-U", "--output=json", *source(case, image)))
-    said: list[Said] = []
-    for row in rows:
-        what = "data" if row["data"] else "zero"
-        if row["depth"] > 0 or not row["present"]:
-            what = "hole"
-        offset = row.get("offset") if what != "hole" else None
-        said.append((row["start"], row["length"], what, offset))
-    return joined(said)
-
-
-def by_walk(image: Path) -> tuple[RangeMap, Qcow2Header]:
-    with image.open("rb") as file:
-        header = read_header(file.fileno())
-        return map_qcow2(file.fileno(), "guest:disk", "file", header), header
-
-
-def in_words_of_qemu(ranges: RangeMap) -> list[Said]:
-    words = {Kind.MAPPED: "data", Kind.COMPRESSED: "data", Kind.ZERO: "zero", Kind.UNALLOCATED: "hole"}
-    said: list[Said] = []
-    for start, length, target, _, kind in zip(*(column.tolist() for column in ranges.rows), strict=True):
-        what = words[Kind(kind & 0x0F)]
-        # qemu-img gives no offset for what it cannot read in place.
-        is_told = target >= 0 and what != "hole" and kind in (Kind.MAPPED, Kind.ZERO)
-        said.append((start, length, what, target if is_told else None))
-    return joined(said)
-
-
-def joined(said: list[Said]) -> list[Said]:
-    """Join neighbours that say the same, so that it does not matter where either side cuts."""
-
-    def line(row: Said) -> tuple[str, int | None]:
-        return row[2], None if row[3] is None else row[3] - row[0]
-
-    rows = []
-    for (what, _), group in groupby((row for row in said if row[1]), key=line):
-        parts = list(group)
-        rows.append((parts[0][0], sum(part[1] for part in parts), what, parts[0][3]))
-    return rows
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
@@ -199,6 +49,51 @@ def test_walk_agrees_with_qemu_img(case: Case, tmp_path: Path) -> None:
     assert header.has_data_file == case.name.startswith("data-file")
     if header.data_file:
         assert header.data_file == str(tmp_path / "data")
+
+
+@pytest.mark.parametrize("case", list(seeded_cases(SEEDS)), ids=lambda case: case.name)
+def test_random_images_agree_with_qemu_img(case: Case, tmp_path: Path) -> None:
+    image = make(case, tmp_path)
+    assert in_words_of_qemu(by_walk(image)[0]) == by_qemu(case, image)
+    assert content_differs_at(image, tmp_path) is None
+
+
+@pytest.mark.parametrize("seed", range(CHAINS))
+def test_chains_agree_with_qemu_img(seed: int, tmp_path: Path) -> None:
+    image = make_chain(tmp_path, 2 + seed % 4, seed)
+    visible, maps = Visible(), []
+    with opened_chain(ImageSource(image, opener=trust_names)) as chain:
+        for one in chain:
+            maps.append(visible.of(map_image(one, "guest:disk")))
+            visible = Visible.below(maps[-1])
+    assert chain_by_maps(maps) == chain_by_qemu(image)
+    assert content_differs_at(image, tmp_path) is None
+
+
+def test_snapshot_is_the_disk_as_it_was(tmp_path: Path) -> None:
+    image = tmp_path / "image.qcow2"
+    qemu_img("create", "-q", "-f", "qcow2", str(image), "8M")
+    case = Case("", "")
+    qemu_io(case, image, ("write -P 1 1M 1M", "write -P 2 4M 128k"))
+    qemu_img("convert", "-O", "raw", str(image), str(tmp_path / "then.raw"))
+    qemu_img("snapshot", "-c", "before", str(image))
+    qemu_img("snapshot", "-c", "and again", str(image))
+    qemu_io(case, image, ("write -P 3 1M 64k", "discard 4M 128k", "write -P 5 6M 1M"))
+    qemu_img("resize", "-q", str(image), "12M")
+    with opened_chain(ImageSource(image, snapshot="before")) as (one,):
+        assert one.header is not None
+        assert one.header.size == 8 * MIB
+        then = map_image(one, "guest:disk")
+    with opened_chain(ImageSource(image)) as (one,):
+        now = map_image(one, "guest:disk")
+    data = image.read_bytes()
+    wanted = (tmp_path / "then.raw").read_bytes()
+    for start, length, target in zip(then.start.tolist(), then.length.tolist(), then.target.tolist(), strict=True):
+        assert wanted[start : start + length] == (data[target : target + length] if target >= 0 else bytes(length))
+    # What the snapshot still has is copied before it is written; what was written since is the disk's own.
+    kinds = dict(zip(now.start.tolist(), now.kind.tolist(), strict=True))
+    assert kinds[MIB] == Kind.MAPPED
+    assert kinds[MIB + 64 * KIB] == Kind.MAPPED | Flag.SHARED
 
 
 def test_matrix_holds_every_kind(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vio.errors import MapError
-from vio.mappers.device import DeviceKind, DeviceTree, device_stack
+from vio.mappers.device.tree import DeviceKind, DeviceTree, device_stack
 from vio.mappers.space import device_of, device_space, file_space, guest_space
 
 
@@ -45,11 +45,10 @@ def test_partition_is_mapped_to_its_disk_in_bytes(tree: DeviceTree) -> None:
     add(tree, "nvme0n1", "259:0", 4_000_000)
     add(tree, "nvme0n1/nvme0n1p2", "259:2", 1_000_000, partition="2", start="2099200")
     assert names(tree, 259, 2) == [("nvme0n1p2", DeviceKind.PARTITION), ("nvme0n1", DeviceKind.NVME)]
-    ranges = tree.map_down(tree.find(os.makedev(259, 2)))
-    assert ranges is not None
+    ((ranges, _),) = tree.maps_down(tree.find(os.makedev(259, 2)))
     assert (ranges.source_space, ranges.target_space) == ("dev:259:2", "dev:259:0")
     assert (ranges.length.tolist(), ranges.target.tolist()) == ([512_000_000], [2099200 * 512])
-    assert tree.map_down(tree.find(os.makedev(259, 0))) is None
+    assert tree.maps_down(tree.find(os.makedev(259, 0))) == []
 
 
 def test_stacks_are_listed_through_dm_and_md_each_device_once(tree: DeviceTree) -> None:
@@ -64,18 +63,17 @@ def test_stacks_are_listed_through_dm_and_md_each_device_once(tree: DeviceTree) 
         ("sda", DeviceKind.DISK),
         ("sdb", DeviceKind.DISK),
     ]
-    for major in (253, 9):
-        with pytest.raises(MapError, match="not mapped yet"):
-            tree.map_down(tree.find(os.makedev(major, 0)))
+    for major, what in ((253, "dm/name"), (9, "raid_disks")):
+        with pytest.raises(MapError, match=what):
+            tree.maps_down(tree.find(os.makedev(major, 0)))
 
 
 def test_loop_device_is_mapped_to_its_file_at_its_offset(tree: DeviceTree, tmp_path: Path) -> None:
     file = tmp_path / "backing.img"
     file.write_bytes(b"")
     add(tree, "loop3", "7:3", 64, loop__backing_file=str(file), loop__offset="1048576")
-    ranges = tree.map_down(tree.find(os.makedev(7, 3)))
+    ((ranges, _),) = tree.maps_down(tree.find(os.makedev(7, 3)))
     status = file.stat()
-    assert ranges is not None
     assert ranges.target_space == file_space(status.st_dev, status.st_ino)
     assert (ranges.length.tolist(), ranges.target.tolist()) == ([64 * 512], [1 << 20])
     assert tree.find(os.makedev(7, 3)).note == "its backing file is on no block device"
@@ -88,7 +86,7 @@ def test_loop_device_whose_file_cannot_be_had_says_so(tree: DeviceTree, backing:
     assert device.parents == ()
     assert "loop3" in device.note
     with pytest.raises(MapError, match="loop3"):
-        tree.map_down(device)
+        tree.maps_down(device)
 
 
 def test_loop_device_that_is_not_bound_says_so(tree: DeviceTree) -> None:
@@ -105,7 +103,7 @@ def test_unreadable_numbers_are_refused(tree: DeviceTree) -> None:
     add(tree, "sda", "8:0", 100, device="")
     add(tree, "sda/sda1", "8:1", 50, partition="1", start="many")
     with pytest.raises(MapError, match="start"):
-        tree.map_down(tree.find(os.makedev(8, 1)))
+        tree.maps_down(tree.find(os.makedev(8, 1)))
 
 
 def test_names_of_spaces() -> None:

@@ -1,7 +1,7 @@
 """FIEMAP: which bytes of a host file lie where on the block device of its file system.
 
 Addresses are relative to the device that the file system says it is on. That holds for ext4 and xfs; btrfs
-answers with addresses of its own (vio.mappers.hostfs tells which is which).
+answers with addresses of its own (vio.mappers.hostfs.filesystem tells which is which).
 """
 
 import errno

@@ -19,7 +19,7 @@ NAMES = {
     0x73717368: "squashfs",
     0x858458F6: "ramfs",
 }
-DEVICE_ADDRESSED = frozenset({"ext4", "xfs"})
+DEVICE_ADDRESSED = frozenset({"ext4", "xfs", "ocfs2"})
 """File systems (ext2 and ext3 count as ext4) whose FIEMAP addresses are bytes of the device `st_dev`."""
 
 FS_IOC_FSGETXATTR = 0x801C581F

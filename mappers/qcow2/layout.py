@@ -42,6 +42,8 @@ class Extension(IntEnum):
     """Header extensions that this package reads."""
 
     END = 0x00000000
+    FULL_DISK_ENCRYPTION = 0x0537BE77
+    BITMAPS = 0x23852875
     BACKING_FORMAT = 0xE2792ACA
     EXTERNAL_DATA_FILE = 0x44415441
 
@@ -54,6 +56,12 @@ class Incompatible(IntFlag):
     EXTERNAL_DATA_FILE = 1 << 2
     COMPRESSION_TYPE = 1 << 3
     EXTENDED_L2 = 1 << 4
+
+
+class Compatible(IntFlag):
+    """Compatible features: an image with a bit that is not known can be read all the same."""
+
+    LAZY_REFCOUNTS = 1 << 0
 
 
 class CryptMethod(IntEnum):
@@ -71,6 +79,8 @@ MAX_L1_BYTES = 32 << 20
 MAX_REFCOUNT_TABLE_BYTES = 8 << 20
 MAX_REFCOUNT_ORDER = 6
 MAX_SNAPSHOTS = 65536
+MAX_SNAPSHOT_EXTRA = 1024
+MAX_BITMAP_DIRECTORY = 1 << 20
 MAX_BACKING_FILE_SIZE = 1023
 MAX_COMPRESSION_TYPE = 1
 
@@ -80,6 +90,15 @@ L2_COPIED = 1 << 63
 L2_COMPRESSED = 1 << 62
 """Test this before L2_ZERO: in a compressed entry bit 0 belongs to the offset."""
 L2_ZERO = 1 << 0
+
+SNAPSHOT = struct.Struct(">QIHHIIQII")
+"""Snapshot table entry up to `extra_data_size`; extra data, id and name follow, padded to 8 bytes."""
+SNAPSHOT_EXTRA = struct.Struct(">QQ")
+"""`vm_state_size` and the disk's size at the time of the snapshot."""
+ENCRYPTION_HEADER = struct.Struct(">QQ")
+BITMAPS_HEADER = struct.Struct(">IIQQ")
+BITMAP_ENTRY = struct.Struct(">QIIBBHI")
+"""Bitmap directory entry up to `extra_data_size`; extra data and name follow, padded to 8 bytes."""
 
 SUBCLUSTERS = 32
 COMPRESSED_SECTOR = 512

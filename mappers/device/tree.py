@@ -1,18 +1,28 @@
 """Host block devices as /sys describes them: partition, loop device, disk, and what each lies upon."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+import numpy as np
+
 from vio.errors import MapError
-from vio.mappers.extent import RangeMap
-from vio.mappers.loop import loop_backing
+from vio.mappers.device.dm import Segment, map_table, parse_table, read_table
+from vio.mappers.device.loop import loop_backing
+from vio.mappers.device.md import map_array, read_array
+from vio.mappers.device.stripes import Copies
+from vio.mappers.device.sysfile import read_dev, read_number, read_text
+from vio.mappers.kind import Ints
 from vio.mappers.raw import map_raw
 from vio.mappers.space import device_space, file_space
+from vio.printable import printable
 
 SECTOR = 512
 """Unit of `start` and `size` in /sys, whatever the device's own sector size is."""
+WHOLE_BYTES = 16 << 30
+"""Striped devices up to this size are mapped whole: a map has a row for each chunk."""
 
 
 class DeviceKind(StrEnum):
@@ -39,6 +49,8 @@ class Device:
     """Bytes."""
     parents: tuple[int, ...] = ()
     note: str = ""
+    about: str = ""
+    """What it is, where its kind does not say all: `md raid1`, `LVM`."""
 
     @property
     def dev(self) -> int:
@@ -48,18 +60,22 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class DeviceTree:
-    """The block devices of a host, read from `sys` at each call; `dev` is where their nodes are."""
+    """The block devices of a host, read from `sys` at each call; `dev` is where their nodes are.
+
+    `read_table` gives the device mapper's table of a device by its name.
+    """
 
     sys: Path = Path("/sys")
     dev: Path = Path("/dev")
+    read_table: Callable[[str], str] = read_table
 
     def find(self, dev: int) -> Device:
         """Describe a device by its number; raise MapError if the host has no such block device."""
         path = self._path(dev)
         kind = _kind_of(path)
         parents, note = self._parents(path, kind)
-        size = _number(path / "size") * SECTOR
-        return Device(os.major(dev), os.minor(dev), path.name, kind, size, parents, note)
+        size = read_number(path / "size") * SECTOR
+        return Device(os.major(dev), os.minor(dev), path.name, kind, size, parents, note, _about(path, kind))
 
     def stack(self, dev: int) -> list[Device]:
         """List a device and all that it lies upon, top first, each once; loop devices are seen through."""
@@ -74,24 +90,37 @@ class DeviceTree:
             waiting.extend(parent for parent in device.parents if self._has(parent))
         return stack
 
-    def map_down(self, device: Device) -> RangeMap | None:
-        """Map a device to what lies directly below it; None for a device with nothing below.
+    def maps_down(self, device: Device, within: tuple[Ints, Ints] | None = None) -> Copies:
+        """Map a device to what lies directly below it, a map for each device and copy; none where nothing is below.
+
+        Of a very large striped device only the ranges `within` (begins, ends) are mapped.
 
         Raises:
-            MapError: It lies upon others in a way that is not mapped yet (device mapper, md ...).
+            MapError: It lies upon others in a way that is not mapped, or /sys cannot be believed.
         """
-        source = device_space(device.dev)
-        path = self._path(device.dev)
+        source, path = device_space(device.dev), self._path(device.dev)
         if device.kind is DeviceKind.PARTITION:
-            start = _number(path / "start") * SECTOR
-            return map_raw(device.size, source, device_space(device.parents[0]), start)
+            start = read_number(path / "start") * SECTOR
+            return [(map_raw(device.size, source, device_space(device.parents[0]), start), 0)]
         if device.kind is DeviceKind.LOOP:
             backing = loop_backing(path, self.dev)
             target = file_space(backing.dev, backing.inode) if backing.is_file else device_space(backing.dev)
-            return map_raw(device.size, source, target, backing.offset)
-        if device.kind in (DeviceKind.DM, DeviceKind.MD) or device.parents:
-            raise MapError(f"{device.name}: a {device.kind} device is not mapped yet")
-        return None
+            return [(map_raw(device.size, source, target, backing.offset), 0)]
+        if device.kind is DeviceKind.DM:
+            return map_table(source, self.segments_of(device), _whole_or(within, device.size))
+        if device.kind is DeviceKind.MD:
+            return map_array(source, read_array(path, device.size), _whole_or(within, device.size))
+        if device.parents:
+            raise MapError(f"{device.name}: how it lies upon the devices below is not known")
+        return []
+
+    def segments_of(self, device: Device) -> tuple[Segment, ...]:
+        """Read the table of a device of the mapper; raise MapError if it is hidden, or makes no sense."""
+        return parse_table(self.read_table(read_text(self._path(device.dev) / "dm" / "name")))
+
+    def level_of(self, device: Device) -> str:
+        """Name the level of an md array: `raid1`; raise MapError if it is hidden."""
+        return read_text(self._path(device.dev) / "md" / "level")
 
     def _path(self, dev: int) -> Path:
         link = self.sys / "dev" / "block" / f"{os.major(dev)}:{os.minor(dev)}"
@@ -105,7 +134,7 @@ class DeviceTree:
 
     def _parents(self, path: Path, kind: DeviceKind) -> tuple[tuple[int, ...], str]:
         if kind is DeviceKind.PARTITION:
-            return (_dev_of(path.parent),), ""
+            return (read_dev(path.parent),), ""
         if kind is DeviceKind.LOOP:
             try:
                 backing = loop_backing(path, self.dev)
@@ -116,12 +145,30 @@ class DeviceTree:
         slaves = path / "slaves"
         if not slaves.is_dir():
             return (), ""
-        return tuple(_dev_of(slave) for slave in sorted(slaves.iterdir())), ""
+        return tuple(read_dev(slave) for slave in sorted(slaves.iterdir())), ""
 
 
 def device_stack(dev: int, tree: DeviceTree | None = None) -> list[Device]:
     """List the devices that IO to device number `dev` goes through, top first."""
     return (tree or DeviceTree()).stack(dev)
+
+
+def _about(path: Path, kind: DeviceKind) -> str:
+    """Say more than the kind, as far as /sys does."""
+    try:
+        if kind is DeviceKind.MD:
+            return f"md {printable(read_text(path / 'md' / 'level'))}"
+        if kind is DeviceKind.DM:
+            return f"device mapper ({printable(read_text(path / 'dm' / 'name'))})"
+    except MapError:
+        pass
+    return ""
+
+
+def _whole_or(within: tuple[Ints, Ints] | None, size: int) -> tuple[Ints, Ints]:
+    if within is not None and size > WHOLE_BYTES:
+        return within
+    return np.zeros(1, dtype=np.int64), np.array([size], dtype=np.int64)
 
 
 def _kind_of(path: Path) -> DeviceKind:
@@ -136,25 +183,3 @@ def _kind_of(path: Path) -> DeviceKind:
     if path.name.startswith("nvme"):
         return DeviceKind.NVME
     return DeviceKind.DISK if (path / "device").exists() else DeviceKind.OTHER
-
-
-def _dev_of(path: Path) -> int:
-    text = _text(path / "dev")
-    major, _, minor = text.partition(":")
-    if not (major.isdecimal() and minor.isdecimal()):
-        raise MapError(f"{path}/dev: {text!r} is no device number")
-    return os.makedev(int(major), int(minor))
-
-
-def _number(path: Path) -> int:
-    text = _text(path)
-    if not text.isdecimal():
-        raise MapError(f"{path}: {text!r} is no number")
-    return int(text)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError as error:
-        raise MapError(f"{path}: {error.strerror}") from error

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vio.errors import MapError
-from vio.mappers import qcow2_format as fmt
 from vio.mappers.extent import NOWHERE, Rows
 from vio.mappers.kind import Bools, Flag, Ints, Kind, Kinds
-from vio.mappers.qcow2_header import Qcow2Header
+from vio.mappers.qcow2 import layout as fmt
+from vio.mappers.qcow2.header import Qcow2Header
 
 Entries = npt.NDArray[np.uint64]
 
@@ -20,7 +20,7 @@ def decode_standard(header: Qcow2Header, cluster: Ints, entry: Entries) -> Rows:
     is_zero = _has(entry, fmt.L2_ZERO) & ~is_compressed
     if header.version < 3:
         _refuse_any(is_zero, cluster, header, "zero cluster in an image of version 2")
-    kind = np.where(is_allocated, _mapped(header), np.uint8(Kind.UNALLOCATED))
+    kind = np.where(is_allocated, _mapped(header, entry), np.uint8(Kind.UNALLOCATED))
     kind[is_zero] = Kind.ZERO
     # A zero cluster's offset counts only if it is not 0, in an external data file too.
     target = np.where(is_allocated & ~(is_zero & (host == 0)), host, NOWHERE)
@@ -38,7 +38,7 @@ def decode_extended(header: Qcow2Header, cluster: Ints, entry: Entries, bitmap: 
     bit = np.arange(fmt.SUBCLUSTERS, dtype=np.uint64)
     has_data = ((allocated[plain, None] >> bit) & np.uint64(1)).astype(np.bool_) & is_allocated[plain, None]
     has_zero = ((zero[plain, None] >> bit) & np.uint64(1)).astype(np.bool_)
-    kind = np.where(has_data, _mapped(header), np.uint8(Kind.UNALLOCATED))
+    kind = np.where(has_data, _mapped(header, entry)[plain, None], np.uint8(Kind.UNALLOCATED))
     kind[has_zero] = Kind.ZERO
     size = header.cluster_size // fmt.SUBCLUSTERS
     inside = np.arange(fmt.SUBCLUSTERS) * size
@@ -89,9 +89,13 @@ def _with_compressed(header: Qcow2Header, rows: Rows, entry: Entries, is_compres
     return rows
 
 
-def _mapped(header: Qcow2Header) -> np.uint8:
+def _mapped(header: Qcow2Header, entry: Entries) -> Kinds:
+    """Give the kind of data in place: a cluster that a snapshot has too is copied before it is written."""
     is_plain = header.crypt_method == fmt.CryptMethod.NONE
-    return np.uint8(Kind.MAPPED if is_plain else Kind.MAPPED | Flag.ENCRYPTED)
+    kind = np.full(len(entry), Kind.MAPPED if is_plain else Kind.MAPPED | Flag.ENCRYPTED, dtype=np.uint8)
+    if header.is_active and header.nb_snapshots and not header.has_data_file:
+        kind[~_has(entry, fmt.L2_COPIED)] |= np.uint8(Flag.SHARED)
+    return kind
 
 
 def _has(entry: Entries, bit: int) -> Bools:

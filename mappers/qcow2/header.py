@@ -5,15 +5,31 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from vio.errors import MapError
-from vio.mappers import qcow2_format as fmt
 from vio.mappers.bounds import LAST
+from vio.mappers.qcow2 import layout as fmt
+
+_KEPT = (
+    "version",
+    "cluster_bits",
+    "size",
+    "l1_size",
+    "l1_table_offset",
+    "compatible_features",
+    "compression_type",
+    "refcount_order",
+    "refcount_table_offset",
+    "refcount_table_clusters",
+    "nb_snapshots",
+    "snapshots_offset",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Qcow2Header:
     """A checked header; sizes and offsets in bytes but for `l1_size`, which counts entries.
 
-    `backing_file` and `data_file` are text from an untrusted image: names to show, not to open.
+    `encryption_header` and `bitmap_directory` are offset and length, (0, 0) where there is none. `backing_file` and
+    `data_file` are text from an untrusted image: names to show, not to open.
     """
 
     version: int
@@ -22,14 +38,21 @@ class Qcow2Header:
     crypt_method: fmt.CryptMethod
     l1_size: int
     l1_table_offset: int
+    incompatible_features: fmt.Incompatible
+    compatible_features: int
+    compression_type: int
+    refcount_order: int
     refcount_table_offset: int
     refcount_table_clusters: int
-    incompatible_features: fmt.Incompatible
-    compression_type: int
     nb_snapshots: int
+    snapshots_offset: int
+    encryption_header: tuple[int, int]
+    bitmap_directory: tuple[int, int]
     backing_file: str | None
     backing_format: str | None
     data_file: str | None
+    is_active: bool = True
+    """False for the tables of a snapshot, in which the COPIED bits do not count."""
 
     @property
     def cluster_size(self) -> int:
@@ -45,6 +68,16 @@ class Qcow2Header:
     def has_data_file(self) -> bool:
         """Tell whether guest data lies in another file, which the L2 offsets then refer to."""
         return bool(self.incompatible_features & fmt.Incompatible.EXTERNAL_DATA_FILE)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Say what is out of the ordinary about the image: words for people."""
+        marks = {
+            "not closed in order (dirty bit)": self.incompatible_features & fmt.Incompatible.DIRTY,
+            "marked corrupt: QEMU will not write to it": self.incompatible_features & fmt.Incompatible.CORRUPT,
+            "lazy refcounts": self.compatible_features & fmt.Compatible.LAZY_REFCOUNTS,
+        }
+        return tuple(text for text, is_so in marks.items() if is_so)
 
     @property
     def l2_entries(self) -> int:
@@ -66,22 +99,16 @@ def read_header(fd: int) -> Qcow2Header:
     fields |= _features(data, fields["version"])
     _check_geometry(fields)
     _check_tables(fields)
-    names = _read_names(fd, fields)
+    places = _extensions(fd, fields)
     header = Qcow2Header(
-        version=fields["version"],
-        cluster_bits=fields["cluster_bits"],
-        size=fields["size"],
+        **{name: fields[name] for name in _KEPT},
         crypt_method=fmt.CryptMethod(fields["crypt_method"]),
-        l1_size=fields["l1_size"],
-        l1_table_offset=fields["l1_table_offset"],
-        refcount_table_offset=fields["refcount_table_offset"],
-        refcount_table_clusters=fields["refcount_table_clusters"],
         incompatible_features=fmt.Incompatible(fields["incompatible_features"]),
-        compression_type=fields["compression_type"],
-        nb_snapshots=fields["nb_snapshots"],
+        encryption_header=_stated_place(fd, places, fmt.Extension.FULL_DISK_ENCRYPTION),
+        bitmap_directory=_stated_place(fd, places, fmt.Extension.BITMAPS),
         backing_file=_backing_file(fd, fields),
-        backing_format=names.get(fmt.Extension.BACKING_FORMAT),
-        data_file=names.get(fmt.Extension.EXTERNAL_DATA_FILE),
+        backing_format=_text(fd, places, fmt.Extension.BACKING_FORMAT),
+        data_file=_text(fd, places, fmt.Extension.EXTERNAL_DATA_FILE),
     )
     if header.l1_size < header.l1_entries:
         _refuse("l1_size", f"{header.l1_size} entries cannot map a disk of {header.size} bytes")
@@ -147,11 +174,12 @@ def _backing_file(fd: int, fields: dict[str, int]) -> str | None:
     return _read_name(fd, offset, size, "backing_file_size")
 
 
-def _read_names(fd: int, fields: dict[str, int]) -> dict[int, str]:
-    # The extensions end where the backing file's name begins, or with the first cluster.
+def _extensions(fd: int, fields: dict[str, int]) -> dict[int, tuple[int, int]]:
+    """Find the header extensions: offset and length of each one's data."""
+    # They end where the backing file's name begins, or with the first cluster.
     offset = fields["header_length"]
     end = min(fields["backing_file_offset"] or LAST, 1 << fields["cluster_bits"])
-    names: dict[int, str] = {}
+    places: dict[int, tuple[int, int]] = {}
     while offset + fmt.EXTENSION_HEADER.size <= end:
         head = os.pread(fd, fmt.EXTENSION_HEADER.size, offset)
         if len(head) < fmt.EXTENSION_HEADER.size:
@@ -162,10 +190,29 @@ def _read_names(fd: int, fields: dict[str, int]) -> dict[int, str]:
         offset += fmt.EXTENSION_HEADER.size
         if length > end - offset:
             _refuse("header extension", f"{kind:#x} of {length} bytes is longer than its room")
-        if kind in (fmt.Extension.BACKING_FORMAT, fmt.Extension.EXTERNAL_DATA_FILE):
-            names[kind] = _read_name(fd, offset, length, "header extension")
+        places[kind] = (offset, length)
         offset += -(-length // 8) * 8
-    return names
+    return places
+
+
+def _text(fd: int, places: dict[int, tuple[int, int]], kind: fmt.Extension) -> str | None:
+    return _read_name(fd, *places[kind], "header extension") if kind in places else None
+
+
+def _stated_place(fd: int, places: dict[int, tuple[int, int]], kind: fmt.Extension) -> tuple[int, int]:
+    """Read the offset and length that an extension states of something that lies elsewhere in the file."""
+    if kind not in places:
+        return (0, 0)
+    form = fmt.ENCRYPTION_HEADER if kind is fmt.Extension.FULL_DISK_ENCRYPTION else fmt.BITMAPS_HEADER
+    offset, length = places[kind]
+    data = os.pread(fd, min(length, form.size), offset)
+    if len(data) < form.size:
+        _refuse("header extension", f"{kind.name} of {length} bytes is shorter than its fields")
+    values = form.unpack(data)
+    place = (values[-2], values[-1]) if kind is fmt.Extension.FULL_DISK_ENCRYPTION else (values[-1], values[-2])
+    if max(place) > LAST >> 1:
+        _refuse("header extension", f"{kind.name} is said to lie at {place[0]:#x}")
+    return place
 
 
 def _read_name(fd: int, offset: int, size: int, field: str) -> str:

@@ -1,0 +1,1 @@
+"""Block devices of the host: partitions, loop devices, device mapper, md."""

@@ -1,0 +1,115 @@
+"""md arrays: raid0, 1, 4, 5 and 10 as /sys describes them, turned into maps to the member devices."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from vio.errors import MapError
+from vio.mappers.device.stripes import Copies, Deal, Member, deal_out, linear
+from vio.mappers.device.sysfile import read_dev, read_number, read_text
+from vio.mappers.kind import Ints
+from vio.mappers.space import device_space
+
+SECTOR = 512
+KIB = 1024
+LEFT_ASYMMETRIC, RIGHT_ASYMMETRIC, LEFT_SYMMETRIC, RIGHT_SYMMETRIC, PARITY_FIRST, PARITY_LAST = range(6)
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """An array; sizes in bytes. A member that is missing is None. `member_bytes` is what each one gives."""
+
+    level: str
+    layout: int
+    chunk: int
+    size: int
+    members: tuple[Member | None, ...]
+    member_bytes: tuple[int, ...]
+
+
+def read_array(path: Path, size: int) -> Array:
+    """Read an array from its directory in /sys/block; raise MapError where that cannot be believed."""
+    md = path / "md"
+    count = read_number(md / "raid_disks")
+    if not 0 < count <= 1024:
+        _refuse(path.name, f"{count} members")
+    members: list[Member | None] = []
+    sizes: list[int] = []
+    for number in range(count):
+        one = md / f"rd{number}"
+        if not one.exists():
+            members.append(None)
+            continue
+        space = device_space(read_dev(one / "block"))
+        members.append(Member(space, read_number(one / "offset") * SECTOR))
+        sizes.append(read_number(one / "size") * KIB)
+    return Array(
+        read_text(md / "level"),
+        read_number(md / "layout"),
+        read_number(md / "chunk_size"),
+        size,
+        tuple(members),
+        tuple(sizes),
+    )
+
+
+def map_array(source: str, array: Array, within: tuple[Ints, Ints]) -> Copies:
+    """Map an array; of a striped one the ranges `within` (begins, ends) only. Missing members have no map.
+
+    Raises:
+        MapError: It is of a level or layout that is not mapped.
+    """
+    if array.level == "raid1":
+        present = [member for member in array.members if member]
+        return [(linear(source, 0, array.size, member), copy) for copy, member in enumerate(present)]
+    if array.chunk <= 0:
+        _refuse(array.level, f"chunks of {array.chunk} bytes")
+    count = len(array.members)
+    # A member that is missing gets a name that is no device: what it held is then dropped.
+    members = [member or Member("", 0) for member in array.members]
+    copies = deal_out(source, *within, array.chunk, members, _deals(array, count))
+    return [(ranges, copy) for ranges, copy in copies if ranges.target_space]
+
+
+def _deals(array: Array, count: int) -> list[Deal]:
+    if array.level == "raid0":
+        whole = {size - size % array.chunk for size in array.member_bytes}
+        if len(whole) > 1:
+            _refuse("raid0", "its members are of different sizes: it has zones, which are not mapped")
+        return [lambda chunk: (chunk % count, chunk // count)]
+    if array.level == "raid10":
+        near, far = array.layout & 0xFF, array.layout >> 8 & 0xFF
+        if far > 1 or not 0 < near <= count:
+            _refuse("raid10", f"the layout {array.layout:#x} is not mapped: only near copies are")
+        return [partial(_near, near=near, count=count, copy=copy) for copy in range(near)]
+    if array.level in ("raid4", "raid5") and count > 1:
+        layout = PARITY_LAST if array.level == "raid4" else array.layout
+        if layout not in range(6):
+            _refuse(array.level, f"the layout {layout} is unknown")
+        return [partial(_parity, layout=layout, count=count)]
+    return _refuse(array.level, "this level is not mapped")
+
+
+def _near(chunk: Ints, near: int, count: int, copy: int) -> tuple[Ints, Ints]:
+    place = chunk * near + copy
+    return place % count, place // count
+
+
+def _parity(chunk: Ints, layout: int, count: int) -> tuple[Ints, Ints]:
+    row, number = chunk // (count - 1), chunk % (count - 1)
+    if layout == PARITY_FIRST:
+        return number + 1, row
+    if layout == PARITY_LAST:
+        return number, row
+    turn = row % count
+    parity = count - 1 - turn if layout in (LEFT_ASYMMETRIC, LEFT_SYMMETRIC) else turn
+    if layout in (LEFT_SYMMETRIC, RIGHT_SYMMETRIC):
+        return (parity + 1 + number) % count, row
+    return np.asarray(number + (number >= parity)), row
+
+
+def _refuse(what: str, why: str) -> NoReturn:
+    raise MapError(f"md, {what}: {why}")

@@ -1,0 +1,70 @@
+"""Keep a disk's image and its other files open: by the process's own descriptors, never by a name in an image."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vio.errors import MapError
+from vio.mappers.images import ImageSource, Named, Role
+from vio.printable import printable
+from vio.recorder.disks import Disk
+
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class HeldImage:
+    """A disk's image, open for reading; `others` are its other files, by role and place in the chain.
+
+    `notes` say which of them could not be opened.
+    """
+
+    disk: Disk
+    fd: int
+    others: dict[tuple[Role, int], int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def source(self) -> ImageSource:
+        """The image as mappers take it."""
+        return ImageSource(self.fd, self.disk.format, self.open_other)
+
+    def open_other(self, named: Named) -> int:
+        """Open what the process has open in that place of the chain, whatever its name.
+
+        Raises:
+            MapError: The process does not have it open.
+        """
+        fd = self.others.get((named.role, named.depth))
+        if fd is None:
+            raise MapError(f"{printable(named.name)} is not open in the process, so it is not opened here either")
+        return os.dup(fd)
+
+
+@contextmanager
+def held_image(disk: Disk, process: Path) -> Iterator[HeldImage]:
+    """Open a disk's image; `process` is the process's directory in /proc.
+
+    A command that has not begun has no descriptors: then paths are opened, which are the user's own words.
+
+    Raises:
+        OSError: The image cannot be opened.
+    """
+    with ExitStack() as stack:
+
+        def opened(fds: tuple[int, ...], path: str) -> int:
+            fd = os.open(process / "fd" / str(fds[0]) if fds else path, _READ)
+            stack.callback(os.close, fd)
+            return fd
+
+        held = HeldImage(disk, opened(() if disk.fd is None else (disk.fd,), disk.path))
+        depth = 0
+        for file in disk.chain:
+            try:
+                held.others[file.role, depth] = opened(file.fds, file.path)
+            except OSError as error:
+                held.notes.append(f"{printable(file.path)}: not mapped: {error.strerror}")
+            depth += file.role is Role.BACKING
+        yield held
