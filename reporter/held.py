@@ -132,7 +132,7 @@ def _by_address(
 ) -> Ints:
     """Give each bio, in order, to the work of which it carries the next bytes."""
     ev, work = window.events, carriers.work
-    bio, file, offset = _in_files(window, blocks, number, places)
+    bio, file, offset = _in_files(window, blocks, _while_open(carriers, short, blocks.bio), number, places)
     # on a kernel worker it may seem to lie in what that thread did before, on another file
     is_elsewhere = (nested[bio] < 0) | (places.number_of(window, work[nested[bio]]) != file)
     bio, file, offset = bio[is_elsewhere], file[is_elsewhere], offset[is_elsewhere]
@@ -157,11 +157,20 @@ def _by_address(
     return bio_work
 
 
-def _in_files(window: Window, blocks: Blocks, number: Ints, places: ImagePlaces) -> tuple[Ints, Ints, Ints]:
-    """Return the bios whose place is one of those files', with file and offset, in order of time."""
+def _while_open(carriers: Carriers, short: Ints, bio: Ints) -> Bools:
+    """Tell which bios were queued while any of that work was under way: few, where few bios are missing."""
+    end = carriers.work_end[short]
+    begun = np.searchsorted(carriers.work[short], bio)
+    return np.asarray(begun > np.searchsorted(np.sort(end[end >= 0]), bio))
+
+
+def _in_files(
+    window: Window, blocks: Blocks, is_candidate: Bools, number: Ints, places: ImagePlaces
+) -> tuple[Ints, Ints, Ints]:
+    """Return the candidates whose place is one of those files', with file and offset, in order of time."""
     ev = window.events
     length = blocks.bios.size
-    is_data = np.isin(ev.flags[blocks.bio], _DATA_OPS) & (length > 0) & (blocks.bios.upper < 0)
+    is_data = is_candidate & np.isin(ev.flags[blocks.bio], _DATA_OPS) & (length > 0) & (blocks.bios.upper < 0)
     wanted = np.unique(number)
     parts = []
     for device in places.places.devices:

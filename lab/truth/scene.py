@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_lowercase
 
 from lab import initramfs
 from lab.disk import DiskStats
@@ -108,7 +109,7 @@ class Scene:
 
 def device(disk: int) -> str:
     """Name a disk in the guest."""
-    return f"/dev/vd{'abcde'[disk]}"
+    return f"/dev/vd{ascii_lowercase[disk]}"
 
 
 def set_throttle(scene: Scene, iops: int) -> None:

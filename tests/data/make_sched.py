@@ -1,7 +1,7 @@
 """Make tests/data/sched.vio anew: a short real recording of a guest whose threads are kept from running; as root.
 
 `.venv/bin/python -m tests.data.make_sched` in the checkout. Its iothreads share a CPU with a real-time hog, and QEMU is
-stopped once. truth.json beside it says when, by a trace of the iothreads' own and by the clock.
+stopped some times. truth.json beside it says when, by a trace of the iothreads' own and by the clock.
 """
 
 import json
@@ -13,7 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from lab.disk import Aio, Disk, Format, make_image
+import pyarrow.compute as pc
+from lab.disk import Aio, Disk, DiskStats, Format, make_image
 from lab.guest import Guest
 from lab.load import MIB, FioJob, Load, fio
 from lab.session import Recorder, rename_images
@@ -28,7 +29,8 @@ from vio.errors import VioError
 SCHED = Path(__file__).parent / "sched.vio"
 LIMIT_BYTES = 300_000
 KEPT = {"manifest.json", "events", "losses.parquet", "maps.parquet", "log.txt"}
-_STOP_S = 0.05
+_STOP_S, _PAUSE_S, _STOPS = 0.015, 0.04, 20
+_BUSY_IOS, _LIMIT_S = 30, 30.0
 _LOAD = Load("sched", (fio(*(FioJob("randread", 80, depth=2, rate=50, disk=disk) for disk in ("vda", "vdb"))),))
 
 
@@ -45,8 +47,10 @@ def main() -> int:
             ]
             for path in places.values():
                 path.write_bytes(b"\x5a" * (64 * MIB))
-            truth = _record(disks, made)
+            truth = _record(disks, made, target.devices[0])
             findings = examine(made)
+            if not pc.any(pc.greater(findings.ios["stopped_ns"], 0)).as_py():
+                raise VioError("no IO was in flight while QEMU was stopped", "try again")
             if findings.losses or findings.whole_count < findings.io_count:
                 raise VioError(f"this recording is no good: {findings.losses}, {findings.lacks}", "try again")
             rename_images(made, target.directory)
@@ -62,22 +66,37 @@ def main() -> int:
     return 0
 
 
-def _record(disks: list[Disk], made: Path) -> dict[str, object]:
+def _record(disks: list[Disk], made: Path, device: str) -> dict[str, object]:
     cpu = min(os.sched_getaffinity(0))
     with Guest(disks, _LOAD, name="sched", wait_for_go=True) as guest, Recorder(guest.pid, made) as recorder:
         native, threads = qmp.iothread_tids(guest.qmp_socket).values()
         with pinned(native, cpu), pinned(threads, cpu), queue_delays(native) as delays, hogging(cpu, 2, 3, 10):
             guest.go()
-            time.sleep(1.0)
-            from_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-            os.kill(guest.pid, signal.SIGSTOP)
-            time.sleep(_STOP_S)
-            to_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-            os.kill(guest.pid, signal.SIGCONT)
+            _wait_until_busy(device)
+            stops = [_stop(guest.pid) for _ in range(_STOPS)]
             guest.wait_for_load()
         guest.wait()
         recorder.finish()
-    return {"tid": native, "delays": delays.intervals, "stopped": [from_ns, to_ns]}
+    return {"tid": native, "delays": delays.intervals, "stopped": stops}
+
+
+def _wait_until_busy(device: str) -> None:
+    before, deadline_s = DiskStats.of_device(device).io_count, time.monotonic() + _LIMIT_S
+    while DiskStats.of_device(device).io_count < before + _BUSY_IOS:
+        if time.monotonic() > deadline_s:
+            raise VioError("the guest's load does not begin")
+        time.sleep(0.005)
+
+
+def _stop(pid: int) -> tuple[int, int]:
+    """Stop a process for a while; return from when to when."""
+    from_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(_STOP_S)
+    to_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    os.kill(pid, signal.SIGCONT)
+    time.sleep(_PAUSE_S)
+    return from_ns, to_ns
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ def test_a_record_is_the_same_with_fewer_casts() -> None:
 def test_unsigned_numbers_stay_unsigned() -> None:
     found = lean(program())
     assert "(uint64)*(uint32*)(arg1) - (uint64)1 < (uint64)1024" in found
-    assert "@t[(uint64)0, (uint64)0] = ((uint64)0, (uint64)0, (uint64)0, (uint64)0, (uint64)0);" in found
+    typing = next(line for line in program().splitlines() if line.startswith("    @t[(uint64)"))  # in BEGIN
+    assert typing in found.splitlines()
 
 
 def test_lines_stay_where_they_are() -> None:

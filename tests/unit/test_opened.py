@@ -6,7 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from lab.contend import RW_LOCK
 from tests.commandline import Vio, vio
+from tests.waits import waits_ns
 
 from vio.layer import Op, Stage
 from vio.reporter.choice import Filter
@@ -81,20 +83,19 @@ def test_parts_come_in_the_order_of_the_way() -> None:
     [
         ("ext4-new", {"file_write", "map_blocks", "new_blocks", "journal_start", "iomap_dio"}, {"journal_wait"}),
         ("xfs-new", {"file_write", "ilock", "map_write", "allocate", "trans_reserve", "iomap_dio"}, {"log_force"}),
-        ("btrfs-new", {"file_write", "lock_extent", "map_blocks", "reserve_extent", "iomap_dio"}, None),
+        ("btrfs-new", {"file_write", "lock_extent", "map_blocks", "reserve_extent", "iomap_dio"}, {"sync_log"}),
     ],
 )
-def test_other_file_systems_are_opened_too(name: str, writing: set[str], syncing: set[str] | None) -> None:
+def test_other_file_systems_are_opened_too(name: str, writing: set[str], syncing: set[str]) -> None:
     found, parts = opened(name, Op.WRITE)
     assert (found.summary.total().io_count, found.summary.total().whole_count) == (10, 10)
     assert found.recorded.losses == ()
     fs = parts.parts_of(Stage.FS)
     assert {part for part in writing if fs[part].own.count == 10} == writing
-    if syncing is not None:
-        _, flushes = opened(name, Op.FLUSH)
-        fs = flushes.parts_of(Stage.FS)
-        syncing = syncing | {"sync_file", "write_and_wait"}
-        assert {part for part in syncing if fs[part].own.total_ns} == syncing
+    _, flushes = opened(name, Op.FLUSH)
+    fs = flushes.parts_of(Stage.FS)
+    syncing = syncing | {"sync_file"}
+    assert {part for part in syncing if fs[part].own.total_ns} == syncing
 
 
 def test_reads_map_blocks_under_the_same_locks() -> None:
@@ -110,5 +111,11 @@ def test_a_buffered_write_is_short_and_its_flush_does_the_work() -> None:
     assert Stage.BLOCK not in writes.summary.stages
     assert flushes.summary.stages[Stage.DEVICE].count == 10
     in_write_fs, in_flush_fs = in_write.parts_of(Stage.FS), in_flush.parts_of(Stage.FS)
-    assert in_write_fs["file_write"].span_count == in_write_fs["rw_lock"].span_count == 10
-    assert in_flush_fs["sync_file"].span_count == in_flush_fs["write_and_wait"].span_count == 10
+    assert {in_write_fs[one].span_count for one in ("file_write", "rw_lock", "perform_write")} == {10}
+    assert {in_flush_fs[one].span_count for one in ("sync_file", "write_and_wait", "journal_wait")} == {10}
+
+
+def test_the_wait_for_a_lock_that_another_node_has_is_a_stage_of_its_own() -> None:
+    alone, together = waits_ns((OPENED / "node0.vio", OPENED / "node1.vio"), RW_LOCK)
+    assert max(alone[1:]) < max(together)
+    assert sum(together) > 20 * sum(alone[1:])
