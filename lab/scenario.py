@@ -147,7 +147,8 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"lab: {error}\n")
         return int(error.exit_code)
     except subprocess.CalledProcessError as error:
-        sys.stderr.write(f"lab: {' '.join(error.cmd)}: {(error.stderr or b'').decode(errors='replace')}\n")
+        said = (error.stderr or error.stdout or b"").decode(errors="replace")
+        sys.stderr.write(f"lab: {' '.join(error.cmd)}: {said}\n")
         return 1
     return 0
 

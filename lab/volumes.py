@@ -89,6 +89,7 @@ def volume(stack: Stack, file_system: FileSystem, first_disk: int = 0) -> Iterat
     load_modules("nvme", *_MODULES[stack], file_system)
     disks = [f"/dev/nvme{number}n1" for number in range(first_disk, first_disk + stack.disk_count)]
     with _STACKS[stack](disks) as device:
+        run("wipefs", "--all", "--quiet", device)  # mkfs.ocfs2 refuses a disk that it made a volume on before
         run(*_MKFS[file_system].split(), device)
         with mounted(device, file_system, Path(f"{PLACE}{first_disk or ''}")) as directory:
             names = (_kernel_name(device), *(Path(disk).name for disk in disks))
