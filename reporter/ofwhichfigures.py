@@ -1,4 +1,4 @@
-"""How much of the IOs' time went into images' own tables and into copies of old data."""
+"""How much of the IOs' time went into images' own tables and into copies that fill new clusters."""
 
 from dataclasses import dataclass, field
 
@@ -27,5 +27,5 @@ class OfWhichFigures:
     @property
     def rows(self) -> dict[str, Distribution]:
         """What there is any of, by its name."""
-        named = {"tables of the image": self.metadata, "copies of old data": self.cow}
+        named = {"tables of the image": self.metadata, "copies into new clusters": self.cow}
         return {name: part for name, part in named.items() if part.count}

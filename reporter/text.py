@@ -106,8 +106,9 @@ def _of_which_lines(report: Report, style: Style) -> Iterator[str]:
         _add_times(grid, name, part, summary.share(part), unit)
     yield ""
     yield from grid.lines(style)
-    yield "In the layers' times: while an IO had nothing under way for the guest's own data. Reads of tables:"
-    yield f"{report.of_which.metadata_reads:,}; tables: L1, L2, refcounts; copies: copy-on-write from a backing file."
+    yield "In the layers' times: while an IO had nothing under way for the guest's own data. Tables: L1, L2,"
+    reads = report.of_which.metadata_reads
+    yield f"refcounts; {reads:,} reads of them. Copies: the rest of a new cluster, old data or zeroes."
 
 
 def _opened_lines(report: Report, style: Style) -> Iterator[str]:

@@ -170,8 +170,8 @@ IOS = (
         "cow_ns",
         pa.int64(),
         "ns",
-        "time in which reads of old content (of a backing file) and its copies were under way, and nothing for the "
-        "guest's own data; null as above",
+        "time in which the rest of a new cluster was read (from a backing file) or written (that, or zeroes), and "
+        "nothing for the guest's own data was under way; null as above",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""What an IO's time was for: the guest's data, the image's tables, copies of old data."""
+"""What an IO's time was for: the guest's data, the image's tables, copies into new clusters."""
 
 import numpy as np
 import pyarrow as pa
@@ -126,4 +126,4 @@ def test_the_report_shows_it_where_there_is_any(has_any: bool) -> None:
     assert (part["metadata"]["count"], part["metadata"]["reads"]) == ((10, 20) if has_any else (0, 0))
     text = render_text(found)
     assert ("tables of the image" in text) == has_any
-    assert "copies of old data" not in text
+    assert "copies into new clusters" not in text
