@@ -68,8 +68,11 @@ class _Survey:
     def noting(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (MapError, OSError) as error:
+        except MapError as error:
             self.taken.notes.append(f"{what}: {error}")
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename is not None else ""
+            self.taken.notes.append(f"{what}: {place}{error.strerror or error}")
 
     def add(self, ranges: RangeMap, copy: int = 0) -> None:
         self.taken.maps.append(TimedMap(ranges, self.at_ns, copy=copy))
