@@ -4,11 +4,8 @@ BPF_MAP_LOOKUP_AND_DELETE_BATCH came to hash maps with Linux commit 057996380a42
 map") (in v5.6). The kernel holds a bucket's lock while it copies and removes, so no entry is seen half written.
 """
 
-import contextlib
 import ctypes
-import errno
 import os
-import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-SYSCALL_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}
+from vio.recorder.bpfcall import bpf, descriptors
+
 U64 = npt.NDArray[np.uint64]
 
 _CREATE, _DELETE, _GET_FD_BY_ID, _LOOK_BATCH, _TAKE_BATCH = 0, 3, 14, 24, 25
 _HASH = 1
 _WORD_BYTES = 8
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _Create(ctypes.Structure):
@@ -73,7 +70,6 @@ class BpfMap:
         self._keys = np.empty((room, key_words), np.uint64)
         self._values = np.empty((room, value_words), np.uint64)
         self._place = ctypes.c_uint64()
-        self._number = _number()
 
     def close(self) -> None:
         """Let it go."""
@@ -93,7 +89,7 @@ class BpfMap:
 
     def remove(self, key: U64) -> None:
         """Remove one entry."""
-        _call(_DELETE, _Entry(self._fd, key.ctypes.data))
+        bpf(_DELETE, _Entry(self._fd, key.ctypes.data))
 
     def _batches(self, command: int) -> Iterator[tuple[U64, U64]]:
         place = ctypes.addressof(self._place)
@@ -101,12 +97,10 @@ class BpfMap:
         is_last = False
         while not is_last:
             batch.count = len(self._keys)
-            if _libc.syscall(self._number, command, ctypes.byref(batch), ctypes.sizeof(batch)) != 0:
-                error = ctypes.get_errno()
-                # the end of the map has come, with some entries or none
-                is_last = error == errno.ENOENT
-                if not is_last:
-                    raise OSError(error, os.strerror(error))
+            try:
+                bpf(command, batch)
+            except FileNotFoundError:
+                is_last = True  # the end of the map has come, with some entries or none
             batch.from_ = place
             if batch.count:
                 yield self._keys[: batch.count], self._values[: batch.count]
@@ -114,7 +108,7 @@ class BpfMap:
 
 def hash_maps(process: Path) -> Iterator[MapShape]:
     """Yield the hash maps that a process (its directory in /proc) holds, if made of 64-bit words."""
-    for values in _descriptors(process):
+    for values in descriptors(process):
         numbers = (values.get(name, "") for name in ("map_id", "map_type", "key_size", "value_size", "max_entries"))
         shape = [int(number) for number in numbers if number.isdigit()]
         if len(shape) == 5 and shape[1] == _HASH and not (shape[2] % _WORD_BYTES or shape[3] % _WORD_BYTES):
@@ -127,13 +121,13 @@ def open_map(shape: MapShape, room: int = 1 << 16) -> BpfMap:
     Raises:
         OSError: it is gone, or the kernel does not allow it.
     """
-    return BpfMap(_call(_GET_FD_BY_ID, _ById(shape.id)), shape.key_words, shape.value_words, room)
+    return BpfMap(bpf(_GET_FD_BY_ID, _ById(shape.id)), shape.key_words, shape.value_words, room)
 
 
 def can_take() -> bool:
     """Ask the kernel whether it can take entries out of a hash map many at a time."""
     try:
-        fd = _call(_CREATE, _Create(_HASH, 8, 8, 1, 0))
+        fd = bpf(_CREATE, _Create(_HASH, 8, 8, 1, 0))
     except OSError:
         return False
     one = BpfMap(fd, 1, 1, 1)
@@ -143,28 +137,3 @@ def can_take() -> bool:
         return False
     finally:
         one.close()
-
-
-def _descriptors(process: Path) -> Iterator[dict[str, str]]:
-    entries: list[Path] = []
-    with contextlib.suppress(OSError):  # the process is gone
-        entries = list((process / "fdinfo").iterdir())
-    for entry in entries:
-        with contextlib.suppress(OSError):
-            lines = (line.split(":", 1) for line in entry.read_text().splitlines() if ":" in line)
-            yield {name: value.strip() for name, value in lines}
-
-
-def _call(command: int, attribute: ctypes.Structure) -> int:
-    done = _libc.syscall(_number(), command, ctypes.byref(attribute), ctypes.sizeof(attribute))
-    if done < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
-    return int(done)
-
-
-def _number() -> int:
-    number = SYSCALL_BPF.get(platform.machine())
-    if number is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    return number

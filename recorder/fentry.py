@@ -2,15 +2,13 @@
 
 import ctypes
 import os
-import platform
 import struct
 
-from vio.recorder.bpfmap import SYSCALL_BPF
+from vio.recorder.bpfcall import bpf
 
 _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 5, 17
 _TRACING, _TRACE_FENTRY = 26, 24
 _RETURN_0 = struct.pack("<BBhi", 0xB7, 0, 0, 0) + struct.pack("<BBhi", 0x95, 0, 0, 0)
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _Load(ctypes.Structure):
@@ -46,9 +44,6 @@ class _Open(ctypes.Structure):
 
 def why_no_fentry(type_id: int) -> str:
     """Say why no fentry program can be put on the function of vmlinux with this BTF number; "" if one can."""
-    number = SYSCALL_BPF.get(platform.machine())
-    if number is None:
-        return f"the number of the bpf system call on {platform.machine()} is not known"
     code, licence = ctypes.create_string_buffer(_RETURN_0, len(_RETURN_0)), ctypes.create_string_buffer(b"GPL")
     load = _Load(
         prog_type=_TRACING,
@@ -59,15 +54,14 @@ def why_no_fentry(type_id: int) -> str:
         expected_attach_type=_TRACE_FENTRY,
         attach_btf_id=type_id,
     )
-    program = _libc.syscall(number, _PROG_LOAD, ctypes.byref(load), ctypes.sizeof(load))
-    if program < 0:
-        return f"the kernel does not load its program: {os.strerror(ctypes.get_errno())}"
     try:
-        attach = _Open(prog_fd=program)
-        link = _libc.syscall(number, _RAW_TRACEPOINT_OPEN, ctypes.byref(attach), ctypes.sizeof(attach))
-        if link < 0:
-            return f"the kernel does not attach its program: {os.strerror(ctypes.get_errno())}"
-        os.close(link)
+        program = bpf(_PROG_LOAD, load)
+    except OSError as error:
+        return f"the kernel does not load its program: {error.strerror}"
+    try:
+        os.close(bpf(_RAW_TRACEPOINT_OPEN, _Open(prog_fd=program)))
+    except OSError as error:
+        return f"the kernel does not attach its program: {error.strerror}"
     finally:
         os.close(program)
     return ""

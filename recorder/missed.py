@@ -6,13 +6,12 @@ to which attach point the kernel says itself (BPF_TASK_FD_QUERY); where it does 
 """
 
 import ctypes
-import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from vio.losses import Loss, LossKind
-from vio.recorder.bpfmap import SYSCALL_BPF
+from vio.recorder.bpfcall import bpf, descriptors
 from vio.recorder.procfs import HostRoots
 
 _TASK_FD_QUERY = 20
@@ -34,9 +33,6 @@ class _FdQuery(ctypes.Structure):
         ("probe_offset", ctypes.c_uint64),
         ("probe_addr", ctypes.c_uint64),
     )
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,32 +83,19 @@ class MissedHits:
 
 def read_misses(process: Path) -> Iterator[tuple[int, int]]:
     """Yield (program id, recursion misses) of all BPF programs that a process holds."""
-    try:
-        entries = list((process / "fdinfo").iterdir())
-    except OSError:
-        return
-    for entry in entries:
-        values = _read_info(entry)
+    for values in descriptors(process):
         if "prog_type" in values:
             yield int(values.get("prog_id", "0")), int(values.get("recursion_misses", "0"))
-
-
-def _read_info(entry: Path) -> dict[str, str]:
-    try:
-        text = entry.read_text()
-    except OSError:
-        return {}
-    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
 
 def attached_programs(pid: int, process: Path) -> dict[int, AttachKey]:
     """Ask the kernel where the programs of a process are attached; empty where it does not say."""
     found = dict(_linked_programs(process))
     try:
-        descriptors = [int(entry.name) for entry in (process / "fd").iterdir() if _is_event(entry)]
+        events = [int(entry.name) for entry in (process / "fd").iterdir() if _is_event(entry)]
     except OSError:
         return found
-    for descriptor in descriptors:
+    for descriptor in events:
         answer = _query(pid, descriptor)
         if answer:
             found[answer[0]] = answer[1]
@@ -121,14 +104,9 @@ def attached_programs(pid: int, process: Path) -> dict[int, AttachKey]:
 
 def _linked_programs(process: Path) -> Iterator[tuple[int, AttachKey]]:
     """Yield the fentry programs: their links say where (since v5.13)."""
-    try:
-        entries = list((process / "fdinfo").iterdir())
-    except OSError:
-        return
-    for entry in entries:
-        values = _read_info(entry)
+    for values in descriptors(process):
         if "link_type" in values and "target_btf_id" in values:
-            is_return = values.get("attach_type", "").strip() == _FEXIT
+            is_return = values.get("attach_type") == _FEXIT
             yield int(values["prog_id"]), AttachKey(type_id=int(values["target_btf_id"]), is_return=is_return)
 
 
@@ -140,12 +118,11 @@ def _is_event(entry: Path) -> bool:
 
 
 def _query(pid: int, descriptor: int) -> tuple[int, AttachKey] | None:
-    number = SYSCALL_BPF.get(platform.machine())
-    if number is None:
-        return None
     name = ctypes.create_string_buffer(_NAME_BYTES)
     query = _FdQuery(pid=pid, fd=descriptor, buf_len=_NAME_BYTES, buf=ctypes.addressof(name))
-    if _libc.syscall(number, _TASK_FD_QUERY, ctypes.byref(query), ctypes.sizeof(query)) != 0:
+    try:
+        bpf(_TASK_FD_QUERY, query)
+    except OSError:
         return None
     if query.fd_type == _TRACEPOINT:
         return query.prog_id, AttachKey(tracepoint=name.value.decode(errors="replace"))
