@@ -50,8 +50,7 @@ class Play:
 class Injection:
     """One delay in one place: how it is made, where a right report puts it and why, and what knows how long it was.
 
-    `lacks` says why this host cannot do it, "" if it can. `falls_short` says why vio does not put it there yet. All of
-    it shows as a `wait`, if there is one for it.
+    `lacks` says why this host cannot do it, "" if it can. All of it shows as a `wait`, if there is one for it.
     """
 
     name: str
@@ -61,7 +60,6 @@ class Injection:
     truth: str
     play: Callable[[Scene], Play]
     lacks: Callable[[], str] = lambda: ""
-    falls_short: str = ""
     wait: Wait | None = None
 
 

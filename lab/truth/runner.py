@@ -32,7 +32,7 @@ class Outcome:
     @property
     def is_missed(self) -> bool:
         """Tell whether it should have been met here and was not."""
-        if self.injection.falls_short or self.problem.startswith(NOT_HERE):
+        if self.problem.startswith(NOT_HERE):
             return False
         return self.judged is None or not self.judged.is_met
 

@@ -16,11 +16,6 @@ from lab.truth.table import figures
 pytestmark = [pytest.mark.live, pytest.mark.timeout(400)]
 
 
-def _case(injection: Injection) -> object:
-    marks = [pytest.mark.xfail(strict=True, reason=injection.falls_short)] if injection.falls_short else []
-    return pytest.param(injection, id=injection.name, marks=marks)
-
-
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
     if os.geteuid() != 0 or not Path("/dev/fuse").exists() or not Path("/dev/loop-control").exists():
@@ -43,7 +38,7 @@ def test_all_times_add_up_whatever_is_delayed(result: Result) -> None:
     assert findings.exact_count == findings.io_count - findings.lacks.get("its end", 0)
 
 
-@pytest.mark.parametrize("injection", [_case(one) for one in INJECTIONS])
+@pytest.mark.parametrize("injection", INJECTIONS, ids=lambda injection: injection.name)
 def test_the_delay_is_charged_where_it_was_put(result: Result, injection: Injection) -> None:
     outcome = result.of(injection.name)
     if outcome.problem.startswith(NOT_HERE):
