@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import initramfs
+from lab.scratch import scratch
 
 GIB = 1024 * 1024 * 1024
 _COMMAND_LIMIT_S = 60
@@ -27,14 +27,14 @@ class Target:
 @contextlib.contextmanager
 def root_directory() -> Iterator[Target]:
     """Give a directory on the file system of this repository: ext4 on the machine's disk, as a rule."""
-    with _scratch() as directory:
+    with scratch("target") as directory:
         yield Target("root", directory, _devices_of(directory))
 
 
 @contextlib.contextmanager
 def xfs_on_loop(size_bytes: int = 2 * GIB) -> Iterator[Target]:
     """Give an XFS on a loop device with direct IO, over a sparse file on the repository's file system."""
-    with _scratch() as directory:
+    with scratch("target") as directory:
         below = _devices_of(directory)
         with _xfs_over(directory / "xfs.img", size_bytes, is_direct=True) as (xfs, device):
             yield Target("xfs-loop", xfs, (device, *below))
@@ -44,7 +44,7 @@ def xfs_on_loop(size_bytes: int = 2 * GIB) -> Iterator[Target]:
 def xfs_on_loop_on_tmpfs(size_bytes: int = 2 * GIB) -> Iterator[Target]:
     """Give an XFS on a loop device over a file in memory: the quickest device that is still a device."""
     with (
-        _scratch() as directory,
+        scratch("target") as directory,
         mounted("tmpfs", directory / "tmpfs", "tmpfs", f"size={size_bytes + GIB // 4}") as memory,
         _xfs_over(memory / "xfs.img", size_bytes, is_direct=False) as (xfs, device),
     ):
@@ -67,13 +67,6 @@ def takes_direct_io(directory: Path) -> bool:
         except OSError:
             return False
     return True
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    initramfs.CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="target-", dir=initramfs.CACHE) as folder:
-        yield Path(folder)
 
 
 @contextlib.contextmanager

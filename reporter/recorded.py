@@ -22,19 +22,24 @@ _ENDS = {
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A recording as the report's header shows it; `last_ns` is its last event, for one without an orderly end."""
+    """A recording as the report's header shows it; `last_ns` is its last event, for one without an orderly end.
+
+    `fingerprint` is of the recording's files (vio.recording), empty where there are none.
+    """
 
     path: str
     manifest: Manifest
     losses: tuple[Loss, ...] = ()
     last_ns: int = 0
+    fingerprint: str = ""
 
     @classmethod
     def of(cls, recording: Recording) -> "Recorded":
         """Describe a recording that was opened."""
         segments = (*recording.segments(), *recording.late_segments())
         last_ns = max((segment.last_ns for segment in segments), default=0)
-        return cls(str(recording.path), recording.manifest, tuple(recording.read_losses()), last_ns)
+        losses = tuple(recording.read_losses())
+        return cls(str(recording.path), recording.manifest, losses, last_ns, recording.fingerprint())
 
     @property
     def start_ns(self) -> int:

@@ -192,8 +192,9 @@ class _TableOutput:
         self._result = result
         self._is_named = options.table_path is not None
         path = options.table_path or Path(recorded.path) / f"ios.{options.table_format}"
+        of = "" if options.table_path else recorded.fingerprint
         is_wanted = options.is_table_written
-        self._writer = TableWriter(path, options.table_format, recorded.disk_names) if is_wanted else None
+        self._writer = TableWriter(path, options.table_format, recorded.disk_names, of) if is_wanted else None
 
     def __enter__(self) -> "_TableOutput":
         self._try(lambda writer: writer.__enter__())

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from vio import __version__
 from vio.errors import OutputError
 from vio.layer import Stage
 from vio.schema import IOS, MAJOR, MINOR, OPS, arrow_schema
@@ -57,12 +58,15 @@ class _Nothing:
 class TableWriter:
     """Writes tables of schema.IOS to a file; a context manager, which drops the file when left by an error.
 
+    `recording` is the fingerprint of the recording of which the table has every IO, empty for one of chosen IOs.
+
     Raises:
         OutputError: the file cannot be written; what was begun is removed.
     """
 
-    def __init__(self, path: Path, form: TableFormat, disk_names: Sequence[str]) -> None:
+    def __init__(self, path: Path, form: TableFormat, disk_names: Sequence[str], recording: str = "") -> None:
         self.path = path
+        self._recording = recording
         self._part = path.with_name(f".{path.name}.part")
         self._form = form
         self._disk_names = tuple(disk_names)
@@ -70,7 +74,7 @@ class TableWriter:
 
     def __enter__(self) -> Self:
         try:
-            self._sink = _SINKS[self._form](self._part, self._disk_names)
+            self._sink = _SINKS[self._form](self._part, self._disk_names, self._recording)
         except (OSError, pa.ArrowException) as error:
             raise self._failed(error) from None
         return self
@@ -110,11 +114,12 @@ class TableWriter:
 class _Parquet:
     """Gathers what the windows give: the fewer and larger the row groups, the less each value costs."""
 
-    def __init__(self, path: Path, disk_names: tuple[str, ...]) -> None:
+    def __init__(self, path: Path, disk_names: tuple[str, ...], recording: str) -> None:
         self._waiting: list[pa.Table] = []
         self._rows = 0
         names = {"schema": {"major": MAJOR, "minor": MINOR}, "ops": list(OPS), "stages": list(Stage)}
-        schema = _SCHEMA.with_metadata({"vio": json.dumps({**names, "disks": disk_names})})
+        note = {**names, "disks": disk_names, "made_by": __version__, "recording": recording}
+        schema = _SCHEMA.with_metadata({"vio": json.dumps(note)})
         self._writer = pq.ParquetWriter(
             path,
             schema,
@@ -144,7 +149,7 @@ class _Parquet:
 
 
 class _Csv:
-    def __init__(self, path: Path, disk_names: tuple[str, ...]) -> None:
+    def __init__(self, path: Path, disk_names: tuple[str, ...], recording: str) -> None:
         self._disk_names = disk_names
         schema = with_names(_SCHEMA.empty_table(), disk_names).schema
         self._writer = pyarrow.csv.CSVWriter(path, schema)
@@ -157,7 +162,7 @@ class _Csv:
 
 
 class _JsonLines:
-    def __init__(self, path: Path, disk_names: tuple[str, ...]) -> None:
+    def __init__(self, path: Path, disk_names: tuple[str, ...], recording: str) -> None:
         self._disk_names = disk_names
         self._file = path.open("w", encoding="utf-8")
 
@@ -176,6 +181,15 @@ _SINKS: dict[TableFormat, type[_Parquet] | type[_Csv] | type[_JsonLines]] = {
     TableFormat.CSV: _Csv,
     TableFormat.JSON: _JsonLines,
 }
+
+
+def has_every_io(path: Path, recording: str) -> bool:
+    """Say whether a Parquet table was written by this vio, and of every IO of the recording with this fingerprint."""
+    try:
+        note = json.loads((pq.read_schema(path).metadata or {}).get(b"vio", b"{}"))
+    except (OSError, ValueError, pa.ArrowException):
+        return False
+    return isinstance(note, dict) and (note.get("made_by"), note.get("recording")) == (__version__, recording)
 
 
 def _members(batch: pa.RecordBatch) -> list[pa.Array]:

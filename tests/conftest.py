@@ -7,6 +7,7 @@ from functools import lru_cache
 import pytest
 from hypothesis import settings
 from lab.host import check_needs
+from lab.scratch import sweep
 
 from vio.errors import HostError
 from vio.recorder.host import read_host, try_bpf
@@ -45,6 +46,12 @@ def why_not_lab() -> str:
     except HostError as error:
         return f"{error.message} ({error.hint})"
     return ""
+
+
+def pytest_sessionstart() -> None:
+    """Put back what a run that was killed has left mounted."""
+    if os.geteuid() == 0:
+        sweep()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

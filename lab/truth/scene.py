@@ -4,17 +4,16 @@ import contextlib
 import json
 import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_lowercase
 
-from lab import initramfs
 from lab.disk import DiskStats
 from lab.guest import Guest, GuestError
 from lab.load import KIB, MIB, FioJob
+from lab.scratch import scratch
 from lab.session import Recorder
 from lab.targets import Target, xfs_on_loop
 from lab.truth import qmp
@@ -120,12 +119,11 @@ def set_throttle(scene: Scene, iops: int) -> None:
 @contextlib.contextmanager
 def opened(recording: Path) -> Iterator[Scene]:
     """Boot the guest and record it, until the context is left."""
-    initramfs.CACHE.mkdir(parents=True, exist_ok=True)
     with (
         _preferred(),
-        tempfile.TemporaryDirectory(prefix="truth-", dir=initramfs.CACHE) as folder,
+        scratch("truth") as folder,
         xfs_on_loop() as fast,
-        slow_disk(Path(folder), "ext4", _SLOW_BYTES) as slow,
+        slow_disk(folder, "ext4", _SLOW_BYTES) as slow,
     ):
         images = _make_images(fast.directory, slow.directory)
         guest = Guest([], SHELL_LOAD, name="truth", wait_for_go=True, extra_arguments=_arguments(images))

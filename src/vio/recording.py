@@ -10,6 +10,7 @@ pending.parquet           what stood in the kernel's batches lately; counts only
 program.bt, log.txt       the bpftrace program, and what bpftrace said
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -103,6 +104,13 @@ class Recording:
     def rows(self) -> int:
         """How many events the readable segments hold, those that came late included, the pending ones not."""
         return sum(segment.rows for segment in (*self._segments, *self._late))
+
+    def fingerprint(self) -> str:
+        """Return what changes when a file that a report reads does: the manifest, or the size of another."""
+        files = [one.path for one in (*self._segments, *self._late)]
+        files += [self.path / name for name in (LOSSES_FILE, MAPS_FILE, PENDING_FILE)]
+        sizes = [(file.name, file.stat().st_size) for file in files if file.exists()]
+        return hashlib.sha256((self.path / MANIFEST).read_bytes() + repr(sizes).encode()).hexdigest()[:32]
 
     def segments(self) -> tuple[Segment, ...]:
         """Return the segments in the order of time; they do not overlap, but events that came late are not in them."""

@@ -165,8 +165,9 @@ def test_content_is_on_the_device_where_the_map_says(volume: Volume) -> None:
 def test_device_stack_is_seen_through_the_loop_device(volume: Volume) -> None:
     dev = volume.root.stat().st_dev
     names = [device.name for device in device_stack(dev)]
-    loop = volume.device.name.partition("p2")[0] if "p2" in volume.device.name else volume.device.name
-    assert names[: len(names) - 1] == ([volume.device.name, loop] if "p2" in volume.device.name else [loop])
+    loop = re.fullmatch(r"(loop\d+)(p\d+)?", volume.device.name)
+    assert loop
+    assert names[: len(names) - 1] == ([volume.device.name, loop[1]] if loop[2] else [loop[1]])
     assert DeviceTree().find(dev).name == volume.device.name
 
 

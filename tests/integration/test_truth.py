@@ -47,6 +47,9 @@ def test_the_delay_is_charged_where_it_was_put(result: Result, injection: Inject
     assert judged is not None, outcome.problem
     assert GOAL <= judged.attribution <= 2 - GOAL, f"\n{figures(result)}"
     assert judged.spill < SPILL_LIMIT, f"\n{figures(result)}"
+    assert (judged.waited is None) == (injection.wait is None)
+    if judged.waited is not None:
+        assert GOAL <= judged.waited <= 2 - GOAL, f"\n{figures(result)}"
 
 
 @pytest.mark.parametrize(
@@ -60,4 +63,5 @@ def test_what_is_not_for_the_data_shows_as_such(result: Result, name: str, colum
     shown_ns = ios.filter(pc.equal(ios["disk"], disk))[column].drop_null().to_numpy()
     delayed_ns = shown_ns[shown_ns > each_ns / 2]
     assert delayed_ns.size >= judged.touched_count
-    assert GOAL <= np.median(delayed_ns) / each_ns <= 2 - GOAL
+    # The lower quartile: what else the machine does can only add to some of them.
+    assert GOAL <= np.quantile(delayed_ns, 0.25) / each_ns <= 2 - GOAL

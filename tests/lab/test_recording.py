@@ -27,6 +27,9 @@ IMAGES = (
     Image(Stack.CRYPT, FileSystem.EXT4),
     Image(Stack.RAID1, FileSystem.EXT4),
 )
+MISSED_LIMIT = 5
+LACKS_OF_A_MISS = 2
+"""Without the end of a file system's work that of the system call around it is not known either."""
 IO_COUNT = len(IMAGES) * sum(job.io_count for job in JOBS)
 
 
@@ -43,7 +46,15 @@ def findings(outcome: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Find
 def test_every_io_of_the_guest_is_recorded(outcome: Outcome, findings: Findings) -> None:
     assert guest_differences(findings.ios, outcome) == []
     assert findings.io_count >= IO_COUNT
-    assert findings.losses == {}
+    # The kernel leaves out a point that an interrupt hits within the same point's program: vio counts it.
+    assert set(findings.losses) <= {"missed"}
+    assert findings.whole_count >= findings.io_count - missed(findings)
+
+
+def missed(findings: Findings) -> int:
+    count = findings.losses.get("missed", 0)
+    assert count < MISSED_LIMIT
+    return count
 
 
 def test_every_ios_times_add_up_and_its_way_through_qemu_is_known(findings: Findings) -> None:
@@ -55,7 +66,8 @@ def test_every_ios_times_add_up_and_its_way_through_qemu_is_known(findings: Find
 
 def test_what_is_lacking_is_below_qemu(findings: Findings) -> None:
     # OCFS2 does its direct IO without iomap's tracepoints: between io_submit and the bios nothing may be seen.
-    assert set(findings.lacks) <= {"what the kernel did with an asynchronous request"}
+    beyond = set(findings.lacks) - {"what the kernel did with an asynchronous request"}
+    assert sum(findings.lacks[lack] for lack in beyond) <= LACKS_OF_A_MISS * missed(findings)
 
 
 def test_the_devices_bytes_are_what_the_kernel_counted(outcome: Outcome) -> None:
