@@ -1,7 +1,7 @@
 """Drive a report: open the recording, stream the join's windows into the figures and the per-IO table."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -12,11 +12,12 @@ from vio.errors import OutputError, UsageError
 from vio.recording import Recording
 from vio.reporter.byfile import ByFile
 from vio.reporter.choice import Chooser, Filter
-from vio.reporter.opened import OpenedLayers
+from vio.reporter.opened import STAGES_FILE, OpenedLayers, WithParts
 from vio.reporter.parts import PartsReader
 from vio.reporter.quality import JoinQuality
 from vio.reporter.recorded import Recorded
 from vio.reporter.result import Report, rows_of
+from vio.reporter.sidefile import SideFile
 from vio.reporter.slowest import Notable
 from vio.reporter.spans import hulls, part_spans, spans_of
 from vio.reporter.stream import Join, find_io
@@ -24,17 +25,17 @@ from vio.reporter.summary import Summary
 from vio.reporter.table import TableFormat, TableWriter
 from vio.reporter.timeline import render_timeline
 from vio.reporter.waits import stage_waits
-from vio.reporter.waitsum import count_waits
+from vio.reporter.waitsum import WithWaits, count_waits
 from vio.reporter.writeback import Writeback
-from vio.reporter.writebackfile import WritebackFile
-from vio.schema import IOS, arrow_schema
+from vio.schema import IOS, STAGES, WRITEBACKS, Column, arrow_schema
 
+WRITEBACKS_FILE = "writebacks.parquet"
 _QUIET_S = 1.0
 _STEP_S = 0.25
 _NO_ROWS = arrow_schema(IOS).empty_table()
 
 
-class JoinStream(Protocol):
+class JoinStream(WithParts, WithWaits, Protocol):
     """What a report reads: tables of schema.IOS, once; `quality` and `writeback` are complete after that."""
 
     quality: JoinQuality
@@ -65,6 +66,11 @@ class ReportOptions:
     def are_stages_written(self) -> bool:
         """Whether the table of parts goes beside the per-IO table; unasked only where that has no other place."""
         return self.is_table_written and (self.with_stages or self.table_path is None)
+
+    @property
+    def are_writebacks_written(self) -> bool:
+        """Whether the table of writebacks goes beside the per-IO table of a recording."""
+        return self.is_table_written and self.table_path is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +117,18 @@ def report_on(
     chooser = Chooser(options.choice, recorded)
     result = Report(recorded, Summary(), stream.quality, options.choice, _NO_ROWS, _NO_ROWS)
     notable = Notable(options.slowest)
-    opened = OpenedLayers.of(stream, recorded, result, options.way, is_kept=options.are_stages_written)
+    opened = OpenedLayers.of(stream, options.way)
+    result.parts = opened.summary
     ticker = _Ticker(recorded, on_progress)
-    with _TableOutput(recorded, options, result) as output, _WritebackOutput(recorded, options, result) as later:
+    with (
+        _TableOutput(recorded, options, result) as output,
+        _side_file(STAGES_FILE, STAGES, result, is_wanted=options.are_stages_written) as stages,
+        _side_file(WRITEBACKS_FILE, WRITEBACKS, result, is_wanted=options.are_writebacks_written) as writebacks,
+    ):
         for every in stream.tables():
             chosen = chooser.choose(every)
             output.write(every, chosen)
-            opened.add(chosen)
+            opened.add(chosen, stages)
             result.waits = count_waits(stream, every, chosen, result.waits)
             if chosen.num_rows:
                 result.summary.add(chosen)
@@ -125,10 +136,13 @@ def report_on(
                 notable.add(chosen)
                 if by_file:
                     by_file.add(chosen)
-            later.write(stream.writeback)
+            if stream.writeback:
+                writebacks.write(stream.writeback.take())
             ticker.passed(every)
-        later.write(stream.writeback)
-    opened.close()
+        if stream.writeback:
+            writebacks.write(stream.writeback.take())
+    result.stages_path, result.writebacks_path = stages.made, writebacks.made
+    result.writeback = stream.writeback.figures if stream.writeback else None
     if result.parts is not None:
         result.parts.hops.check()
     result.slowest, result.unended = notable.slowest, notable.unended
@@ -165,6 +179,11 @@ def _plot(result: Report, path: Path) -> None:
     is_opened = result.parts is not None and result.parts.has_points
     save(opened_figure(result, result.parts) if result.parts and is_opened else figure(result), path)
     result.plot_path = path
+
+
+def _side_file(name: str, columns: Sequence[Column], result: Report, *, is_wanted: bool) -> SideFile:
+    path = Path(result.recorded.path) / name if is_wanted else None
+    return SideFile(path, arrow_schema(columns), result.recorded.disk_names, result.notes.append)
 
 
 class _Ticker:
@@ -218,42 +237,4 @@ class _TableOutput:
             writer.discard()
             if self._is_named:
                 raise
-            self._result.notes.append(f"not written: {error}")
-
-
-class _WritebackOutput:
-    """The table of writebacks beside the per-IO table of a recording; none where that has another place, or none."""
-
-    def __init__(self, recorded: Recorded, options: ReportOptions, result: Report) -> None:
-        self._result = result
-        is_wanted = options.is_table_written and options.table_path is None
-        self._file = WritebackFile(Path(recorded.path), recorded.disk_names) if is_wanted else None
-
-    def __enter__(self) -> "_WritebackOutput":
-        return self
-
-    def write(self, writeback: Writeback | None) -> None:
-        if writeback is None:
-            return
-        self._result.writeback = writeback.figures
-        rows = writeback.take()
-        self._try(lambda file: file.write(rows))
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if kind is not None and self._file:
-            self._file.discard()
-            return
-        self._try(self._close)
-
-    def _close(self, file: WritebackFile) -> None:
-        if file.close():
-            self._result.writebacks_path = file.path
-
-    def _try(self, step: Callable[[WritebackFile], object]) -> None:
-        if self._file is None:
-            return
-        try:
-            step(self._file)
-        except OutputError as error:
-            self._file = None
             self._result.notes.append(f"not written: {error}")

@@ -1,7 +1,7 @@
 """What IOs waited for that is nobody's code: figures by wait and stage, in constant memory."""
 
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,9 @@ from vio.reporter.waits import OUTSIDE, WITHIN, Wait, Waits
 Place = tuple[Wait, Stage | None]
 
 
-class _WithWaits(Protocol):
+class WithWaits(Protocol):
+    """A stream that may have waits: those of the table that it has given last."""
+
     waits: Waits | None
 
 
@@ -47,9 +49,9 @@ class WaitSummary:
         return {stage: self.by_place[wait, stage] for stage in Stage if (wait, stage) in self.by_place}
 
 
-def count_waits(stream: object, every: pa.Table, chosen: pa.Table, into: WaitSummary | None) -> WaitSummary | None:
+def count_waits(stream: WithWaits, every: pa.Table, chosen: pa.Table, into: WaitSummary | None) -> WaitSummary | None:
     """Count the waits of the chosen IOs among those of the table that a stream has given last; None if it has none."""
-    waits = cast(_WithWaits, stream).waits if hasattr(stream, "waits") else None
+    waits = stream.waits
     if waits is None:
         return into
     into = into or WaitSummary()

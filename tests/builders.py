@@ -1,6 +1,7 @@
 """Builders of test data: per-IO tables whose times add up, and what a report knows of a recording."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +25,12 @@ from vio.manifest import (
     TargetInfo,
 )
 from vio.reporter.cachefigures import WritebackFigures
+from vio.reporter.parts import PartsReader
 from vio.reporter.quality import Evidence, JoinQuality
 from vio.reporter.recorded import Recorded
 from vio.reporter.waits import WITHIN, Wait, Waits
 from vio.reporter.waitsum import WaitSummary
+from vio.reporter.writeback import Writeback
 from vio.schema import IOS, LACKS, MAJOR, MINOR, arrow_schema, time_column
 
 Ints = npt.NDArray[np.int64]
@@ -273,3 +276,23 @@ def a_writeback() -> WritebackFigures:
     )
     figures.after_end.add(np.arange(1, 1000) * 1_000_000)
     return figures
+
+
+@dataclass
+class MadeStream:
+    """What a join of these tables would give."""
+
+    made: list[pa.Table]
+    quality: JoinQuality
+    writeback: Writeback | None = None
+    parts: PartsReader | None = None
+    stages: pa.Table | None = None
+    waits: Waits | None = None
+
+    def tables(self) -> Iterator[pa.Table]:
+        yield from self.made
+
+
+def a_stream(ios: list[pa.Table]) -> MadeStream:
+    """Make a stream for a report."""
+    return MadeStream(ios, a_quality())

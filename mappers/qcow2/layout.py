@@ -80,7 +80,6 @@ MAX_REFCOUNT_TABLE_BYTES = 8 << 20
 MAX_REFCOUNT_ORDER = 6
 MAX_SNAPSHOTS = 65536
 MAX_SNAPSHOT_EXTRA = 1024
-MAX_BITMAP_DIRECTORY = 1 << 20
 MAX_BACKING_FILE_SIZE = 1023
 MAX_COMPRESSION_TYPE = 1
 
@@ -97,8 +96,6 @@ SNAPSHOT_EXTRA = struct.Struct(">QQ")
 """`vm_state_size` and the disk's size at the time of the snapshot."""
 ENCRYPTION_HEADER = struct.Struct(">QQ")
 BITMAPS_HEADER = struct.Struct(">IIQQ")
-BITMAP_ENTRY = struct.Struct(">QIIBBHI")
-"""Bitmap directory entry up to `extra_data_size`; extra data and name follow, padded to 8 bytes."""
 
 SUBCLUSTERS = 32
 COMPRESSED_SECTOR = 512

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.builders import a_quality, a_recorded, an_io_table
+from tests.builders import a_recorded, a_stream, an_io_table
 from tests.stories import Row, events_of
 
 from vio.mappers.extent import RangeMap
@@ -102,17 +102,6 @@ def test_the_tables_of_start_and_stop_count() -> None:
     assert (start.tolist(), end.tolist()) == ([0, 8192], [4096, 12288])
 
 
-class Stream:
-    writeback = None
-
-    def __init__(self, ios: pa.Table) -> None:
-        self.quality = a_quality()
-        self._ios = ios
-
-    def tables(self) -> list[pa.Table]:
-        return [self._ios]
-
-
 @pytest.mark.parametrize("has_any", [True, False])
 def test_the_report_shows_it_where_there_is_any(has_any: bool) -> None:
     ios = an_io_table(50)
@@ -120,7 +109,7 @@ def test_the_report_shows_it_where_there_is_any(has_any: bool) -> None:
         values = [value if has_any and row < 10 else None for row in range(50)]
         ios = ios.set_column(ios.column_names.index(name), name, pa.array(values, ios.schema.field(name).type))
     options = ReportOptions(is_table_written=False)
-    found = report_on(a_recorded(), Stream(ios), options)  # type: ignore[arg-type]
+    found = report_on(a_recorded(), a_stream([ios]), options)
     part = to_json(found)["of_which"]
     assert isinstance(part, dict)
     assert (part["metadata"]["count"], part["metadata"]["reads"]) == ((10, 20) if has_any else (0, 0))

@@ -1,12 +1,9 @@
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.builders import START_NS, a_quality, a_recorded, an_io_table
+from tests.builders import START_NS, a_recorded, a_stream, an_io_table
 
 from vio.errors import OutputError, UsageError
 from vio.layer import Layer, Op, Stage
@@ -14,23 +11,11 @@ from vio.losses import Loss
 from vio.printable import printable
 from vio.reporter.choice import Filter
 from vio.reporter.machine import to_json
-from vio.reporter.quality import JoinQuality
 from vio.reporter.recorded import Recorded, stretches
 from vio.reporter.report import Progress, ReportOptions, report_on
 from vio.reporter.table import TableFormat
 from vio.reporter.text import render_text
 from vio.reporter.units import bytes_text, share_text, time_text
-from vio.reporter.writeback import Writeback
-
-
-@dataclass
-class Stream:
-    parts: list[pa.Table]
-    quality: JoinQuality = field(default_factory=a_quality)
-    writeback: Writeback | None = None
-
-    def tables(self) -> Iterator[pa.Table]:
-        yield from self.parts
 
 
 def recorded_at(path: Path) -> Recorded:
@@ -42,7 +27,7 @@ def test_the_table_beside_the_recording_has_every_io(tmp_path: Path) -> None:
     parts = [an_io_table(100), an_io_table(50, seed=1, first_io=100)]
     options = ReportOptions(Filter((Op.READ,)))
 
-    result = report_on(recorded_at(tmp_path), Stream(parts), options)
+    result = report_on(recorded_at(tmp_path), a_stream(parts), options)
 
     assert result.table_path == tmp_path / "ios.parquet"
     assert pq.read_table(tmp_path / "ios.parquet").num_rows == 150
@@ -53,7 +38,7 @@ def test_a_table_that_was_named_has_the_chosen_ios(tmp_path: Path) -> None:
     path = tmp_path / "reads.json"
     options = ReportOptions(Filter((Op.READ,)), table_path=path, table_format=TableFormat.JSON)
 
-    result = report_on(recorded_at(tmp_path), Stream([an_io_table(100)]), options)
+    result = report_on(recorded_at(tmp_path), a_stream([an_io_table(100)]), options)
 
     lines = path.read_text(encoding="utf-8").splitlines()
     assert len(lines) == result.summary.total().io_count
@@ -63,7 +48,7 @@ def test_a_table_that_was_named_has_the_chosen_ios(tmp_path: Path) -> None:
 def test_a_recording_that_cannot_be_written_to_is_reported_all_the_same(tmp_path: Path) -> None:
     recorded = recorded_at(tmp_path / "gone")
 
-    result = report_on(recorded, Stream([an_io_table(100)]), ReportOptions())
+    result = report_on(recorded, a_stream([an_io_table(100)]), ReportOptions())
 
     assert result.table_path is None
     assert "not written" in render_text(result)
@@ -74,7 +59,7 @@ def test_a_named_table_that_cannot_be_written_is_an_error(tmp_path: Path) -> Non
     options = ReportOptions(table_path=tmp_path / "gone" / "x.parquet")
 
     with pytest.raises(OutputError, match="cannot be written"):
-        report_on(recorded_at(tmp_path), Stream([an_io_table(100)]), options)
+        report_on(recorded_at(tmp_path), a_stream([an_io_table(100)]), options)
 
 
 @pytest.mark.parametrize("name", ["gone/x.png", "x.nonsense"])
@@ -82,13 +67,13 @@ def test_a_picture_that_cannot_be_written_is_an_error(tmp_path: Path, name: str)
     options = ReportOptions(plot_path=tmp_path / name, is_table_written=False)
 
     with pytest.raises(OutputError, match="cannot be written"):
-        report_on(recorded_at(tmp_path), Stream([an_io_table(100)]), options)
+        report_on(recorded_at(tmp_path), a_stream([an_io_table(100)]), options)
 
 
 def test_no_io_is_no_fault(tmp_path: Path) -> None:
     options = ReportOptions(plot_path=tmp_path / "x.png")
 
-    result = report_on(recorded_at(tmp_path), Stream([]), options)
+    result = report_on(recorded_at(tmp_path), a_stream([]), options)
 
     assert "no IO was recorded" in render_text(result)
     assert to_json(result)["io_count"] == 0
@@ -97,7 +82,7 @@ def test_no_io_is_no_fault(tmp_path: Path) -> None:
 
 
 def test_ios_that_never_ended_can_be_reported(tmp_path: Path) -> None:
-    result = report_on(recorded_at(tmp_path), Stream([an_io_table(5, unended=5)]), ReportOptions())
+    result = report_on(recorded_at(tmp_path), a_stream([an_io_table(5, unended=5)]), ReportOptions())
 
     assert "no end seen: 5 (in flight at the end, or hung); the oldest, IO 0, for 10.0 s" in render_text(result)
     assert to_json(result)["ended_io_count"] == 0
@@ -106,7 +91,7 @@ def test_ios_that_never_ended_can_be_reported(tmp_path: Path) -> None:
 
 def test_a_negative_number_of_slowest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
-        report_on(recorded_at(tmp_path), Stream([]), ReportOptions(slowest=-1))
+        report_on(recorded_at(tmp_path), a_stream([]), ReportOptions(slowest=-1))
 
 
 def test_progress_is_told_after_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,14 +99,14 @@ def test_progress_is_told_after_a_second(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("vio.reporter.report._QUIET_S", 0.0)
     late = an_io_table(10, begin_ns=START_NS + 5_000_000_000)
 
-    report_on(recorded_at(tmp_path), Stream([late]), ReportOptions(is_table_written=False), told.append)
+    report_on(recorded_at(tmp_path), a_stream([late]), ReportOptions(is_table_written=False), told.append)
 
     assert told[0].io_count == 10
     assert told[0].share == pytest.approx(0.5, abs=0.01)
 
 
 def test_shares_of_the_json_add_up_to_one(tmp_path: Path) -> None:
-    result = report_on(recorded_at(tmp_path), Stream([an_io_table(500, disks=2)]), ReportOptions())
+    result = report_on(recorded_at(tmp_path), a_stream([an_io_table(500, disks=2)]), ReportOptions())
 
     found = json.loads(json.dumps(to_json(result)))
     whole = sum(layer["time_share"] for layer in found["layers"]) + found["unattributed_share"]
@@ -134,7 +119,7 @@ def test_what_was_not_recorded_is_not_called_not_reached(tmp_path: Path) -> None
     stages = (Stage.QEMU_DEVICE, Stage.QEMU_BLOCK)
     recorded = a_recorded(stages=stages)
     assert recorded.layers == {Layer.QEMU_DEVICE, Layer.QEMU_BLOCK}
-    result = report_on(recorded, Stream([an_io_table(50, stages=stages)]), ReportOptions(is_table_written=False))
+    result = report_on(recorded, a_stream([an_io_table(50, stages=stages)]), ReportOptions(is_table_written=False))
 
     text = render_text(result)
     assert "not recorded: fs had no point; its time is in the layer above" in text
