@@ -18,7 +18,7 @@ from lab.disk import Aio, Bus, Cache, Disk, Format, guest_names, make_image
 from lab.guest import Guest
 from lab.load import KIB, MIB, Load
 from lab.session import Recorder
-from lab.targets import TARGETS
+from lab.targets import root_directory
 from lab.witness import Findings, examine
 from vio.errors import VioError
 from vio.layer import Layer
@@ -30,7 +30,6 @@ _STRETCH_BYTES = 64 * MIB  # one at the begin for random IO, one behind it that 
 _START_S = 120
 _CHECK_LIMIT_S = 300
 _RATE = 150  # IOs a second on each disk: the recording of 10 minutes is to fit anywhere
-_TARGET = "root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +42,28 @@ class Harm:
     faults: tuple[str, ...]
 
 
-def play(seconds: int, recording: Path) -> Harm:
+def play(seconds: int, recording: Path, directory: Path, accelerator: str = "tcg") -> Harm:
     """Record a guest that checks its own data, by every point that this machine offers, and look for harm.
+
+    Its images are made in `directory`, which takes direct IO.
 
     Raises:
         VioError: QEMU or the recorder died, or the guest found wrong data.
     """
     with ExitStack() as stack:
-        target = stack.enter_context(TARGETS[_TARGET]())
-        disks = _disks(target.directory)
+        disks = _disks(directory)
         names = guest_names(disks)
         load = Load("harm", (_each(names, _fill), _each(names, lambda name: _work(name, seconds)), _each(names, _kept)))
         guest = stack.enter_context(
-            Guest(disks, load, wait_for_go=True, limit_s=2 * seconds + 2 * _START_S, cpus=2, memory_mib=768)
+            Guest(
+                disks,
+                load,
+                wait_for_go=True,
+                limit_s=2 * seconds + 2 * _START_S,
+                cpus=2,
+                memory_mib=768,
+                accelerator=accelerator,
+            )
         )
         opened = [word for layer in Layer for word in ("--open", layer.value)]
         recorder = stack.enter_context(Recorder(guest.pid, recording, *opened, echo=sys.stderr.buffer))
@@ -138,11 +146,15 @@ def _point_count(recording: Path) -> int:
 def main(arguments: Sequence[str]) -> int:
     """Play it, and say what was found; 1 if there was any harm."""
     seconds = int(arguments[0]) if arguments else WHOLE_S
-    with tempfile.TemporaryDirectory(prefix="vio-harm-") as folder:
-        harm = play(seconds, Path(folder) / "harm.vio")
+    with tempfile.TemporaryDirectory(prefix="vio-harm-") as folder, root_directory() as target:
+        return told(play(seconds, Path(folder) / "harm.vio", target.directory))
+
+
+def told(harm: Harm) -> int:
+    """Say what was found; return 1 if there was any harm, else 0."""
     found = harm.findings
     sys.stdout.write(
-        f"{seconds} s under {harm.point_count} points: QEMU lives, the guest found all of its data intact; "
+        f"{harm.seconds} s under {harm.point_count} points: QEMU lives, the guest found all of its data intact; "
         f"{found.io_count:,} IOs, {found.whole_count:,} of them whole, losses {found.losses or 'none'}\n"
     )
     for fault in harm.faults:

@@ -4,22 +4,15 @@ Its two disks are images on OCFS2, one on NVMe, the other on a dm-linear device 
 tests.data.make_lab` from the checkout; it takes some minutes.
 """
 
-import sys
-import tempfile
 from pathlib import Path
 
-from lab.host import Host
-from lab.hostmachine import HostDisk, make_disk
 from lab.load import KIB, MIB, FioJob, Load, fio
-from lab.scenario import Image, Scenario, record_on
+from lab.scenario import Image, Scenario
 from lab.volumes import Stack
-from lab.witness import examine, guest_differences
-
-from vio.errors import VioError
+from tests.data.fixture import record_scenario, run
 
 LAB = Path(__file__).parent / "lab.vio"
 LIMIT_BYTES = 300_000
-KEPT = {"manifest.json", "events", "losses.parquet", "maps.parquet", "log.txt"}
 LOAD = Load(
     "lab",
     tuple(
@@ -33,29 +26,10 @@ LOAD = Load(
 SCENARIO = Scenario(LOAD, (Image(Stack.PLAIN), Image(Stack.LINEAR)))
 
 
-def main() -> int:
+def main() -> None:
     """Record, check, and keep what a report needs."""
-    disks = [make_disk(4 << 30) for _ in SCENARIO.images]
-    try:
-        with Host([HostDisk(disk) for disk in disks]) as host:
-            outcome = record_on(host, SCENARIO, LAB, echo=sys.stderr.buffer)
-    finally:
-        for disk in disks:
-            disk.unlink()
-    for path in LAB.iterdir():
-        if path.name not in KEPT:
-            path.unlink()
-    with tempfile.TemporaryDirectory() as folder:
-        findings = examine(LAB, Path(folder) / "ios.parquet")
-    differences = guest_differences(findings.ios, outcome)
-    size_bytes = sum(file.stat().st_size for file in LAB.rglob("*") if file.is_file())
-    if differences or findings.losses or size_bytes > LIMIT_BYTES:
-        raise VioError(f"this recording is no good: {differences}, {findings.losses}, {size_bytes:,} bytes")
-    return 0
+    record_scenario(SCENARIO, LAB, len(SCENARIO.images), 4 << 30, LIMIT_BYTES)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except VioError as error:
-        sys.exit(f"make_lab: {error}")
+    run(main)

@@ -14,17 +14,15 @@ from lab.host import Host
 from lab.hostmachine import HostDisk, make_disk
 from lab.opened import record_opened
 from lab.volumes import FileSystem
-
-from vio.errors import VioError
+from tests.data.fixture import run, trim
 
 OPENED = Path(__file__).parent / "opened"
-KEPT = {"manifest.json", "events", "losses.parquet", "maps.parquet", "log.txt"}
 LIMIT_BYTES = 80_000
 NODES = "nodes"
 ALL = ("ocfs2:write", "ocfs2:read", "ocfs2:sync", "ocfs2:native", "ext4:new", "xfs:new", "btrfs:new", NODES)
 
 
-def main(words: list[str]) -> int:
+def main(words: list[str]) -> None:
     """Record what is asked for, and keep what a report needs."""
     wanted = [word.partition(":") for word in words or ALL]
     found: list[Path] = []
@@ -43,21 +41,8 @@ def main(words: list[str]) -> int:
         finally:
             disk.unlink()
     for recording in found:
-        _trim(recording)
-    return 0
-
-
-def _trim(recording: Path) -> None:
-    for path in recording.iterdir():
-        if path.name not in KEPT:
-            path.unlink()
-    size_bytes = sum(file.stat().st_size for file in recording.rglob("*") if file.is_file())
-    if size_bytes > LIMIT_BYTES:
-        raise VioError(f"{recording.name} is no good: {size_bytes:,} bytes")
+        trim(recording, LIMIT_BYTES)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except VioError as error:
-        sys.exit(f"make_opened: {error}")
+    run(lambda: main(sys.argv[1:]))

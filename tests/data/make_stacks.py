@@ -3,23 +3,16 @@
 `.venv/bin/python -m tests.data.make_stacks` from the checkout; it takes some minutes, on a lab host.
 """
 
-import sys
-import tempfile
 from pathlib import Path
 
 from lab.disk import Format
-from lab.host import Host
-from lab.hostmachine import HostDisk, make_disk
 from lab.load import KIB, MIB, FioJob, Load, fio
-from lab.scenario import Image, Scenario, record_on
+from lab.scenario import Image, Scenario
 from lab.volumes import FileSystem, Stack
-from lab.witness import examine, guest_differences
-
-from vio.errors import VioError
+from tests.data.fixture import record_scenario, run
 
 STACKS = Path(__file__).parent / "stacks.vio"
 LIMIT_BYTES = 400_000
-KEPT = {"manifest.json", "events", "losses.parquet", "maps.parquet", "log.txt"}
 OF_DISKS = (
     Stack.LINEAR,
     Stack.STRIPED,
@@ -50,29 +43,10 @@ SCENARIO = Scenario(
 )
 
 
-def main() -> int:
+def main() -> None:
     """Record, check, and keep what a report needs."""
-    disks = [make_disk(1 << 30) for _ in range(NVME_COUNT)]
-    try:
-        with Host([HostDisk(disk) for disk in disks]) as host:
-            outcome = record_on(host, SCENARIO, STACKS, echo=sys.stderr.buffer)
-    finally:
-        for disk in disks:
-            disk.unlink()
-    for path in STACKS.iterdir():
-        if path.name not in KEPT:
-            path.unlink()
-    with tempfile.TemporaryDirectory() as folder:
-        findings = examine(STACKS, Path(folder) / "ios.parquet")
-    differences = guest_differences(findings.ios, outcome)
-    size_bytes = sum(file.stat().st_size for file in STACKS.rglob("*") if file.is_file())
-    if differences or findings.losses or size_bytes > LIMIT_BYTES:
-        raise VioError(f"this recording is no good: {differences}, {findings.losses}, {size_bytes:,} bytes")
-    return 0
+    record_scenario(SCENARIO, STACKS, NVME_COUNT, 1 << 30, LIMIT_BYTES)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except VioError as error:
-        sys.exit(f"make_stacks: {error}")
+    run(main)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from lab.disk import Disk, Format
 from lab.harm import image_faults, play
+from lab.targets import root_directory
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
@@ -12,7 +13,8 @@ SECONDS = 30
 
 
 def test_a_guest_under_every_probe_keeps_its_data(tmp_path: Path) -> None:
-    harm = play(SECONDS, tmp_path / "harm.vio")
+    with root_directory() as target:
+        harm = play(SECONDS, tmp_path / "harm.vio", target.directory)
     assert harm.faults == ()
     assert harm.findings.losses == {}
     assert harm.findings.io_count > 1000
