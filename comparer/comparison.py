@@ -1,0 +1,144 @@
+"""What a comparison has found: figures of two sides, their differences, a word for each, and the verdict."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from vio.errors import ExitCode
+
+
+class Word(StrEnum):
+    """What is said of one figure."""
+
+    SLOWER = "slower"
+    FASTER = "faster"
+    SAME = "same"
+    """An equivalence test says that any change is below the smallest effect that matters."""
+    UNDECIDED = "undecided"
+    REFUSED = "refused"
+    """The two sides have no such figure in common, or not enough IOs for it."""
+
+
+class Verdict(StrEnum):
+    """What is said of the whole."""
+
+    SAME = "same"
+    FASTER = "faster"
+    SLOWER = "slower"
+    UNDECIDED = "undecided"
+    NOT_COMPARABLE = "not comparable"
+
+
+_CODES = {Verdict.SLOWER: ExitCode.FAILED, Verdict.NOT_COMPARABLE: ExitCode.HOST}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of both sides: `difference` is new less base, between `low` and `high` with confidence.
+
+    The unit is that of `base` (ns for times). `p` is the chance of such a difference between equal sides, before the
+    number of figures is accounted for; None where it was not tested.
+    """
+
+    name: str
+    base: float
+    new: float
+    difference: float
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    word: Word = Word.UNDECIDED
+    why: str = ""
+
+    @property
+    def change(self) -> float | None:
+        """The difference as a share of the base; None where that is 0."""
+        return self.difference / self.base if self.base else None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A layer and phase: its figures, the mean first; the means' differences of all parts add up to the total's."""
+
+    name: str
+    figures: tuple[Figure, ...]
+
+    @property
+    def added_ns(self) -> float:
+        """What it adds to the change of the mean."""
+        return self.figures[0].difference
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One disk, operation and size class of both sides; `refused` says why it cannot be compared."""
+
+    disk: str
+    op: str
+    size: str
+    io_counts: tuple[int, int]
+    total: tuple[Figure, ...] = ()
+    parts: tuple[Part, ...] = ()
+    beside: tuple[Figure, ...] = ()
+    refused: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name it as the text does."""
+        return " ".join(word for word in (self.disk, self.op, self.size) if word)
+
+    @property
+    def mean(self) -> Figure | None:
+        """The mean latency."""
+        return self.total[0] if self.total else None
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side: where it came from, its runs by name, and what they are recordings of."""
+
+    path: str
+    runs: tuple[str, ...]
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Something that differs between the sides, or is wrong with one; `is_fatal`: nothing can be compared."""
+
+    what: str
+    base: str
+    new: str
+    is_fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    """What became of one --fail-on rule; `is_broken` is what makes the verdict slower, `is_undecided` strict."""
+
+    rule: str
+    cell: str
+    figure: Figure
+    is_broken: bool
+    is_undecided: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All that `vio compare` shows. `is_weak`: one run a side, so that blocks of its time stand for repeats."""
+
+    base: Side
+    new: Side
+    verdict: Verdict
+    cells: tuple[Cell, ...]
+    beside: tuple[Figure, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+    rules: tuple[RuleResult, ...] = ()
+    is_weak: bool = False
+    notes: tuple[str, ...] = field(default=())
+
+    def exit_code(self, *, is_strict: bool) -> int:
+        """Return 0 same or better (or undecided), 1 slower, 2 undecided when strict, 3 not comparable."""
+        if self.verdict is Verdict.UNDECIDED:
+            return int(ExitCode.USAGE) if is_strict else 0
+        return int(_CODES.get(self.verdict, ExitCode.OK))
