@@ -61,7 +61,7 @@ def open_cell(units: Units, keys: tuple[Key, Key], refused_parts: dict[str, str]
     cell = Cell(
         disk=keys[0].disk,
         op=keys[0].op,
-        size=keys[0].size_text,
+        size=keys[0].class_text,
         io_counts=(_count(base), _count(new)),
         beside=tuple(one.figure for one in found[len(rows) * size :]),
     )

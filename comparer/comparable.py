@@ -149,7 +149,9 @@ def refusal(units: Units, runs: tuple[Sequence[Run], Sequence[Run]], keys: tuple
             return f"{which} has fewer than {_FEW} of these IOs in a run"
     loads = [_load(side, some, key) for side, some, key in zip(sides, runs, keys, strict=True)]
     if keys[0].size < 0 and _distance(loads[0].sizes, loads[1].sizes) > _SIZES_DIFFER:
-        return "the IOs are of other sizes: --by-size compares each, --normalise as if they were the same"
+        return "the IOs are of other sizes: --by-size compares each size by itself"
+    if keys[0].depth >= 0:
+        return ""
     depths, rates = sorted(one.depth for one in loads), sorted(one.iops for one in loads)
     if depths[1] > max(_DEPTH_RATIO * depths[0], _ALONE) and rates[1] > _RATE_RATIO * rates[0]:
         shown = f"{loads[0].depth:.1f} against {loads[1].depth:.1f} in flight"

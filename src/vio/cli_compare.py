@@ -23,7 +23,7 @@ RunNoise = Annotated[
 ]
 FailOn = Annotated[list[str] | None, typer.Option("--fail-on", metavar="RULE", help="'write.p99 > 10%'; repeatable.")]
 BySize = Annotated[bool, typer.Option("--by-size", help="Compare IOs of each size by themselves.")]
-Normalise = Annotated[bool, typer.Option("--normalise", help="Compare as if IO sizes and depth were the same.")]
+Normalise = Annotated[bool, typer.Option("--normalise", help="Compare IOs of the same size and depth.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 2 where nothing is decided.")]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML with a [compare] table.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -80,7 +80,7 @@ def add_compare_command(
         if html:
             from vio.comparer.page import write_page
 
-            write_page(found, loaded, html, is_by_size=options.is_by_size)
+            write_page(found, loaded, html, is_by_class=options.is_by_size or options.is_normalised)
         if as_json:
             from vio.comparer.machine import render_json
 
