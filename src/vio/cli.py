@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from vio import __version__
-from vio.cli_baseline import add_baseline_commands, add_trend_command
-from vio.cli_compare import add_compare_command
+from vio.cli_compare import add_compare_commands
 from vio.cli_map import add_map_command
 from vio.errors import ExitCode, OutputError, UsageError, VioError
 from vio.layer import Layer, Op
@@ -377,9 +376,7 @@ def _show(text: str) -> None:
         raise _unwritable(error) from None
 
 
-add_compare_command(app, _show, _show_json, lambda: has_colours(sys.stdout))
-add_baseline_commands(app, _show, _show_json)
-add_trend_command(app, _show, _show_json)
+add_compare_commands(app, _show, _show_json, lambda: has_colours(sys.stdout))
 
 
 def _unwritable(error: OSError) -> OutputError:

@@ -2,15 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from vio.comparer.comparison import Comparison
-
-ShowText = Callable[["Comparison"], None]
-Write = Callable[[Path, str], None]
+from vio.cli_baseline import add_baseline_commands, add_trend_command
 
 Base = Annotated[Path, typer.Argument(metavar="BASE", help="A recording, a directory of repeats, or a baseline.")]
 New = Annotated[Path, typer.Argument(metavar="NEW", help="The same, of what is to be judged.")]
@@ -32,11 +28,18 @@ Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Wri
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with pictures.")]
 
 
-def add_compare_command(
+def add_compare_commands(
     app: typer.Typer, show: Callable[[str], None], show_json: Callable[[object], None], is_terminal: Callable[[], bool]
 ) -> None:
-    """Give the command line the command `compare`; the functions print text and JSON, and tell of the terminal."""
+    """Give the command line `compare`, `baseline` and `trend`; the functions print, and tell of the terminal."""
+    _add_compare_command(app, show, show_json, is_terminal)
+    add_baseline_commands(app, show, show_json)
+    add_trend_command(app, show, show_json)
 
+
+def _add_compare_command(
+    app: typer.Typer, show: Callable[[str], None], show_json: Callable[[object], None], is_terminal: Callable[[], bool]
+) -> None:
     @app.command("compare")
     def compare_runs(
         base: Base,
