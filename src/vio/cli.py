@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from vio import __version__
+from vio.cli_compare import add_compare_commands
 from vio.cli_map import add_map_command
 from vio.errors import ExitCode, OutputError, UsageError, VioError
 from vio.layer import Layer, Op
@@ -373,6 +374,9 @@ def _show(text: str) -> None:
     except OSError as error:
         close_broken(sys.stdout)
         raise _unwritable(error) from None
+
+
+add_compare_commands(app, _show, _show_json, lambda: has_colours(sys.stdout))
 
 
 def _unwritable(error: OSError) -> OutputError:
