@@ -23,6 +23,7 @@ from vio.reporter.stream import Join, find_io
 from vio.reporter.summary import Summary
 from vio.reporter.table import TableFormat, TableWriter
 from vio.reporter.timeline import render_timeline
+from vio.reporter.verdict.watch import Watch
 from vio.reporter.waits import stage_waits
 from vio.reporter.waitsum import count_waits
 from vio.reporter.writeback import Writeback
@@ -111,6 +112,7 @@ def report_on(
     chooser = Chooser(options.choice, recorded)
     result = Report(recorded, Summary(), stream.quality, options.choice, _NO_ROWS, _NO_ROWS)
     notable = Notable(options.slowest)
+    watch = Watch(stream)
     opened = OpenedLayers.of(stream, recorded, result, options.way, is_kept=options.are_stages_written)
     ticker = _Ticker(recorded, on_progress)
     with _TableOutput(recorded, options, result) as output, _WritebackOutput(recorded, options, result) as later:
@@ -119,6 +121,7 @@ def report_on(
             output.write(every, chosen)
             opened.add(chosen)
             result.waits = count_waits(stream, every, chosen, result.waits)
+            watch.add(every, chosen)
             if chosen.num_rows:
                 result.summary.add(chosen)
                 result.of_which.add(chosen)
@@ -133,6 +136,7 @@ def report_on(
         result.parts.hops.check()
     result.slowest, result.unended = notable.slowest, notable.unended
     result.files = by_file.rows if by_file else None
+    result.verdict = watch.verdict(result)
     if options.plot_path and result.summary.groups:
         _plot(result, options.plot_path)
     return result
