@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from vio.layer import Stage
 from vio.reporter.compiled import Bools, Ints, compiled
@@ -11,6 +12,8 @@ from vio.reporter.match import picked
 
 _DATA = 3  # QEMU_AIO_READ | QEMU_AIO_WRITE
 _DEVICE = list(Stage).index(Stage.DEVICE)
+Flags = npt.NDArray[np.uint16]
+Points = npt.NDArray[np.uint8]
 WAYS = ("handed", "pooled", "bios", "cut", "requests", "device_bytes")
 
 
@@ -36,29 +39,48 @@ class Fanout:
 
 def fanout_of(joined: Joined) -> Fanout:
     """Count for the IOs that are done in a window, in the order of their rows."""
-    window, frames, blocks, spans = joined.window, joined.frames, joined.blocks, joined.spans
+    window, blocks, spans = joined.window, joined.blocks, joined.spans
     ev, count = window.events, joined.ios.begin.size
     done = np.flatnonzero(joined.is_done)
-    owner = joined.submit_io
-    is_data = (owner >= 0) & ((ev.flags[frames.submit] & _DATA) != 0)
-    is_pooled = is_data & window.is_at(frames.submit, "pool")
-    bio_owner = picked(owner, joined.links.bio_submit)
-    is_lowest = (bio_owner >= 0) & blocks.is_lowest
-    is_cut = window.is_at(blocks.bio, "bio_split")
-    is_carrier = joined.ios.head[done] == done
+    pool, split = window.number("pool"), window.number("bio_split")
+    handed, pooled = _hand_overs(joined.submit_io, joined.frames.submit, ev.flags, ev.point, pool, count)
+    bio_owner = picked(joined.submit_io, joined.links.bio_submit)
+    bios, cut = _bios(bio_owner, blocks.is_lowest, blocks.bio, ev.point, split, count)
     requests, device_bytes = _requests(spans.owner, spans.stage, spans.begin, ev.bytes, count)
+    is_carrier = joined.ios.head[done] == done
     return Fanout(
-        _count(owner, is_data, count)[done],
-        _count(owner, is_pooled, count)[done],
-        _count(bio_owner, is_lowest & ~is_cut, count)[done],
-        _count(bio_owner, is_lowest & is_cut, count)[done],
+        handed[done],
+        pooled[done],
+        bios[done],
+        cut[done],
         np.where(is_carrier, requests[done], 0),
         np.where(is_carrier, device_bytes[done], 0),
     )
 
 
-def _count(owner: Ints, is_one: Bools, count: int) -> Ints:
-    return np.bincount(owner[is_one], minlength=count).astype(np.int64, copy=False)
+@compiled
+def _hand_overs(owner: Ints, submit: Ints, flags: Flags, point: Points, pool: int, count: int) -> tuple[Ints, Ints]:
+    """Count each IO's reads and writes, and those of them that worker threads do."""
+    handed, pooled = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    for i in range(owner.size):
+        if owner[i] >= 0 and flags[submit[i]] & _DATA:
+            handed[owner[i]] += 1
+            if point[submit[i]] == pool:
+                pooled[owner[i]] += 1
+    return handed, pooled
+
+
+@compiled
+def _bios(owner: Ints, is_lowest: Bools, bio: Ints, point: Points, split: int, count: int) -> tuple[Ints, Ints]:
+    """Count each IO's bios that were queued, and what was cut off them."""
+    queued, cut = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    for i in range(owner.size):
+        if owner[i] >= 0 and is_lowest[i]:
+            if point[bio[i]] == split:
+                cut[owner[i]] += 1
+            else:
+                queued[owner[i]] += 1
+    return queued, cut
 
 
 @compiled

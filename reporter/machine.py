@@ -49,7 +49,7 @@ def to_json(report: Report) -> Json:
         "ended_io_count": total.latency.count,
         "bytes": total.bytes,
         "losses": _losses(recorded),
-        "is_healthy": report.verdict.is_healthy,
+        "is_healthy": report.verdict.is_healthy if report.verdict.where else None,
         "verdict": verdict_data(report.verdict),
         "not_judged": not_judged_data(report.verdict),
         "latency": _times(total.latency),

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,24 +19,29 @@ from lab.truth.scene import (
     OVERLAY,
     OVERLAY_CLUSTER,
     PLAIN,
+    POOLED,
     SLOW,
     Scene,
     device,
     running,
     set_throttle,
 )
+from lab.truth.shell import fio_words
 
 _LIMIT_IOPS = 40
 _HOLD_MS = 120.0
+_NEVER_MS = 1e7
+_HANGS_S = 2.5
 
 
 @dataclass(frozen=True, slots=True)
 class Illness:
-    """One illness: its recording's name, the disk that has it, and what makes it while that is recorded."""
+    """One illness: its recording's name, the disks that have it, what makes it while that is recorded, what ends it."""
 
     name: str
-    disk: int
+    disks: tuple[int, ...]
     play: Callable[[Scene], None]
+    heal: Callable[[Scene], None] = lambda scene: None
 
 
 def record(names: frozenset[str], directory: Path) -> Iterator[tuple[Path, tuple[Path, ...]]]:
@@ -46,9 +52,13 @@ def record(names: frozenset[str], directory: Path) -> Iterator[tuple[Path, tuple
     with running() as scene:
         for one in chosen:
             path = directory / f"{one.name}.vio"
-            with Recorder(scene.guest.pid, path, "--disk", f"virtio{one.disk}"):
-                one.play(scene)
-                time.sleep(0.2)  # the last notification is after fio's end
+            options = [word for disk in one.disks for word in ("--disk", f"virtio{disk}")]
+            try:
+                with Recorder(scene.guest.pid, path, *options):
+                    one.play(scene)
+                    time.sleep(0.2)  # the last notification is after fio's end
+            finally:
+                one.heal(scene)
             yield path, (scene.fast.directory, scene.slow.directory, scene.slow.directory.parent)
 
 
@@ -130,19 +140,33 @@ def _deep_queue(scene: Scene) -> None:
         scene.shell.begin_fio(job, filename=device(SLOW)).finish()
 
 
+def _hung(scene: Scene) -> None:
+    """Read from two disks on a device that does not answer: by io_submit, and by worker threads."""
+    scene.slow.set_delay(read_ms=_NEVER_MS, write_ms=_NEVER_MS)
+    for disk in (SLOW, POOLED):
+        job = FioJob("randread", 3, depth=3, span_bytes=FILLED_BYTES[disk])
+        scene.shell.begin(f"{shlex.join(fio_words(job, {'filename': device(disk)}))} >/dev/null &")
+    time.sleep(_HANGS_S)
+
+
+def _answered(scene: Scene) -> None:
+    scene.slow.set_delay()
+
+
 ILLNESSES = (
-    Illness("healthy", SLOW, _healthy),
-    Illness("l2-cache", CACHED, _l2_cache),
-    Illness("copy-on-write", OVERLAY, _copy_on_write),
-    Illness("qemu-throttle", PLAIN, _qemu_throttle),
-    Illness("cgroup-throttle", PLAIN, _cgroup_throttle),
-    Illness("flush-journal", SLOW, _flush_journal),
-    Illness("host-queue", SLOW, _host_queue),
-    Illness("slow-device", SLOW, _slow_device),
-    Illness("inode-lock", SLOW, _inode_lock),
-    Illness("hogged-iothread", SLOW, _hogged),
-    Illness("misaligned", PLAIN, _misaligned),
-    Illness("merges-missed", SLOW, _merges_missed),
-    Illness("deep-queue", SLOW, _deep_queue),
+    Illness("healthy", (SLOW,), _healthy),
+    Illness("l2-cache", (CACHED,), _l2_cache),
+    Illness("copy-on-write", (OVERLAY,), _copy_on_write),
+    Illness("qemu-throttle", (PLAIN,), _qemu_throttle),
+    Illness("cgroup-throttle", (PLAIN,), _cgroup_throttle),
+    Illness("flush-journal", (SLOW,), _flush_journal),
+    Illness("host-queue", (SLOW,), _host_queue),
+    Illness("slow-device", (SLOW,), _slow_device),
+    Illness("inode-lock", (SLOW,), _inode_lock),
+    Illness("hogged-iothread", (SLOW,), _hogged),
+    Illness("misaligned", (PLAIN,), _misaligned),
+    Illness("merges-missed", (SLOW,), _merges_missed),
+    Illness("hung", (SLOW, POOLED), _hung, _answered),
+    Illness("deep-queue", (SLOW,), _deep_queue),
 )
 """Those that this makes, in order."""

@@ -19,6 +19,7 @@ SLICE_BYTES = 32 << 20
 SUMMED = ("metadata_ns", "cow_ns", "runqueue_ns", "stopped_ns", "wakeup_ns", "kick_ns", "inject_ns")
 _TIMES = tuple(time_column(stage, phase) for stage in Stage for phase in Phase)
 _TAIL = 0.99
+_SMALL = 1 << 20
 
 
 def _times() -> Ints:
@@ -80,6 +81,10 @@ class Rows:
         """Return some of these rows."""
         return Rows(self.batch, mine if self.mine is None else self.mine[mine], self._read)
 
+    def places(self, which: Ints) -> Ints:
+        """Return where in the batch some of these rows are."""
+        return which if self.mine is None else self.mine[which]
+
     def has(self, name: str) -> bool:
         """Tell whether any row of the batch has a value there."""
         column = self.batch.column(name)
@@ -113,13 +118,16 @@ class Tallies:
         keys = read_keys(rows.batch)
         tallies = [self.groups.setdefault((OPS[op], disk), Tally()) for op, disk in keys.groups]
         _add_sums(tallies, keys.codes, rows)
+        slow = []
         for number, one in enumerate(tallies):
-            mine = np.flatnonzero(keys.codes == number) if len(tallies) > 1 else np.arange(rows.count)
-            part = rows.of(mine)
+            mine = np.flatnonzero(keys.codes == number)
+            part = rows.of(mine) if len(tallies) > 1 else rows
             _add_own(one, part)
+            slow.append(part.places(_slowest(part["latency_ns"])))
             _add_below(one, part)
             if fanout is not None:
                 _add_fanout(one, fanout.take(mine))
+        _add_tails(tallies, slow, rows.batch)
 
 
 def _add_sums(tallies: list[Tally], codes: Ints, rows: Rows) -> None:
@@ -145,28 +153,37 @@ def _add_own(one: Tally, rows: Rows) -> None:
     is_odd = ((offset | length) & (UNIT_BYTES - 1)) != 0
     one.odd += int(np.count_nonzero(is_odd))
     one.odd_ns += int(latency.sum(where=is_odd))
-    for value, count in zip(*np.unique(rows["tid"], return_counts=True), strict=True):
-        one.tids[int(value)] = one.tids.get(int(value), 0) + int(count)
+    _count(one.tids, rows["tid"])
     one.run.add(offset, length, begin, begin + latency, rows["merged_into"])
-    _add_tail(one, rows, latency)
 
 
-def _add_tail(one: Tally, rows: Rows, latency: Ints) -> None:
-    """Add the own times of the slowest of the window, at least one: nobody knows yet what is slow in all."""
+def _slowest(latency: Ints) -> Ints:
+    """Return the slowest of a window, at least one: nobody knows yet what is slow in all."""
     rank = min(int(latency.size * _TAIL), latency.size - 1)
-    slow = rows.of(np.argpartition(latency, rank)[rank:])
-    one.tail += slow.count
-    one.tail_ns += np.array([int(slow[name].sum()) for name in _TIMES])
+    return np.argpartition(latency, rank)[rank:]
+
+
+def _add_tails(tallies: list[Tally], slow: list[Ints], batch: pa.RecordBatch) -> None:
+    """Add the own times of the slowest rows of each."""
+    present = [name for name in _TIMES if batch.column(name).null_count < batch.num_rows]
+    rows = batch.select(present).take(pa.array(np.concatenate(slow)))
+    times = np.array([column.fill_null(0).to_numpy() for column in rows.columns], dtype=np.int64)
+    places = [_TIMES.index(name) for name in present]
+    first = 0
+    for one, mine in zip(tallies, slow, strict=True):
+        one.tail += mine.size
+        if present:
+            one.tail_ns[places] += times[:, first : first + mine.size].sum(axis=1)
+        first += mine.size
 
 
 def _add_below(one: Tally, rows: Rows) -> None:
     if rows.has("metadata_reads"):
         one.metadata_reads += int(rows["metadata_reads"].sum())
-        one.slices.update(np.unique(rows["offset"] // SLICE_BYTES).tolist())
+        one.slices.update(_few(rows["offset"] // SLICE_BYTES).tolist())
     if not rows.has("device"):
         return
-    for value, count in zip(*np.unique(rows["device"], return_counts=True), strict=True):
-        one.devices[int(value)] = one.devices.get(int(value), 0) + int(count)
+    _count(one.devices, rows["device"])
     issue_ns = rows["t_rq_issue_ns"]
     one.issued.add(issue_ns, rows[time_column(Stage.BLOCK, Phase.DOWN)])
     one.released.add(rows["t_aio_submit_ns"], rows[time_column(Stage.QEMU_BLOCK, Phase.DOWN)])
@@ -176,6 +193,21 @@ def _add_below(one: Tally, rows: Rows) -> None:
         one.inserted += int(np.count_nonzero(is_there))
         one.placed_ns += int((insert_ns - queue_ns).sum(where=is_there))
         one.queued_ns += int((issue_ns - insert_ns).sum(where=is_there))
+
+
+def _count(into: dict[int, int], values: Ints) -> None:
+    """Count values, which are mostly all the same."""
+    least, most = int(values.min()), int(values.max())
+    found = [[least], [values.size]] if least == most else np.unique(values, return_counts=True)
+    for value, count in zip(*found, strict=True):
+        into[int(value)] = into.get(int(value), 0) + int(count)
+
+
+def _few(values: Ints) -> Ints:
+    """Return the different ones of some numbers that are small, or few."""
+    if int(values.max()) < _SMALL:
+        return np.flatnonzero(np.bincount(values))
+    return np.unique(values)
 
 
 def _add_fanout(one: Tally, fanout: Fanout) -> None:

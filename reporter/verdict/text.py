@@ -5,20 +5,22 @@ from collections.abc import Iterator, Sequence
 from vio.printable import printable
 from vio.reporter.grid import Style
 from vio.reporter.header import wrapped
-from vio.reporter.verdict.case import PLURALS
+from vio.reporter.verdict.case import LEAST_IOS, PLURALS
 from vio.reporter.verdict.finding import Finding, NotJudged, Severity, Verdict
 
 _SHOWN = {Severity.PROBLEM: 6, Severity.NOTE: 4}
 _HEADS = {Severity.PROBLEM: "problem    ", Severity.NOTE: "note       "}
+_LACKING = "not judged "
 _INDENT = " " * 11
 _WIDTH = 98
 _ALSO = 3
 
 
 def verdict_lines(verdict: Verdict, style: Style) -> Iterator[str]:
-    """Write the verdict; nothing of a report without IOs."""
+    """Write the verdict."""
     if not verdict.where:
         yield from _found(verdict, style)
+        yield from _sentence(_LACKING, f"every other rule: no operation on a disk has {LEAST_IOS} IOs that ended")
         return
     for number, one in enumerate(verdict.where):
         yield from _sentence("time       " if not number else _INDENT, one.sentence)
@@ -62,7 +64,7 @@ def _lacking(not_judged: Sequence[NotJudged]) -> Iterator[str]:
         of = f" ({one.disk})" if one.disk else ""
         by_why.setdefault(one.why, []).append(f"{one.rule}{of}")
     for number, (why, rules) in enumerate(by_why.items()):
-        head = "not judged " if not number else _INDENT
+        head = _LACKING if not number else _INDENT
         yield from _sentence(head, f"{', '.join(rules)}: {why}")
 
 

@@ -40,8 +40,8 @@ def saturated(case: Case) -> Iterator[Finding | NotJudged]:
             SATURATED,
             Severity.PROBLEM,
             subject,
-            f"{role} {tid}, which took {count:,} {subject.words}, was busy {share_text(share)} of the time: it has none "
-            "left (an iothread for each disk, or several queues, would share the work)",
+            f"{role} {tid}, which took {count:,} {subject.words}, was busy {share_text(share)} of the time: it has "
+            "none left (an iothread for each disk, or several queues, would share the work)",
             {"tid": tid, "io_count": count, "busy_share": round(share, 4)},
         )
 
