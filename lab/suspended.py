@@ -49,7 +49,8 @@ def main(arguments: Sequence[str]) -> int:
     with volume(Stack.LINEAR, FileSystem.EXT4) as place:
         device = place.devices[0]
         image = make_image(place.directory / "disk.raw", 64 * MIB, Format.RAW)
-        guest = Guest([Disk(image, Format.RAW, has_iothread=True)], _LOAD, wait_for_go=True, accelerator="kvm")
+        disk = Disk(image, Format.RAW, has_iothread=True)
+        guest = Guest([disk], _LOAD, wait_for_go=True, accelerator="kvm", limit_s=round(_LIMIT_S))
         with guest, Recorder(guest.pid, local, "--duration", f"{DURATION_S}s", echo=sys.stderr.buffer) as recorder:
             began_s = time.monotonic()
             guest.go()
