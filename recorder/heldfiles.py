@@ -31,6 +31,11 @@ class HeldImage:
         """The image as mappers take it."""
         return ImageSource(self.fd, self.disk.format, self.open_other)
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """All descriptors that it holds."""
+        return (self.fd, *self.others.values())
+
     def open_other(self, named: Named) -> int:
         """Open what the process has open in that place of the chain, whatever its name.
 

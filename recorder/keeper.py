@@ -8,7 +8,7 @@ from pathlib import Path
 from vio.errors import OutputError, VioError
 from vio.layer import Layer
 from vio.losses import Loss, LossKind, count_by_kind, losses_table
-from vio.manifest import Clock, Cost, Counts, End, EndReason, LossTotals, Manifest, SchemaVersion, State
+from vio.manifest import Clock, Cost, Counts, End, EndReason, LossTotals, Manifest, SchemaVersion, State, ThreadState
 from vio.mappers.store import to_table
 from vio.recorder.aim import Aim
 from vio.recorder.clock import moment
@@ -16,13 +16,16 @@ from vio.recorder.cpu import own_cpu_s
 from vio.recorder.describe import describe_creator, describe_host, describe_target, has_all_files
 from vio.recorder.files import append_log, write_manifest, write_table
 from vio.recorder.generate import STORED
+from vio.recorder.guarded import StuckError, guarded
 from vio.recorder.host import HostFeatures
 from vio.recorder.maptaker import MapTaker
 from vio.recorder.preparation import Prepared
+from vio.recorder.procfs import HostRoots
 from vio.recorder.progress import Status
 from vio.recorder.session import Ended, Session
 from vio.recorder.summary import PRINTED_RECORD_NS, RECORD_NS, added_us_per_io
 from vio.recorder.target import Target, find_target
+from vio.recorder.threadstate import thread_states
 from vio.recorder.writer import remove_pending, sync_directory
 from vio.recording import GUEST_FILES_FILE, LOG_FILE, LOSSES_FILE, MAPS_FILE
 from vio.schema import MAJOR, MINOR
@@ -55,6 +58,7 @@ class Keeper:
         self._began_cpu_s = own_cpu_s()
         self._segments = 0
         self._is_target_whole = aim.command is None
+        self._threads_at_stop: tuple[ThreadState, ...] = ()
         self.manifest = Manifest(
             schema=SchemaVersion(MAJOR, MINOR),
             creator=describe_creator(host),
@@ -88,6 +92,10 @@ class Keeper:
             write_manifest(self._directory, self.manifest, is_durable=False)
         lost = sum(count_by_kind(session.ingest.losses()).values())
         return Status(elapsed_s, session.ingest.received, lost, self._by_layer(session))
+
+    def see_threads(self) -> None:
+        """Keep what the target's threads do now: where they wait, if something hangs."""
+        self._threads_at_stop = thread_states(HostRoots().process(self._aim.target.pid))
 
     def end(self, session: Session, ended: Ended, bpftrace_cpu_s: float, exit_code: int | None) -> Manifest:
         """Close the recording: maps, losses, log, and the last manifest.
@@ -131,6 +139,7 @@ class Keeper:
             cost=Cost(own_cpu_s() - self._began_cpu_s, bpftrace_cpu_s, added_us, ios),
             segments=tuple(session.writer.segments),
             notes=(*self.manifest.notes, *self._maps.notes),
+            threads_at_stop=self._threads_at_stop,
         )
 
     def _losses(self, session: Session, losses: list[Loss]) -> list[Loss]:
@@ -164,11 +173,16 @@ class Keeper:
 
     def _refresh(self) -> None:
         """Take what the target shows of itself now, if it still runs: threads come and go."""
-        # a process that ends while it is looked at may show anything
-        with contextlib.suppress(VioError, OSError, ValueError, IndexError):
-            now = find_target(pid=self._aim.target.pid, with_qmp=False)
-            if now.exe == self._aim.target.exe:
-                self._target = _renewed(self._target, now)
+        # a process that ends while it is looked at may show anything; images' headers may be beyond reach
+        try:
+            now = guarded(lambda: find_target(pid=self._aim.target.pid, with_qmp=False))
+        except StuckError:
+            self._maps.is_stuck = True
+            return
+        except (VioError, OSError, ValueError, IndexError):
+            return
+        if now.exe == self._aim.target.exe:
+            self._target = _renewed(self._target, now)
 
     def _write_maps(self) -> None:
         write_table(self._directory / MAPS_FILE, to_table(self._maps.maps))

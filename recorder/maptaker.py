@@ -1,42 +1,51 @@
 """Take the maps of the recorded disks at the start and at the stop, by descriptors held in between."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 import pyarrow as pa
 
 from vio.mappers.chain import survey
-from vio.mappers.guestfs.files import read_guest_files
+from vio.mappers.guestfs.files import GuestFiles, read_guest_files
 from vio.mappers.guestfs.store import files_table
-from vio.mappers.images import opened_chain
+from vio.mappers.images import ImageSource, opened_chain
 from vio.mappers.space import guest_space
 from vio.mappers.timed import MapSet
 from vio.recorder.disks import Disk
+from vio.recorder.guarded import STUCK_AGAIN_S, STUCK_S, StuckError, guarded
 from vio.recorder.heldfiles import HeldImage, held_image
 from vio.recorder.procfs import HostRoots
 
 _HOST = HostRoots()
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class MapTaker:
     """The images, open for reading while the recording lasts: at its end QEMU may be gone.
 
-    `notes` say what is not mapped.
+    `notes` say what is not mapped; `is_stuck` is set once storage did not answer.
     """
 
     images: list[HeldImage] = field(default_factory=list)
     maps: MapSet = field(default_factory=MapSet)
     notes: list[str] = field(default_factory=list)
+    is_stuck: bool = False
 
     def take(self, at_ns: int) -> None:
         """Take all maps as they are now, at `at_ns` of CLOCK_BOOTTIME."""
         for image in self.images:
             name = image.disk.name
             try:
-                taken = survey(image.source, at_ns, name)
+                taken = self._guarded(partial(survey, image.source, at_ns, name), image)
                 self.maps = self.maps.renew(taken.maps)
+            except StuckError:
+                self._note(f"{name}: not mapped{' again' if self.maps.maps else ''}: its storage does not answer")
+                continue
             except Exception as error:  # whatever it is, a map is not worth the recording
                 self._note(f"{name}: not mapped: {type(error).__name__}: {error}")
                 continue
@@ -49,8 +58,10 @@ class MapTaker:
         for image in self.images:
             name = image.disk.name
             try:
-                with opened_chain(image.source) as chain:
-                    files = read_guest_files(chain, guest_space(name))
+                files = self._guarded(partial(_guest_files, image.source, name), image)
+            except StuckError:
+                self._note(f"{name}: the guest's files are not known: its storage does not answer")
+                continue
             except Exception as error:  # as above
                 self._note(f"{name}: the guest's files are not known: {type(error).__name__}: {error}")
                 continue
@@ -59,9 +70,21 @@ class MapTaker:
                 self._note(f"{name}: guest: {note}")
         return files_table(found)
 
+    def _guarded(self, step: Callable[[], T], image: HeldImage) -> T:
+        try:
+            return guarded(step, image.descriptors, STUCK_AGAIN_S if self.is_stuck else STUCK_S)
+        except StuckError:
+            self.is_stuck = True
+            raise
+
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
+
+
+def _guest_files(source: ImageSource, name: str) -> GuestFiles:
+    with opened_chain(source) as chain:
+        return read_guest_files(chain, guest_space(name))
 
 
 @contextmanager

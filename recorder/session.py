@@ -59,7 +59,7 @@ class Ended:
 
 
 class Session:
-    """One recording from READY to the last row. `on_sample` is called about once a second."""
+    """One recording from READY to the last row. `on_sample` is called about once a second, `on_stop` at the stop."""
 
     def __init__(
         self, watched: Watched, ingest: Ingest | StoredIngest, writer: SegmentWriter, missed: MissedHits
@@ -67,6 +67,7 @@ class Session:
         self.ingest = ingest
         self.writer = writer
         self.on_sample: Callable[[], None] = lambda: None
+        self.on_stop: Callable[[], None] = lambda: None
         self._watched = watched
         self._missed = missed
         self._pending = 0
@@ -117,6 +118,7 @@ class Session:
             reason, detail, error = EndReason.OUTPUT_FAILED, caught.message, caught
         self._missed.sample(boottime_ns())
         stop = moment()
+        self.on_stop()
         if self._traces:
             self._take(self._traces.stop())
         self._stop_tracer()

@@ -18,12 +18,13 @@ from vio.reporter.quality import Evidence, JoinRow
 from vio.reporter.recorded import Recorded
 from vio.reporter.result import IoRow, Report, Unreached, longest_part, number_in, rows_of
 from vio.reporter.summary import Summary
+from vio.reporter.verdict.data import not_judged_data, verdict_data
 from vio.reporter.waits import WITHIN, Wait
 from vio.reporter.waitsum import Place
 from vio.schema import OPS
 
 MAJOR = 1
-MINOR = 2
+MINOR = 3
 
 Json = dict[str, object]
 
@@ -48,6 +49,9 @@ def to_json(report: Report) -> Json:
         "ended_io_count": total.latency.count,
         "bytes": total.bytes,
         "losses": _losses(recorded),
+        "is_healthy": report.verdict.is_healthy if report.verdict.where else None,
+        "verdict": verdict_data(report.verdict),
+        "not_judged": not_judged_data(report.verdict),
         "latency": _times(total.latency),
         "layers": _phases(summary),
         "stages": _stages(summary, report.parts),

@@ -24,6 +24,7 @@ from vio.reporter.stream import Join, find_io
 from vio.reporter.summary import Summary
 from vio.reporter.table import TableFormat, TableWriter
 from vio.reporter.timeline import render_timeline
+from vio.reporter.verdict.watch import Watch, Watched
 from vio.reporter.waits import stage_waits
 from vio.reporter.waitsum import WithWaits, count_waits
 from vio.reporter.writeback import Writeback
@@ -35,7 +36,7 @@ _STEP_S = 0.25
 _NO_ROWS = arrow_schema(IOS).empty_table()
 
 
-class JoinStream(WithParts, WithWaits, Protocol):
+class JoinStream(WithParts, WithWaits, Watched, Protocol):
     """What a report reads: tables of schema.IOS, once; `quality` and `writeback` are complete after that."""
 
     quality: JoinQuality
@@ -119,6 +120,7 @@ def report_on(
     notable = Notable(options.slowest)
     opened = OpenedLayers.of(stream, options.way)
     result.parts = opened.summary
+    watch = Watch(stream)
     ticker = _Ticker(recorded, on_progress)
     with (
         _TableOutput(recorded, options, result) as output,
@@ -130,6 +132,7 @@ def report_on(
             output.write(every, chosen)
             opened.add(chosen, stages)
             result.waits = count_waits(stream, every, chosen, result.waits)
+            watch.add(every, chosen)
             if chosen.num_rows:
                 result.summary.add(chosen)
                 result.of_which.add(chosen)
@@ -147,6 +150,7 @@ def report_on(
         result.parts.hops.check()
     result.slowest, result.unended = notable.slowest, notable.unended
     result.files = by_file.rows if by_file else None
+    result.verdict = watch.verdict(result)
     if options.plot_path and result.summary.groups:
         _plot(result, options.plot_path)
     return result

@@ -14,6 +14,7 @@ from vio.reporter.partsum import PartSummary
 from vio.reporter.quality import JoinQuality
 from vio.reporter.recorded import Recorded
 from vio.reporter.summary import Summary
+from vio.reporter.verdict.finding import Verdict
 from vio.reporter.waitsum import WaitSummary
 from vio.schema import time_column
 
@@ -56,6 +57,8 @@ class Report:
     of_which: OfWhichFigures = field(default_factory=OfWhichFigures)
     files: list[FileFigures] | None = None
     """The guest's files, if they were asked for."""
+    verdict: Verdict = field(default_factory=Verdict)
+    """What the rules say of these figures."""
 
     def unreached(self) -> list[Unreached]:
         """List the stages that not every ended IO reached; loop stages only where some IO did."""

@@ -14,8 +14,10 @@ from vio.mappers.space import guest_space
 from vio.mappers.store import from_table
 from vio.mappers.timed import MapSet
 from vio.recording import Recording
+from vio.reporter.busy import Busy
 from vio.reporter.events import Events
 from vio.reporter.evidence import DiskMaps, Targets, count_evidence
+from vio.reporter.fanout import Fanout, fanout_of
 from vio.reporter.held import ImagePlaces
 from vio.reporter.imagefiles import ImageFiles, data_descriptors, data_space, is_direct
 from vio.reporter.iotable import IoTable
@@ -42,7 +44,8 @@ class Join:
     """The join of a recording: iterate `tables()` once; `quality` and `writeback` are complete after that.
 
     `writeback` is None where no disk goes through the page cache. With `parts`, `stages` has those of the last table's
-    IOs (schema.STAGES). `waits` are those of the last table's IOs, None where the scheduler was not recorded.
+    IOs (schema.STAGES). `waits` are those of the last table's IOs, None where the scheduler was not recorded, `fanout`
+    is what became of them below.
     """
 
     recording: Recording
@@ -51,7 +54,13 @@ class Join:
     parts: PartsReader | None = None
     stages: pa.Table | None = None
     waits: Waits | None = None
+    fanout: Fanout | None = None
     _reader: WaitReader | None = None
+
+    @property
+    def busy(self) -> Busy | None:
+        """For how long threads ran, in the windows so far; None where the scheduler was not recorded."""
+        return self._reader.busy if self._reader else None
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield tables of schema.IOS, in the order of the windows in which the IOs ended."""
@@ -92,6 +101,7 @@ class Join:
         count_evidence(self.quality, joined, disk, maps)
         self.waits = self._reader.add(joined) if self._reader else None
         rows = table.rows(joined, self.waits)
+        self.fanout = fanout_of(joined)
         if self.writeback is not None:
             self.writeback.add(joined, _numbers(joined, rows), disk, is_last=is_last)
         if self.parts:

@@ -13,6 +13,7 @@ from vio.reporter.quality import JoinRow
 from vio.reporter.result import IoRow, Report, Unreached, longest_part, number_in, place_name, rows_of
 from vio.reporter.stagetext import hop_lines, part_lines
 from vio.reporter.units import TimeUnit, bytes_text, share_text, time_text, unit_for
+from vio.reporter.verdict.text import verdict_lines
 from vio.reporter.waittext import wait_lines, words_of_most
 from vio.schema import OPS
 
@@ -27,6 +28,7 @@ def render_text(report: Report, *, is_terminal: bool = False) -> str:
     style = Style(is_terminal)
     blocks = [
         list(loss_lines(report.recorded, style)),
+        list(verdict_lines(report.verdict, style)),
         list(recorded_lines(report)),
         list(_body(report, style)),
     ]

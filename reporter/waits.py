@@ -14,6 +14,7 @@ import pyarrow as pa
 from vio.layer import Stage
 from vio.losses import Loss, LossKind
 from vio.manifest import Manifest
+from vio.reporter.busy import Busy
 from vio.reporter.columns import nullable
 from vio.reporter.compiled import Bools, Ints, compiled
 from vio.reporter.events import Events
@@ -106,6 +107,7 @@ class WaitReader:
     kinds: npt.NDArray[np.uint8]
     vcpus: Ints
     blind: Sequence[tuple[int, int]] = ()
+    busy: Busy = field(default_factory=Busy)
     _moves: list[Moves] = field(default_factory=list)
     _known_ns: int = 0
 
@@ -131,7 +133,9 @@ class WaitReader:
         of = kind[kind != _OTHERS].astype(np.int64)
         tid = np.where(of == SWITCH, mine.space.astype(np.int64), mine.tid.astype(np.int64))
         other = (mine.key & np.uint64(0xFFFFFFFF)).astype(np.int64)
-        self._moves.append(Moves(mine.ts_ns, of, tid, other, mine.flags.astype(np.int64)))
+        moves = Moves(mine.ts_ns, of, tid, other, mine.flags.astype(np.int64))
+        self.busy.add(moves)
+        self._moves.append(moves)
         return events.take((kind == _OTHERS) | np.isin(kind, _SHARED))
 
     def add(self, joined: Joined) -> Waits:

@@ -24,7 +24,9 @@ from vio.manifest import (
     State,
     TargetInfo,
 )
+from vio.reporter.busy import Busy
 from vio.reporter.cachefigures import WritebackFigures
+from vio.reporter.fanout import Fanout
 from vio.reporter.parts import PartsReader
 from vio.reporter.quality import Evidence, JoinQuality
 from vio.reporter.recorded import Recorded
@@ -288,6 +290,8 @@ class MadeStream:
     parts: PartsReader | None = None
     stages: pa.Table | None = None
     waits: Waits | None = None
+    fanout: Fanout | None = None
+    busy: Busy | None = None
 
     def tables(self) -> Iterator[pa.Table]:
         yield from self.made

@@ -5,7 +5,8 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_lowercase
@@ -119,6 +120,14 @@ def set_throttle(scene: Scene, iops: int) -> None:
 @contextlib.contextmanager
 def opened(recording: Path) -> Iterator[Scene]:
     """Boot the guest and record it, until the context is left."""
+    with running(lambda pid: Recorder(pid, recording)) as scene:
+        yield scene
+        time.sleep(0.2)  # the last notification is after fio's end
+
+
+@contextlib.contextmanager
+def running(watched: Callable[[int], AbstractContextManager[object]] = contextlib.nullcontext) -> Iterator[Scene]:
+    """Boot the guest; what `watched` gives for its process is entered before the guest goes."""
     with (
         _preferred(),
         scratch("truth") as folder,
@@ -127,14 +136,13 @@ def opened(recording: Path) -> Iterator[Scene]:
     ):
         images = _make_images(fast.directory, slow.directory)
         guest = Guest([], SHELL_LOAD, name="truth", wait_for_go=True, extra_arguments=_arguments(images))
-        with guest, Recorder(guest.pid, recording):
+        with guest, watched(guest.pid):
             guest.go()
             tids = qmp.iothread_tids(guest.qmp_socket)
             iothreads = tuple(tids[f"iothread{disk}"] for disk in range(len(images)))
             vcpu = qmp.vcpu_tids(guest.qmp_socket)[0]
             with Shell(guest) as shell:
                 yield Scene(guest, shell, fast, slow, images, iothreads, vcpu)
-            time.sleep(0.2)  # the last notification is after fio's end
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ import typer
 
 from vio import __version__
 from vio.cli_compare import add_compare_commands
+from vio.cli_inflight import InFlightOption, show_in_flight
 from vio.cli_map import add_map_command
 from vio.errors import ExitCode, OutputError, UsageError, VioError
 from vio.layer import Layer, Op
@@ -212,6 +213,7 @@ def report(
     stages: Annotated[bool, typer.Option("--stages", help="Show the parts of opened layers.")] = False,
     way: WayOption = "",
     by: Annotated[str, typer.Option(metavar="file", help="Count the IOs of each file of the guest too.")] = "",
+    in_flight: InFlightOption = False,
     as_json: JsonOption = False,
     table_format: TableFormatOption = "parquet",
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table of the chosen IOs here.")] = None,
@@ -241,6 +243,9 @@ def report(
                 "--io draws a tree, which has no JSON", "the table has one row for every IO: --format json"
             )
         _show(timeline(recording, io_number, is_terminal=has_colours(sys.stdout)).rstrip("\n"))
+        return
+    if in_flight:
+        show_in_flight(recording, as_json, _show)
         return
     if by not in ("", "file"):
         raise UsageError(f"--by {printable(by)} is not known", "--by file is")

@@ -202,6 +202,23 @@ class FileInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class ThreadState:
+    """A thread of the target when the recording stopped.
+
+    `state` is the kernel's letter (R running, S asleep, D waiting for what cannot be interrupted, T stopped), `wchan`
+    the kernel's function in which it waits, `syscall` the number of the system call that it is in (or "running"),
+    `stack` the functions of its kernel stack, the innermost first. What could not be read is empty.
+    """
+
+    tid: int
+    name: str
+    state: str
+    wchan: str = ""
+    syscall: str = ""
+    stack: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """Records: `rows` are stored, `in_kernel` is the kernel's own count (None: not received).
 
@@ -272,3 +289,4 @@ class Manifest:
     cost: Cost = Cost()
     segments: tuple[SegmentInfo, ...] = ()
     notes: tuple[str, ...] = ()
+    threads_at_stop: tuple[ThreadState, ...] = ()

@@ -12,7 +12,7 @@ from vio.layer import Op, Phase, Stage
 
 # Major: old readers cannot read it. Minor: a column was added.
 MAJOR = 1
-MINOR = 2
+MINOR = 3
 
 
 @dataclass(frozen=True, slots=True)

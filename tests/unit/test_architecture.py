@@ -29,7 +29,7 @@ ALLOWED = {
     "comparer": {"core", "mappers", "reporter"},
     "cli": {"core", "mappers", "recorder", "reporter", "comparer"},
 }
-CLI_MODULES = {"cli", "cli_baseline", "cli_compare", "cli_map", "__main__", "commands"}
+CLI_MODULES = {"__main__", "cli", "cli_baseline", "cli_compare", "cli_inflight", "cli_map", "commands"}
 
 
 def name_of(path: Path) -> str:

@@ -56,7 +56,7 @@ def _evict(file: Path) -> None:
 
 
 def _deep_queue(scene: Scene) -> Play:
-    with _one_at_a_time(scene.slow.name), scene.slow.slowed(read_ms=_SLOW_MS):
+    with one_at_a_time(scene.slow.name), scene.slow.slowed(read_ms=_SLOW_MS):
         base = scene.reads(SLOW, 10).finish()
         slow = scene.reads(SLOW, 32, depth=_DEPTH).finish()
     # Where the device itself was slower than before, that is not the queue's.
@@ -66,7 +66,7 @@ def _deep_queue(scene: Scene) -> Play:
 
 
 @contextlib.contextmanager
-def _one_at_a_time(device: str) -> Iterator[None]:
+def one_at_a_time(device: str) -> Iterator[None]:
     """Let BFQ hand one request after the other to a device: all others wait in the scheduler."""
     queue = Path("/sys/block", device, "queue")
     before = (queue / "scheduler").read_text().split("[")[1].split("]")[0]
@@ -123,13 +123,13 @@ def _inode_lock(scene: Scene) -> Play:
     with lock_waits(scene.iothreads[SLOW]) as waits:
         with scene.slow.slowed(write_ms=_HOLD_MS):
             begin_ns = now_ns()
-            _extend(scene.images[SLOW])
+            extend(scene.images[SLOW])
             end_ns = now_ns()
         pending.finish()
     return Play(SLOW, (Op.READ,), span(base), (begin_ns, end_ns), tuple(waits.intervals))
 
 
-def _extend(file: Path) -> None:
+def extend(file: Path) -> None:
     """Write one block behind the end of a file, directly: ext4 holds the inode's lock until the device has done it."""
     handle = os.open(file, os.O_RDWR | os.O_DIRECT)
     try:

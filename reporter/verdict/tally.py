@@ -1,0 +1,216 @@
+"""What the rules need beside the report's own figures: sums by disk and operation, window by window."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from vio.layer import Op, Phase, Stage
+from vio.reporter.compiled import Ints
+from vio.reporter.fanout import WAYS, Fanout
+from vio.reporter.group import read_keys
+from vio.reporter.verdict.pace import Pace, Run
+from vio.schema import OPS, time_column
+
+UNIT_BYTES = 4096
+"""What file systems, page caches and most devices count in: a write of anything else is misaligned."""
+SLICE_BYTES = 32 << 20
+"""What one slice of qcow2's L2 tables covers (4 KiB of entries, clusters of 64 KiB); less with small clusters."""
+SUMMED = ("metadata_ns", "cow_ns", "runqueue_ns", "stopped_ns", "wakeup_ns", "kick_ns", "inject_ns")
+_TIMES = tuple(time_column(stage, phase) for stage in Stage for phase in Phase)
+_TAIL = 0.99
+_SMALL = 1 << 20
+
+
+def _times() -> Ints:
+    return np.zeros(len(_TIMES), dtype=np.int64)
+
+
+@dataclass(slots=True, eq=False)
+class Tally:
+    """One operation on one disk. `sum_ns` and `some` (how many had more than 0, how many are known) are of SUMMED.
+
+    `placed_ns` is from the first bio's queueing to the request's insertion into the scheduler, `queued_ns` from there
+    to its issue, of `inserted` IOs. `odd` are those that are not of whole units, `tail_ns` the own times (stages x
+    phases) of the `tail` slowest, about one in a hundred. Times are of IOs that ended.
+    """
+
+    count: int = 0
+    sum_ns: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SUMMED, 0))
+    some: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SUMMED, 0))
+    known: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SUMMED, 0))
+    metadata_reads: int = 0
+    slices: set[int] = field(default_factory=set)
+    inserted: int = 0
+    placed_ns: int = 0
+    queued_ns: int = 0
+    odd: int = 0
+    odd_ns: int = 0
+    tail: int = 0
+    tail_ns: Ints = field(default_factory=_times)
+    first_ns: int = 0
+    last_ns: int = 0
+    fanout: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WAYS, 0))
+    split: int = 0
+    tids: dict[int, int] = field(default_factory=dict)
+    devices: dict[int, int] = field(default_factory=dict)
+    run: Run = field(default_factory=Run)
+    released: Pace = field(default_factory=Pace)
+    issued: Pace = field(default_factory=Pace)
+
+    @property
+    def active_ns(self) -> int:
+        """From the first begin to the last end."""
+        return max(self.last_ns - self.first_ns, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows of a batch of schema.IOS, read column by column and once."""
+
+    batch: pa.RecordBatch
+    mine: Ints | None = None
+    _read: dict[str, Ints] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return self.batch.num_rows if self.mine is None else self.mine.size
+
+    def of(self, mine: Ints) -> "Rows":
+        """Return some of these rows."""
+        return Rows(self.batch, mine if self.mine is None else self.mine[mine], self._read)
+
+    def places(self, which: Ints) -> Ints:
+        """Return where in the batch some of these rows are."""
+        return which if self.mine is None else self.mine[which]
+
+    def has(self, name: str) -> bool:
+        """Tell whether any row of the batch has a value there."""
+        column = self.batch.column(name)
+        return bool(column.null_count < len(column))
+
+    def __getitem__(self, name: str) -> Ints:
+        """Return a column of whole numbers, 0 where there is none."""
+        if name not in self._read:
+            column = self.batch.column(name)
+            values = column.fill_null(0) if column.null_count else column
+            self._read[name] = np.asarray(values.to_numpy()).astype(np.int64, copy=False)
+        return self._read[name] if self.mine is None else self._read[name][self.mine]
+
+
+@dataclass(slots=True)
+class Tallies:
+    """All of them, by operation and disk; fed with tables of schema.IOS, window by window."""
+
+    groups: dict[tuple[Op, int], Tally] = field(default_factory=dict)
+    has_fanout: bool = False
+
+    def add(self, ios: pa.Table, fanout: Fanout | None) -> None:
+        """Count the IOs of one table; `fanout` is theirs, in the same order."""
+        self.has_fanout = self.has_fanout or fanout is not None
+        ended = np.flatnonzero(np.array(ios["latency_ns"].is_valid())) if ios["latency_ns"].null_count else None
+        if ended is not None:
+            ios, fanout = ios.take(pa.array(ended)), fanout.take(ended) if fanout else None
+        if not ios.num_rows:
+            return
+        rows = Rows(ios.combine_chunks().to_batches()[0])
+        keys = read_keys(rows.batch)
+        tallies = [self.groups.setdefault((OPS[op], disk), Tally()) for op, disk in keys.groups]
+        _add_sums(tallies, keys.codes, rows)
+        slow = []
+        for number, one in enumerate(tallies):
+            mine = np.flatnonzero(keys.codes == number)
+            part = rows.of(mine) if len(tallies) > 1 else rows
+            _add_own(one, part)
+            slow.append(part.places(_slowest(part["latency_ns"])))
+            _add_below(one, part)
+            if fanout is not None:
+                _add_fanout(one, fanout.take(mine))
+        _add_tails(tallies, slow, rows.batch)
+
+
+def _add_sums(tallies: list[Tally], codes: Ints, rows: Rows) -> None:
+    for name in SUMMED:
+        column = rows.batch.column(name)
+        if column.null_count == len(column):
+            continue
+        values = rows[name]
+        known = np.bincount(codes[np.array(column.is_valid())] if column.null_count else codes, minlength=len(tallies))
+        some = np.bincount(codes[values > 0], minlength=len(tallies))
+        sums = np.bincount(codes, weights=values, minlength=len(tallies))
+        for place, one in enumerate(tallies):
+            one.sum_ns[name] += int(sums[place])
+            one.some[name] += int(some[place])
+            one.known[name] += int(known[place])
+
+
+def _add_own(one: Tally, rows: Rows) -> None:
+    offset, length, begin, latency = (rows[name] for name in ("offset", "bytes", "begin_ns", "latency_ns"))
+    one.count += offset.size
+    one.first_ns = min(one.first_ns or int(begin[0]), int(begin.min()))
+    one.last_ns = max(one.last_ns, int((begin + latency).max()))
+    is_odd = ((offset | length) & (UNIT_BYTES - 1)) != 0
+    one.odd += int(np.count_nonzero(is_odd))
+    one.odd_ns += int(latency.sum(where=is_odd))
+    _count(one.tids, rows["tid"])
+    one.run.add(offset, length, begin, begin + latency, rows["merged_into"])
+
+
+def _slowest(latency: Ints) -> Ints:
+    """Return the slowest of a window, at least one: nobody knows yet what is slow in all."""
+    rank = min(int(latency.size * _TAIL), latency.size - 1)
+    return np.argpartition(latency, rank)[rank:]
+
+
+def _add_tails(tallies: list[Tally], slow: list[Ints], batch: pa.RecordBatch) -> None:
+    """Add the own times of the slowest rows of each."""
+    present = [name for name in _TIMES if batch.column(name).null_count < batch.num_rows]
+    rows = batch.select(present).take(pa.array(np.concatenate(slow)))
+    times = np.array([column.fill_null(0).to_numpy() for column in rows.columns], dtype=np.int64)
+    places = [_TIMES.index(name) for name in present]
+    first = 0
+    for one, mine in zip(tallies, slow, strict=True):
+        one.tail += mine.size
+        if present:
+            one.tail_ns[places] += times[:, first : first + mine.size].sum(axis=1)
+        first += mine.size
+
+
+def _add_below(one: Tally, rows: Rows) -> None:
+    if rows.has("metadata_reads"):
+        one.metadata_reads += int(rows["metadata_reads"].sum())
+        one.slices.update(_few(rows["offset"] // SLICE_BYTES).tolist())
+    if not rows.has("device"):
+        return
+    _count(one.devices, rows["device"])
+    issue_ns = rows["t_rq_issue_ns"]
+    one.issued.add(issue_ns, rows[time_column(Stage.BLOCK, Phase.DOWN)])
+    one.released.add(rows["t_aio_submit_ns"], rows[time_column(Stage.QEMU_BLOCK, Phase.DOWN)])
+    if rows.has("t_rq_insert_ns"):
+        insert_ns, queue_ns = rows["t_rq_insert_ns"], rows["t_bio_queue_ns"]
+        is_there = (insert_ns > 0) & (queue_ns > 0) & (issue_ns >= insert_ns)
+        one.inserted += int(np.count_nonzero(is_there))
+        one.placed_ns += int((insert_ns - queue_ns).sum(where=is_there))
+        one.queued_ns += int((issue_ns - insert_ns).sum(where=is_there))
+
+
+def _count(into: dict[int, int], values: Ints) -> None:
+    """Count values, which are mostly all the same."""
+    least, most = int(values.min()), int(values.max())
+    found = [[least], [values.size]] if least == most else np.unique(values, return_counts=True)
+    for value, count in zip(*found, strict=True):
+        into[int(value)] = into.get(int(value), 0) + int(count)
+
+
+def _few(values: Ints) -> Ints:
+    """Return the different ones of some numbers that are small, or few."""
+    if int(values.max()) < _SMALL:
+        return np.flatnonzero(np.bincount(values))
+    return np.unique(values)
+
+
+def _add_fanout(one: Tally, fanout: Fanout) -> None:
+    for name in WAYS:
+        one.fanout[name] += int(getattr(fanout, name).sum())
+    one.split += int(np.count_nonzero((fanout.requests > 1) | (fanout.handed > 1)))
