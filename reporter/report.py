@@ -12,6 +12,7 @@ from vio.errors import OutputError, UsageError
 from vio.recording import Recording
 from vio.reporter.byfile import ByFile
 from vio.reporter.choice import Chooser, Filter
+from vio.reporter.figures import keep_figures
 from vio.reporter.opened import OpenedLayers
 from vio.reporter.parts import PartsReader
 from vio.reporter.quality import JoinQuality
@@ -66,6 +67,11 @@ class ReportOptions:
         """Whether the table of parts goes beside the per-IO table; unasked only where that has no other place."""
         return self.is_table_written and (self.with_stages or self.table_path is None)
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the figures, being of every IO, go beside the per-IO table."""
+        return self.is_table_written and self.table_path is None and self.choice.is_all
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -95,7 +101,10 @@ def report(path: Path, options: ReportOptions, on_progress: Callable[[Progress],
             "open a layer when recording: vio record --open fs, or --point kprobe:FUNCTION",
         )
     by_file = ByFile.of(recording) if options.is_by_file else None
-    return report_on(Recorded.of(recording), Join(recording, parts=parts), options, on_progress, by_file)
+    result = report_on(Recorded.of(recording), Join(recording, parts=parts), options, on_progress, by_file)
+    if options.is_kept:
+        keep_figures(result)
+    return result
 
 
 def report_on(

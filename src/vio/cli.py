@@ -5,31 +5,35 @@ runs, so that `vio --help` and `vio list` do not wait for pandas.
 """
 
 import errno
-import io
-import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vio import __version__
 from vio.cli_map import add_map_command
-from vio.errors import ExitCode, OutputError, UsageError, VioError
+from vio.cli_query import add_query_commands
+from vio.cli_stream import complain as _complain
+from vio.cli_stream import prepare_streams, unwritable
+from vio.cli_stream import report_progress as _report_progress
+from vio.cli_stream import say as _say
+from vio.cli_stream import show as _show
+from vio.cli_stream import show_drawn as _show_drawn
+from vio.cli_stream import show_json as _show_json
+from vio.cli_stream import write as _write
+from vio.errors import ExitCode, UsageError, VioError
 from vio.layer import Layer, Op
 from vio.printable import printable
 from vio.quantity import parse_duration_s, parse_stretch_s
-from vio.terminal import close_broken, has_colours, render
+from vio.terminal import close_broken, has_colours
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from vio.mappers.answer import Answer
     from vio.recorder.summary import RecordSummary
-    from vio.reporter.report import Progress
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 # Newer typers carry click inside, older ones use the package; this is its base class of wrong usage in both.
@@ -274,11 +278,12 @@ def _show_answer(answer: "Answer", as_json: bool) -> None:
 
 
 add_map_command(app, _show_answer)
+add_query_commands(app)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code (docs/exit-codes.md); the one place that catches errors."""
-    _prepare_streams()
+    prepare_streams()
     try:
         return _dispatch(list(arguments))
     except VioError as error:
@@ -294,7 +299,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # whatever it is, the user gets one line
         if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
             close_broken(sys.stdout)
-            _complain(str(_unwritable(error)))
+            _complain(str(unwritable(error)))
             return int(ExitCode.OUTPUT)
         if os.environ.get("VIO_DEBUG"):
             _write(traceback.format_exc(), sys.stderr)
@@ -312,16 +317,6 @@ def _dispatch(arguments: list[str]) -> int:
     return code
 
 
-def _prepare_streams() -> None:
-    """Let no character and no closed stream (`vio list >&-`) be an error."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, io.StringIO())
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
 def _recorded_exit(summary: "RecordSummary") -> ExitCode:
     """Tell how a recording that was closed ended: what is in it can be reported on in any case."""
     from vio.manifest import EndReason
@@ -337,57 +332,9 @@ def _recorded_exit(summary: "RecordSummary") -> ExitCode:
     return ExitCode.OK
 
 
-def _report_progress() -> "Callable[[Progress], None] | None":
-    """Return what shows a long report's progress on a terminal; nobody wants it in a file."""
-    if not sys.stderr.isatty():
-        return None
-    from vio.reporter.compiled import before_compiling
-
-    before_compiling(lambda: _write("vio: compiling, once for this version: some 20 s\n", sys.stderr))
-    return lambda now: _write(f"\rvio: {now.io_count:,} IOs, {now.share:.0%} \r", sys.stderr)
-
-
 def _usage_text(error: Exception) -> str:
     message = str(getattr(error, "message", "")) or str(error)
     message = str(error.format_message()) if hasattr(error, "format_message") else message
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "vio"
     return f"{message.rstrip('.')}: `{command} --help` shows what there is"
-
-
-def _show_drawn(what: "RenderableType") -> None:
-    _show(render(what, sys.stdout))
-
-
-def _show_json(what: object) -> None:
-    _show(json.dumps(what, indent=2))
-
-
-def _show(text: str) -> None:
-    """Print to standard output; a reader that has gone ends vio as it ends other programs."""
-    try:
-        _write(f"{text}\n", sys.stdout)
-    except BrokenPipeError:
-        close_broken(sys.stdout)
-        raise typer.Exit(ExitCode.PIPE) from None
-    except OSError as error:
-        close_broken(sys.stdout)
-        raise _unwritable(error) from None
-
-
-def _unwritable(error: OSError) -> OutputError:
-    return OutputError(f"the output cannot be written: {error.strerror}", "give it another place")
-
-
-def _say(text: str) -> None:
-    """Tell the user something that is not the command's result."""
-    _write(f"vio: {text}\n", sys.stderr)
-
-
-def _complain(text: str) -> None:
-    _say(printable(text))
-
-
-def _write(text: str, stream: TextIO) -> None:
-    stream.write(text)
-    stream.flush()
