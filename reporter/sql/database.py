@@ -22,6 +22,14 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",
 }
+_FILES = {
+    "ios": "ios.parquet",
+    "spans": "ios.parquet",
+    "layers": FIGURES_FILE,
+    "links": FIGURES_FILE,
+    **{view: f"{view}.parquet" for view in ("losses", "maps", "writebacks", "stages")},
+}
+_REMEDIES = dict.fromkeys(("ios", "spans", "layers", "links", "writebacks"), "remove it: it is made again")
 _HOW = {
     "maps": "the recording has none",
     "writebacks": "it has none: no disk goes through the page cache, or nothing was written back",
@@ -37,13 +45,11 @@ class Database:
     """
 
     def __init__(self, paths: Sequence[Path], progress: Callable[[], OnProgress] = lambda: None) -> None:
+        self.sources = [Source.open(path, name, progress) for path, name in zip(paths, _names(paths), strict=True)]
         self._folder = tempfile.TemporaryDirectory(prefix="vio-sql-")
         folder = Path(self._folder.name)
-        names = _names(paths)
-        self.sources = [
-            Source.open(path, name, folder / str(number), progress)
-            for number, (path, name) in enumerate(zip(paths, names, strict=True))
-        ]
+        for number, source in enumerate(self.sources):
+            source.spare = folder / str(number)
         self._made: set[str] = set()
         self._output = folder / "output"
         self._con = duckdb.connect(":memory:", config=_CONFIG)
@@ -115,23 +121,19 @@ class Database:
         return statements[0].query.strip().rstrip(";")
 
     def _make(self, wanted: list[str]) -> None:
-        if "spans" in wanted:
-            wanted = ["ios", *wanted]
-        for view in dict.fromkeys(wanted):
+        for view in wanted:
             if view in self._made:
                 continue
             try:
                 self._make_table(view) if view in SMALL else self._make_view(view)
             except (duckdb.Error, KeyError, TypeError) as error:
                 reason = str(error).splitlines()[0]
-                names = FIGURES_FILE if view in SMALL else f"{view}.parquet"
-                raise RecordingError(f"{names} is damaged: {reason}", f"remove it, it is made again: {names}") from None
+                raise RecordingError(
+                    f"{_FILES.get(view, view)} is damaged: {reason}", _REMEDIES.get(view, "")
+                ) from None
             self._made.add(view)
 
     def _make_view(self, view: str) -> None:
-        if view == "spans":
-            self._con.execute(f"CREATE VIEW spans AS {views.spans_select()}")
-            return
         selects = list(self._selects(view))
         if not selects:
             raise UsageError(f"there is no {view} here", _HOW[view])
@@ -139,8 +141,9 @@ class Database:
 
     def _selects(self, view: str) -> Iterator[str]:
         for source in self.sources:
-            if view == "ios":
-                yield views.ios_select(source.manifest, source.ios(), source.name)
+            if view in ("ios", "spans"):
+                select_ios = views.ios_select if view == "ios" else views.spans_select
+                yield select_ios(source.manifest, source.ios(), source.name)
             elif view == "writebacks":
                 source.ios()  # what makes that table makes this one
                 if source.files[view].is_file():

@@ -31,14 +31,14 @@ class Source:
     path: Path
     name: str
     manifest: Manifest
-    spare: Path
     progress: Callable[[], OnProgress]
+    spare: Path = Path()
     ios_path: Path | None = None
     _figures: Figures | None = field(default=None)
 
     @classmethod
-    def open(cls, path: Path, name: str, spare: Path, progress: Callable[[], OnProgress]) -> "Source":
-        """Open a recording; `spare` is a directory that is made when it is needed, of its own.
+    def open(cls, path: Path, name: str, progress: Callable[[], OnProgress]) -> "Source":
+        """Open a recording.
 
         Raises:
             RecordingError: there is none, or its manifest cannot be believed.
@@ -48,7 +48,7 @@ class Source:
             str(path.resolve()).encode()
         except UnicodeEncodeError:
             raise RecordingError(f"the name of {path} is not UTF-8", "give it another name") from None
-        return cls(path.resolve(), name, manifest, spare, progress)
+        return cls(path.resolve(), name, manifest, progress)
 
     @property
     def fingerprint(self) -> str:

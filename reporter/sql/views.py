@@ -42,21 +42,23 @@ def ios_select(manifest: Manifest, file: Path, recording: str) -> str:
 FROM read_parquet({file_pattern(file)})"""
 
 
-def spans_select() -> str:
+def spans_select(manifest: Manifest, file: Path, recording: str) -> str:
     """Select the hulls of all stages: a branch for each, of which a query on one stage reads that one alone."""
-    return "\nUNION ALL\n".join(_stage_select(stage) for stage in Stage)
+    heads = f"{_disk_name(manifest)} AS disk, {_word('op', Op)} AS op"
+    source = f"{literal(printable(recording))} AS recording FROM read_parquet({file_pattern(file)})"
+    return "\nUNION ALL\n".join(_stage_select(stage, heads, source) for stage in Stage)
 
 
-def _stage_select(stage: Stage) -> str:
+def _stage_select(stage: Stage, heads: str, source: str) -> str:
     begins, ends = HULLS[stage]
     begin, end = _first_of(begins), _first_of(ends)
     times = {phase: f"{stage.column}_{phase}_ns" for phase in Phase}
     own = " + ".join(times.values())
     phases = ", ".join(f"{column} AS {phase}_ns" for phase, column in times.items())
-    return f"""SELECT io, disk, op, {literal(stage)} AS stage, {literal(stage.layer)} AS layer,
+    return f"""SELECT io, {heads}, {literal(stage)} AS stage, {literal(stage.layer)} AS layer,
   {begin} AS begin_ns, {end} AS end_ns, {end} - {begin} AS duration_ns,
-  {own} AS own_ns, {phases}, recording
-FROM ios WHERE {begin} IS NOT NULL"""
+  {own} AS own_ns, {phases}, {source}
+WHERE {begin} IS NOT NULL"""
 
 
 def _first_of(names: Sequence[str]) -> str:
