@@ -47,8 +47,9 @@ def test_all_forms_say_the_same(vio: Vio, sample: str, tmp_path: Path) -> None:
 
 
 def test_values_of_all_sorts(vio: Vio, sample: str) -> None:
-    query = """select null as n, true as b, 0.00012345::double as small, 12345.678912::double as large, 'nan'::double as nan,
-      [1, 2] as list, {'a': 1.5} as struct, 2::decimal(9, 2) as decimal, date '2026-01-02' as day, 'é' as text"""
+    query = """select null as n, true as b, 0.00012345::double as small, 12345.678912::double as large,
+      'nan'::double as nan, [1, 2] as list, {'a': 1.5} as struct, 2::decimal(9, 2) as decimal,
+      date '2026-01-02' as day, 'é' as text"""
     row = json.loads(vio("query", sample, query, "--json")[1])
     assert row == {
         "n": None,
