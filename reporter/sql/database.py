@@ -1,11 +1,13 @@
 """A DuckDB with a recording's views and nothing else: it reads no other file, no network, and loads no extension."""
 
 import re
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import duckdb
 
@@ -16,6 +18,7 @@ from vio.reporter.sql import views
 from vio.reporter.sql.smalltables import SMALL
 from vio.reporter.sql.source import OnProgress, Source
 
+T = TypeVar("T")
 VIEWS = ("ios", "spans", "layers", "links", "losses", "maps", "writebacks", "stages", "recordings")
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
@@ -46,8 +49,8 @@ class Database:
 
     def __init__(self, paths: Sequence[Path], progress: Callable[[], OnProgress] = lambda: None) -> None:
         self.sources = [Source.open(path, name, progress) for path, name in zip(paths, _names(paths), strict=True)]
-        self._folder = tempfile.TemporaryDirectory(prefix="vio-sql-")
-        folder = Path(self._folder.name)
+        folder = Path(tempfile.mkdtemp(prefix="vio-sql-"))
+        self._clean = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         for number, source in enumerate(self.sources):
             source.spare = folder / str(number)
         self._made: set[str] = set()
@@ -65,7 +68,7 @@ class Database:
     def close(self) -> None:
         """Let go of memory and files."""
         self._con.close()
-        self._folder.cleanup()
+        self._clean()
 
     def run(self, text: str) -> duckdb.DuckDBPyConnection:
         """Run one query (SELECT, WITH, FROM, DESCRIBE, SUMMARIZE ...) and return the cursor with its result.
@@ -76,6 +79,18 @@ class Database:
         query = self._checked(text)
         try:
             return self._con.execute(query)
+        except duckdb.Error as error:
+            raise _wrong(error) from None
+
+    def fetch(self, text: str, convert: Callable[[duckdb.DuckDBPyRelation], T]) -> T:
+        """Run one query and return what `convert` makes of its result.
+
+        Raises:
+            UsageError: the SQL is wrong, or is more than one query.
+        """
+        query = self._checked(text)
+        try:
+            return convert(self._con.sql(query))
         except duckdb.Error as error:
             raise _wrong(error) from None
 

@@ -28,7 +28,8 @@ ALLOWED = {
     "reporter": {"core", "mappers"},
     "cli": {"core", "mappers", "recorder", "reporter"},
 }
-CLI_MODULES = {"cli", "cli_export", "cli_map", "cli_query", "cli_stream", "__main__", "commands"}
+# `vio.open`, in __init__, is as much a way in as a command is.
+CLI_MODULES = {"cli", "cli_export", "cli_map", "cli_query", "cli_stream", "__init__", "__main__", "commands"}
 
 
 def name_of(path: Path) -> str:
