@@ -121,7 +121,7 @@ def report_on(
     result = Report(recorded, Summary(), stream.quality, options.choice, _NO_ROWS, _NO_ROWS)
     notable = Notable(options.slowest)
     opened = OpenedLayers.of(stream, recorded, result, options.way, is_kept=options.are_stages_written)
-    ticker = _Ticker(recorded, on_progress)
+    ticker = Ticker(recorded, on_progress)
     with _TableOutput(recorded, options, result) as output, _WritebackOutput(recorded, options, result) as later:
         for every in stream.tables():
             chosen = chooser.choose(every)
@@ -176,7 +176,7 @@ def _plot(result: Report, path: Path) -> None:
     result.plot_path = path
 
 
-class _Ticker:
+class Ticker:
     """Tells the progress, not before a second has passed."""
 
     def __init__(self, recorded: Recorded, tell: Callable[[Progress], None] | None) -> None:
@@ -186,6 +186,7 @@ class _Ticker:
         self._next_s = time.monotonic() + _QUIET_S
 
     def passed(self, ios: pa.Table) -> None:
+        """Take note that these IOs are done."""
         self._count += ios.num_rows
         if self._tell and ios.num_rows and time.monotonic() >= self._next_s:
             at_s = self._recorded.second(ios["begin_ns"][-1].as_py())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vio import __version__
+from vio.cli_export import add_export_command
 from vio.cli_map import add_map_command
 from vio.cli_query import add_query_commands
 from vio.cli_stream import complain as _complain
@@ -279,6 +280,7 @@ def _show_answer(answer: "Answer", as_json: bool) -> None:
 
 add_map_command(app, _show_answer)
 add_query_commands(app)
+add_export_command(app)
 
 
 def run(arguments: Sequence[str]) -> int:
