@@ -204,7 +204,7 @@ def record(
 
 @app.command()
 def report(
-    recording: Annotated[Path, typer.Argument(metavar="RECORDING", help="What `vio record` wrote.")],
+    recordings: Annotated[list[Path], typer.Argument(metavar="RECORDING...", help="What `vio record` wrote.")],
     io_number: Annotated[int | None, typer.Option("--io", metavar="ID", help="Draw this IO's timeline only.")] = None,
     slowest: Annotated[int, typer.Option(metavar="N", min=0, help="How many of the slowest IOs to list.")] = 10,
     ops: Annotated[list[Op] | None, typer.Option("--op", help="Only this operation; repeatable.")] = None,
@@ -222,7 +222,8 @@ def report(
 ) -> None:
     """Say where the time of a recording's IOs went: by layer, the slowest, each of them. Needs no root.
 
-    The table has one row for every IO, with its time stamp at every point.
+    The table has one row for every IO, with its time stamp at every point. Of several recordings, the report is one
+    table: a row for each recording, disk and operation.
 
     \b
     Examples:
@@ -231,15 +232,20 @@ def report(
       vio report web1.vio --io 1234
       vio report web1.vio --stages --plot opened.png
       vio report web1.vio --format csv --output ios.csv
+      vio report web1.vio db1.vio --op write
     """
     from vio.reporter.choice import Filter
     from vio.reporter.machine import render_json
     from vio.reporter.report import ReportOptions, timeline
     from vio.reporter.report import report as report_on
+    from vio.reporter.several import report_several, several_json, several_text
     from vio.reporter.table import TableFormat
     from vio.reporter.text import render_text
 
+    recording, *more = recordings
     if io_number is not None:
+        if more:
+            raise UsageError("--io is the number of an IO in one recording", "give one recording")
         if as_json:
             raise UsageError(
                 "--io draws a tree, which has no JSON", "the table has one row for every IO: --format json"
@@ -260,6 +266,13 @@ def report(
         way=tuple(point.strip() for point in way.split(",")) if way else (),
         is_by_file=bool(by),
     )
+    if more:
+        reports = report_several(recordings, options, _report_progress())
+        if as_json:
+            _show_json(several_json(reports))
+        else:
+            _show(several_text(reports, is_terminal=has_colours(sys.stdout)).rstrip("\n"))
+        return
     found = report_on(recording, options, _report_progress())
     _show((render_json(found) if as_json else render_text(found, is_terminal=has_colours(sys.stdout))).rstrip("\n"))
 
