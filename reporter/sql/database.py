@@ -15,6 +15,7 @@ from vio import __version__
 from vio.errors import OutputError, RecordingError, UsageError
 from vio.reporter.figures import FIGURES_FILE
 from vio.reporter.sql import views
+from vio.reporter.sql.faults import fault_of
 from vio.reporter.sql.smalltables import SMALL
 from vio.reporter.sql.source import OnProgress, Source
 
@@ -80,7 +81,7 @@ class Database:
         try:
             return self._con.execute(query)
         except duckdb.Error as error:
-            raise _wrong(error) from None
+            raise fault_of(error) from None
 
     def fetch(self, text: str, convert: Callable[[duckdb.DuckDBPyRelation], T]) -> T:
         """Run one query and return what `convert` makes of its result.
@@ -92,7 +93,7 @@ class Database:
         try:
             return convert(self._con.sql(query))
         except duckdb.Error as error:
-            raise _wrong(error) from None
+            raise fault_of(error) from None
 
     def write_parquet(self, text: str, path: Path) -> int:
         """Write a query's result to a Parquet file; return the number of rows.
@@ -108,7 +109,7 @@ class Database:
                 f"COPY ({query}\n) TO {views.literal(str(self._output))} (FORMAT parquet, COMPRESSION zstd)"
             ).fetchall()
         except duckdb.Error as error:
-            raise _wrong(error) from None
+            raise fault_of(error) from None
         try:
             _move(self._output, path)
         except OSError as error:
@@ -126,7 +127,7 @@ class Database:
         try:
             statements = self._con.extract_statements(text)
         except duckdb.Error as error:
-            raise _wrong(error) from None
+            raise fault_of(error) from None
         if len(statements) != 1:
             raise UsageError(f"one query is needed, here are {len(statements)}", "quote it as one word of the shell")
         if statements[0].type != duckdb.StatementType.SELECT:
@@ -224,9 +225,3 @@ def _move(source: Path, target: Path) -> None:
     finally:
         draft.unlink(missing_ok=True)
         source.unlink(missing_ok=True)
-
-
-def _wrong(error: duckdb.Error) -> UsageError:
-    """Say in one line what DuckDB says in several."""
-    said = str(error).partition("\n\nLINE ")[0].split("\n")
-    return UsageError("; ".join(line.strip() for line in said if line.strip()))

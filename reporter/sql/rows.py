@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from datetime import date, time
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING
+
+import duckdb
 
 from vio.printable import printable
-
-if TYPE_CHECKING:
-    import duckdb
+from vio.reporter.sql.faults import fault_of
 
 Row = tuple[object, ...]
 _AT_ONCE = 2000
@@ -37,7 +36,7 @@ class Head:
     is_number: tuple[bool, ...]
 
 
-def written(result: "duckdb.DuckDBPyConnection", form: Form) -> Iterator[str]:
+def written(result: duckdb.DuckDBPyConnection, form: Form) -> Iterator[str]:
     """Write a result in pieces of many lines, none with a line end at its end; memory is that of one piece.
 
     A table is as wide as its first rows need: a wider cell further down pushes its line out.
@@ -50,11 +49,19 @@ def written(result: "duckdb.DuckDBPyConnection", form: Form) -> Iterator[str]:
     )
     write = _WRITERS[form](head)
     is_first = True
-    while (rows := result.fetchmany(_AT_ONCE)) or is_first:
+    while (rows := _next_rows(result)) or is_first:
         text = write(rows, is_first)
         if text:
             yield text
         is_first = False
+
+
+def _next_rows(result: duckdb.DuckDBPyConnection) -> list[Row]:
+    """Take some rows; a query may fail at any of them."""
+    try:
+        return result.fetchmany(_AT_ONCE)
+    except duckdb.Error as error:
+        raise fault_of(error) from None
 
 
 def _table(head: Head) -> Callable[[Sequence[Row], bool], str]:

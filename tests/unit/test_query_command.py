@@ -124,3 +124,10 @@ def test_a_wrong_query_in_a_pipe_is_an_exit_code_at_the_end(
     code, out, err = vio("shell", sample)
     assert (code, out) == (2, "a\n1\n")
     assert err.startswith("vio: Parser Error")
+
+
+def test_a_query_may_fail_at_any_row(vio: Vio, sample: str) -> None:
+    code, _, err = vio(
+        "query", sample, "select case when i = 90000 then error('late') else i end from range(100000) t(i)"
+    )
+    assert (code, err) == (2, "vio: Invalid Input Error: late\n")

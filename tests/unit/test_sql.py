@@ -175,6 +175,25 @@ def test_forged_figures_are_an_error_of_one_line(sample: Path, tmp_path: Path) -
         ask(copy, "from links")
 
 
+def test_a_damaged_table_is_an_error_of_the_recording(sample: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "demo.vio"
+    shutil.copytree(sample, copy)
+    content = bytearray((copy / "ios.parquet").read_bytes())
+    content[200:60000:7] = bytes(len(content[200:60000:7]))
+    (copy / "ios.parquet").write_bytes(content)
+    with pytest.raises(RecordingError, match="damaged"):
+        ask(copy, "from ios")
+
+
+def test_a_table_without_its_columns_is_an_error_of_the_recording(sample: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "demo.vio"
+    shutil.copytree(sample, copy)
+    table = pq.read_table(copy / "ios.parquet")
+    pq.write_table(table.select(["io", "op"]), copy / "ios.parquet")
+    with pytest.raises(RecordingError, match=r"ios\.parquet is damaged"):
+        ask(copy, "select io from ios")
+
+
 @pytest.mark.parametrize(
     "query",
     [
