@@ -35,6 +35,7 @@ from vio.terminal import close_broken, has_colours
 if TYPE_CHECKING:
     from vio.mappers.answer import Answer
     from vio.recorder.summary import RecordSummary
+    from vio.reporter.report import ReportOptions
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 # Newer typers carry click inside, older ones use the package; this is its base class of wrong usage in both.
@@ -236,21 +237,13 @@ def report(
     """
     from vio.reporter.choice import Filter
     from vio.reporter.machine import render_json
-    from vio.reporter.report import ReportOptions, timeline
+    from vio.reporter.report import ReportOptions
     from vio.reporter.report import report as report_on
-    from vio.reporter.several import report_several, several_json, several_text
     from vio.reporter.table import TableFormat
     from vio.reporter.text import render_text
 
-    recording, *more = recordings
     if io_number is not None:
-        if more:
-            raise UsageError("--io is the number of an IO in one recording", "give one recording")
-        if as_json:
-            raise UsageError(
-                "--io draws a tree, which has no JSON", "the table has one row for every IO: --format json"
-            )
-        _show(timeline(recording, io_number, is_terminal=has_colours(sys.stdout)).rstrip("\n"))
+        _show_timeline(recordings, io_number, as_json)
         return
     if by not in ("", "file"):
         raise UsageError(f"--by {printable(by)} is not known", "--by file is")
@@ -266,15 +259,31 @@ def report(
         way=tuple(point.strip() for point in way.split(",")) if way else (),
         is_by_file=bool(by),
     )
-    if more:
-        reports = report_several(recordings, options, _report_progress())
-        if as_json:
-            _show_json(several_json(reports))
-        else:
-            _show(several_text(reports, is_terminal=has_colours(sys.stdout)).rstrip("\n"))
+    if len(recordings) > 1:
+        _show_several(recordings, options, as_json)
         return
-    found = report_on(recording, options, _report_progress())
+    found = report_on(recordings[0], options, _report_progress())
     _show((render_json(found) if as_json else render_text(found, is_terminal=has_colours(sys.stdout))).rstrip("\n"))
+
+
+def _show_timeline(recordings: list[Path], number: int, as_json: bool) -> None:
+    from vio.reporter.report import timeline
+
+    if len(recordings) > 1:
+        raise UsageError("--io is the number of an IO in one recording", "give one recording")
+    if as_json:
+        raise UsageError("--io draws a tree, which has no JSON", "the table has one row for every IO: --format json")
+    _show(timeline(recordings[0], number, is_terminal=has_colours(sys.stdout)).rstrip("\n"))
+
+
+def _show_several(recordings: list[Path], options: "ReportOptions", as_json: bool) -> None:
+    from vio.reporter.several import report_several, several_json, several_text
+
+    reports = report_several(recordings, options, _report_progress())
+    if as_json:
+        _show_json(several_json(reports))
+    else:
+        _show(several_text(reports, is_terminal=has_colours(sys.stdout)).rstrip("\n"))
 
 
 def _show_answer(answer: "Answer", as_json: bool) -> None:
