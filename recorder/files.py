@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from vio.errors import OutputError, RecordingError
 from vio.jsondata import to_data
 from vio.manifest import Manifest
+from vio.manifestfile import read_manifest
 from vio.recording import (
     EVENTS_DIRECTORY,
     LOG_FILE,
@@ -21,7 +22,6 @@ from vio.recording import (
     MAPS_FILE,
     PENDING_FILE,
     PROGRAM_FILE,
-    read_manifest,
 )
 
 _OURS = (MANIFEST, LOSSES_FILE, MAPS_FILE, PENDING_FILE, PROGRAM_FILE, LOG_FILE)

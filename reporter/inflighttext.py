@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from vio.layer import Op
 from vio.printable import printable
-from vio.reporter.grid import Grid, Style
-from vio.reporter.grid import wrapped
+from vio.reporter.grid import Grid, Style, wrapped
 from vio.reporter.header import loss_lines
 from vio.reporter.inflight import InFlight, InFlightIos
 from vio.reporter.units import bytes_text, time_text

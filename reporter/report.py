@@ -12,6 +12,7 @@ from vio.errors import OutputError, UsageError
 from vio.recording import Recording
 from vio.reporter.byfile import ByFile
 from vio.reporter.choice import Chooser, Filter
+from vio.reporter.figures import keep_figures
 from vio.reporter.opened import STAGES_FILE, OpenedLayers, WithParts
 from vio.reporter.parts import PartsReader
 from vio.reporter.quality import JoinQuality
@@ -73,6 +74,11 @@ class ReportOptions:
         """Whether the table of writebacks goes beside the per-IO table of a recording."""
         return self.is_table_written and self.table_path is None
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the figures, being of every IO, go beside the per-IO table."""
+        return self.is_table_written and self.table_path is None and self.choice.is_all
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -102,7 +108,10 @@ def report(path: Path, options: ReportOptions, on_progress: Callable[[Progress],
             "open a layer when recording: vio record --open fs, or --point kprobe:FUNCTION",
         )
     by_file = ByFile.of(recording) if options.is_by_file else None
-    return report_on(Recorded.of(recording), Join(recording, parts=parts), options, on_progress, by_file)
+    result = report_on(Recorded.of(recording), Join(recording, parts=parts), options, on_progress, by_file)
+    if options.is_kept:
+        keep_figures(result)
+    return result
 
 
 def report_on(
@@ -121,7 +130,7 @@ def report_on(
     opened = OpenedLayers.of(stream, options.way)
     result.parts = opened.summary
     watch = Watch(stream)
-    ticker = _Ticker(recorded, on_progress)
+    ticker = Ticker(recorded, on_progress)
     with (
         _TableOutput(recorded, options, result) as output,
         _side_file(STAGES_FILE, STAGES, result, is_wanted=options.are_stages_written) as stages,
@@ -190,7 +199,7 @@ def _side_file(name: str, columns: Sequence[Column], result: Report, *, is_wante
     return SideFile(path, arrow_schema(columns), result.recorded.disk_names, result.notes.append)
 
 
-class _Ticker:
+class Ticker:
     """Tells the progress, not before a second has passed."""
 
     def __init__(self, recorded: Recorded, tell: Callable[[Progress], None] | None) -> None:
@@ -200,6 +209,7 @@ class _Ticker:
         self._next_s = time.monotonic() + _QUIET_S
 
     def passed(self, ios: pa.Table) -> None:
+        """Take note that these IOs are done."""
         self._count += ios.num_rows
         if self._tell and ios.num_rows and time.monotonic() >= self._next_s:
             at_s = self._recorded.second(ios["begin_ns"][-1].as_py())

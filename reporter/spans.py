@@ -10,6 +10,7 @@ from vio.manifest import PointInfo
 from vio.reporter.join import Joined
 from vio.reporter.recorded import Recorded
 from vio.reporter.result import IoRow, number_in
+from vio.terms import HULLS
 
 GUEST_DISK, IMAGE_FILE = "guest disk", "image file"
 
@@ -17,19 +18,6 @@ _STAGES = tuple(Stage)
 # What a point says of its event's columns, where these are an address and a length.
 _ADDRESSES = {"offset=guest-disk", "offset=node", "offset=file", "offset=device"}
 _LENGTHS = {"bytes", "bytes=payload"}
-# The stage's first stamp that is there is its begin, its last that is there is its end.
-_HULLS = {
-    Stage.QEMU_DEVICE: (("accept",), ("notify", "push")),
-    Stage.QEMU_BLOCK: (("block_begin",), ("block_end",)),
-    Stage.QEMU_AIO: (("aio_submit",), ("aio_end",)),
-    Stage.VFS: (("vfs_begin",), ("vfs_end",)),
-    Stage.FS: (("fs_begin",), ("fs_end",)),
-    Stage.BLOCK: (("bio_queue",), ("rq_complete",)),
-    Stage.DEVICE: (("rq_issue",), ("rq_complete",)),
-    Stage.LOOP_FS: (("loop_fs_begin",), ("loop_fs_end",)),
-    Stage.LOOP_BLOCK: (("loop_bio_queue",), ("loop_rq_complete",)),
-    Stage.LOOP_DEVICE: (("loop_rq_issue",), ("loop_rq_complete",)),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +51,7 @@ def part_spans(stages: pa.Table) -> list[Span]:
 def hulls(row: IoRow, recorded: Recorded) -> list[Span]:
     """Derive one span for each stage that an IO reached, from its first begin to its last end."""
     found = []
-    for stage, (begins, ends) in _HULLS.items():
+    for stage, (begins, ends) in HULLS.items():
         begin_ns = _first_of(row, begins)
         if begin_ns is not None:
             found.append(Span(stage, begin_ns, _first_of(row, ends), *_row_place(stage, row, recorded)))

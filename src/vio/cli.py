@@ -5,33 +5,39 @@ runs, so that `vio --help` and `vio list` do not wait for pandas.
 """
 
 import errno
-import io
-import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vio import __version__
 from vio.cli_compare import add_compare_commands
+from vio.cli_export import add_export_command
 from vio.cli_inflight import InFlightOption, show_in_flight
 from vio.cli_map import add_map_command
-from vio.errors import ExitCode, OutputError, UsageError, VioError
+from vio.cli_query import add_query_commands
+from vio.cli_stream import complain as _complain
+from vio.cli_stream import prepare_streams, unwritable
+from vio.cli_stream import report_progress as _report_progress
+from vio.cli_stream import say as _say
+from vio.cli_stream import show as _show
+from vio.cli_stream import show_drawn as _show_drawn
+from vio.cli_stream import show_json as _show_json
+from vio.cli_stream import write as _write
+from vio.errors import ExitCode, UsageError, VioError
 from vio.layer import Layer, Op
 from vio.printable import printable
 from vio.quantity import parse_duration_s, parse_stretch_s
-from vio.terminal import close_broken, has_colours, render
+from vio.terminal import close_broken, has_colours
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from vio.mappers.answer import Answer
     from vio.recorder.summary import RecordSummary
-    from vio.reporter.report import Progress
+    from vio.reporter.report import ReportOptions
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 # Newer typers carry click inside, older ones use the package; this is its base class of wrong usage in both.
@@ -201,7 +207,7 @@ def record(
 
 @app.command()
 def report(
-    recording: Annotated[Path, typer.Argument(metavar="RECORDING", help="What `vio record` wrote.")],
+    recordings: Annotated[list[Path], typer.Argument(metavar="RECORDING...", help="What `vio record` wrote.")],
     io_number: Annotated[int | None, typer.Option("--io", metavar="ID", help="Draw this IO's timeline only.")] = None,
     slowest: Annotated[int, typer.Option(metavar="N", min=0, help="How many of the slowest IOs to list.")] = 10,
     ops: Annotated[list[Op] | None, typer.Option("--op", help="Only this operation; repeatable.")] = None,
@@ -220,7 +226,8 @@ def report(
 ) -> None:
     """Say where the time of a recording's IOs went: by layer, the slowest, each of them. Needs no root.
 
-    The table has one row for every IO, with its time stamp at every point.
+    The table has one row for every IO, with its time stamp at every point. Of several recordings, the report is one
+    table: a row for each recording, disk and operation.
 
     \b
     Examples:
@@ -229,23 +236,20 @@ def report(
       vio report web1.vio --io 1234
       vio report web1.vio --stages --plot opened.png
       vio report web1.vio --format csv --output ios.csv
+      vio report web1.vio db1.vio --op write
     """
     from vio.reporter.choice import Filter
     from vio.reporter.machine import render_json
-    from vio.reporter.report import ReportOptions, timeline
+    from vio.reporter.report import ReportOptions
     from vio.reporter.report import report as report_on
     from vio.reporter.table import TableFormat
     from vio.reporter.text import render_text
 
     if io_number is not None:
-        if as_json:
-            raise UsageError(
-                "--io draws a tree, which has no JSON", "the table has one row for every IO: --format json"
-            )
-        _show(timeline(recording, io_number, is_terminal=has_colours(sys.stdout)).rstrip("\n"))
+        _show_timeline(recordings, io_number, as_json)
         return
     if in_flight:
-        show_in_flight(recording, as_json, _show)
+        show_in_flight(recordings, as_json, _show)
         return
     if by not in ("", "file"):
         raise UsageError(f"--by {printable(by)} is not known", "--by file is")
@@ -261,8 +265,31 @@ def report(
         way=tuple(point.strip() for point in way.split(",")) if way else (),
         is_by_file=bool(by),
     )
-    found = report_on(recording, options, _report_progress())
+    if len(recordings) > 1:
+        _show_several(recordings, options, as_json)
+        return
+    found = report_on(recordings[0], options, _report_progress())
     _show((render_json(found) if as_json else render_text(found, is_terminal=has_colours(sys.stdout))).rstrip("\n"))
+
+
+def _show_timeline(recordings: list[Path], number: int, as_json: bool) -> None:
+    from vio.reporter.report import timeline
+
+    if len(recordings) > 1:
+        raise UsageError("--io is the number of an IO in one recording", "give one recording")
+    if as_json:
+        raise UsageError("--io draws a tree, which has no JSON", "the table has one row for every IO: --format json")
+    _show(timeline(recordings[0], number, is_terminal=has_colours(sys.stdout)).rstrip("\n"))
+
+
+def _show_several(recordings: list[Path], options: "ReportOptions", as_json: bool) -> None:
+    from vio.reporter.several import report_several, several_json, several_text
+
+    reports = report_several(recordings, options, _report_progress())
+    if as_json:
+        _show_json(several_json(reports))
+    else:
+        _show(several_text(reports, is_terminal=has_colours(sys.stdout)).rstrip("\n"))
 
 
 def _show_answer(answer: "Answer", as_json: bool) -> None:
@@ -280,11 +307,13 @@ def _show_answer(answer: "Answer", as_json: bool) -> None:
 
 
 add_map_command(app, _show_answer)
+add_query_commands(app)
+add_export_command(app)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code (docs/exit-codes.md); the one place that catches errors."""
-    _prepare_streams()
+    prepare_streams()
     try:
         return _dispatch(list(arguments))
     except VioError as error:
@@ -300,7 +329,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # whatever it is, the user gets one line
         if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
             close_broken(sys.stdout)
-            _complain(str(_unwritable(error)))
+            _complain(str(unwritable(error)))
             return int(ExitCode.OUTPUT)
         if os.environ.get("VIO_DEBUG"):
             _write(traceback.format_exc(), sys.stderr)
@@ -318,16 +347,6 @@ def _dispatch(arguments: list[str]) -> int:
     return code
 
 
-def _prepare_streams() -> None:
-    """Let no character and no closed stream (`vio list >&-`) be an error."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, io.StringIO())
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
 def _recorded_exit(summary: "RecordSummary") -> ExitCode:
     """Tell how a recording that was closed ended: what is in it can be reported on in any case."""
     from vio.manifest import EndReason
@@ -343,16 +362,6 @@ def _recorded_exit(summary: "RecordSummary") -> ExitCode:
     return ExitCode.OK
 
 
-def _report_progress() -> "Callable[[Progress], None] | None":
-    """Return what shows a long report's progress on a terminal; nobody wants it in a file."""
-    if not sys.stderr.isatty():
-        return None
-    from vio.reporter.compiled import before_compiling
-
-    before_compiling(lambda: _write("vio: compiling, once for this version: some 20 s\n", sys.stderr))
-    return lambda now: _write(f"\rvio: {now.io_count:,} IOs, {now.share:.0%} \r", sys.stderr)
-
-
 def _usage_text(error: Exception) -> str:
     message = str(getattr(error, "message", "")) or str(error)
     message = str(error.format_message()) if hasattr(error, "format_message") else message
@@ -361,42 +370,4 @@ def _usage_text(error: Exception) -> str:
     return f"{message.rstrip('.')}: `{command} --help` shows what there is"
 
 
-def _show_drawn(what: "RenderableType") -> None:
-    _show(render(what, sys.stdout))
-
-
-def _show_json(what: object) -> None:
-    _show(json.dumps(what, indent=2))
-
-
-def _show(text: str) -> None:
-    """Print to standard output; a reader that has gone ends vio as it ends other programs."""
-    try:
-        _write(f"{text}\n", sys.stdout)
-    except BrokenPipeError:
-        close_broken(sys.stdout)
-        raise typer.Exit(ExitCode.PIPE) from None
-    except OSError as error:
-        close_broken(sys.stdout)
-        raise _unwritable(error) from None
-
-
 add_compare_commands(app, _show, _show_json, lambda: has_colours(sys.stdout))
-
-
-def _unwritable(error: OSError) -> OutputError:
-    return OutputError(f"the output cannot be written: {error.strerror}", "give it another place")
-
-
-def _say(text: str) -> None:
-    """Tell the user something that is not the command's result."""
-    _write(f"vio: {text}\n", sys.stderr)
-
-
-def _complain(text: str) -> None:
-    _say(printable(text))
-
-
-def _write(text: str, stream: TextIO) -> None:
-    stream.write(text)
-    stream.flush()

@@ -10,8 +10,6 @@ pending.parquet           what stood in the kernel's batches lately; counts only
 program.bt, log.txt       the bpftrace program, and what bpftrace said
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,24 +20,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vio.errors import RecordingError
-from vio.jsondata import from_data
 from vio.losses import Loss, LossKind, losses_of
 from vio.manifest import Manifest, State
-from vio.schema import EVENTS, MAJOR, MINOR, arrow_schema
+from vio.manifestfile import EVENTS_DIRECTORY as EVENTS_DIRECTORY
+from vio.manifestfile import LONGEST_NS, fingerprint, read_manifest
+from vio.manifestfile import LOSSES_FILE as LOSSES_FILE
+from vio.manifestfile import MANIFEST as MANIFEST
+from vio.manifestfile import MAPS_FILE as MAPS_FILE
+from vio.manifestfile import PENDING_FILE as PENDING_FILE
+from vio.schema import EVENTS, arrow_schema
 
-MANIFEST = "manifest.json"
-EVENTS_DIRECTORY = "events"
-LOSSES_FILE = "losses.parquet"
-MAPS_FILE = "maps.parquet"
 GUEST_FILES_FILE = "guestfiles.parquet"
-PENDING_FILE = "pending.parquet"
 PROGRAM_FILE = "program.bt"
 LOG_FILE = "log.txt"
 EVENT_SCHEMA = arrow_schema(EVENTS)
 _COLUMNS = [column.name for column in EVENTS]
 _PIECE = 1 << 18  # events read at once: what is done with them in one go stays near the processor
-LONGEST_NS = 2**52  # of a recording: 52 days
-LAST_NS = 2**61  # of any clock: sums and differences of times fit into 64 bits
 _DAMAGED = (OSError, pa.ArrowException, ValueError, KeyError)
 
 
@@ -107,10 +103,7 @@ class Recording:
 
     def fingerprint(self) -> str:
         """Return what changes when a file that a report reads does: the manifest, or the size of another."""
-        files = [one.path for one in (*self._segments, *self._late)]
-        files += [self.path / name for name in (LOSSES_FILE, MAPS_FILE, PENDING_FILE)]
-        sizes = [(file.name, file.stat().st_size) for file in files if file.exists()]
-        return hashlib.sha256((self.path / MANIFEST).read_bytes() + repr(sizes).encode()).hexdigest()[:32]
+        return fingerprint(self.path, [one.path for one in (*self._segments, *self._late)])
 
     def segments(self) -> tuple[Segment, ...]:
         """Return the segments in the order of time; they do not overlap, but events that came late are not in them."""
@@ -185,69 +178,6 @@ class Recording:
                 stored.update(_identities(table.filter(pa.array(near))))
         fresh = [identity not in stored for identity in _identities(pending)]
         return pending.filter(pa.array(fresh, pa.bool_()))
-
-
-def read_manifest(path: Path) -> Manifest:
-    """Read and check manifest.json of a recording.
-
-    Raises:
-        RecordingError: there is none, it cannot be believed, or it is of a newer version.
-    """
-    file = path / MANIFEST
-    try:
-        if not path.exists():
-            raise RecordingError(f"there is no recording {path}", "make one with `vio record`")
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecordingError(
-            f"{path} is not a recording: it has no {MANIFEST}", "give the directory that `vio record` made"
-        ) from None
-    except NotADirectoryError:
-        raise RecordingError(
-            f"{path} is not a recording: it is no directory", "give the directory that `vio record` made"
-        ) from None
-    except OSError as error:
-        raise RecordingError(f"{file} cannot be read: {error.strerror}", "check its permissions") from None
-    except ValueError as error:
-        raise RecordingError(
-            f"{file} is damaged: {error}", "restore it from a copy; the events beside it are whole"
-        ) from None
-    except RecursionError:
-        raise RecordingError(f"{file} is damaged: it is nested too deeply", "is this a recording of vio?") from None
-    _check_version(file, data)
-    manifest = from_data(Manifest, data, str(file))
-    _check_values(file, manifest)
-    return manifest
-
-
-def _check_version(file: Path, data: object) -> None:
-    version = data.get("schema") if isinstance(data, dict) else None
-    major = version.get("major") if isinstance(version, dict) else None
-    if not isinstance(major, int) or not isinstance(version, dict):
-        raise RecordingError(f"{file} is damaged: it names no schema version", "is this a recording of vio?")
-    if major != MAJOR:
-        todo = "upgrade vio" if major > MAJOR else "use the vio that made it"
-        raise RecordingError(
-            f"{file} is a recording of schema {major}.{version.get('minor', '?')}, "
-            f"this vio reads {MAJOR}.0 to {MAJOR}.{MINOR}",
-            todo,
-        )
-
-
-def _check_values(file: Path, manifest: Manifest) -> None:
-    """Refuse what no recorder writes and no reader could use."""
-    numbers = [point.number for point in manifest.points]
-    if len(set(numbers)) < len(numbers) or not all(0 < number < 256 for number in numbers):
-        raise RecordingError(f"{file} is damaged: points are numbered from 1 to 255, each once")
-    clock = manifest.clock
-    moments = [clock.start, *([clock.stop] if clock.stop else [])]
-    if not all(0 <= time_ns < LAST_NS for one in moments for time_ns in (one.boottime_ns, one.wall_ns)):
-        raise RecordingError(f"{file} is damaged: its clock shows a time that cannot be")
-    if clock.stop and abs(clock.stop.boottime_ns - clock.start.boottime_ns) > LONGEST_NS:
-        raise RecordingError(f"{file} is damaged: by its clock it took more than 52 days")
-    numbers = [one.kernel_dev for one in manifest.devices] + [one.kernel_dev for one in manifest.files]
-    if not all(-1 <= number < 2**32 for number in numbers):
-        raise RecordingError(f"{file} is damaged: a device's number is more than 32 bits")
 
 
 def _find(path: Path, sort: str, manifest: Manifest, damage: list[Loss]) -> list[Segment]:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from vio.layer import Op, Phase, Stage
-
-# Major: old readers cannot read it. Minor: a column was added.
-MAJOR = 1
-MINOR = 3
+from vio.terms import LACKS as LACKS
+from vio.terms import MAJOR as MAJOR
+from vio.terms import MINOR as MINOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,16 +206,3 @@ STAGES = (
         "time of its layer's own in this IO in which it was the deepest part at work; null for a mark",
     ),
 )
-
-LACKS = {
-    1: "its end",
-    2: "the end of a block-layer call",
-    4: "what the kernel did with an asynchronous request",
-    8: "the end of a system call or asynchronous request",
-    16: "the end of a file system's work",
-    32: "the request of a bio",
-    64: "the completion of a request",
-    128: "the work below a loop device",
-    256: "its entry into the block layer",
-    512: "the bio of a direct IO",
-}

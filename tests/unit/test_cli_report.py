@@ -60,7 +60,7 @@ def test_recordings_that_cannot_be_read(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "Missing argument 'RECORDING'"),
+        ([], "Missing argument 'RECORDING...'"),
         (["x", "--op", "sing"], "Invalid value for '--op'"),
         (["x", "--slowest", "-1"], "Invalid value for '--slowest'"),
         (["x", "--between", "3"], "'3' is no stretch of time"),

@@ -1,0 +1,1 @@
+"""A recording's IOs in the formats of other programs."""

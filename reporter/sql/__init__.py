@@ -1,0 +1,1 @@
+"""SQL over recordings: documented views, and a DuckDB that can read nothing else."""
