@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from vio.comparer.comparison import Cell, Comparison, Figure, Verdict, Word
 from vio.reporter.units import time_text
 
+_SHOWN_REFUSED = 6
 _SENTENCES = {
     Verdict.SAME: "SAME: no latency differs by more than what matters.",
     Verdict.FASTER: "FASTER: the new side is faster than the base.",
@@ -26,8 +27,11 @@ def answer_lines(comparison: Comparison) -> Iterator[str]:
     for rule in comparison.rules:
         state = "broken" if rule.is_broken else "undecided" if rule.is_undecided else "kept"
         yield f"{rule.rule}: {state}: {rule.cell}: {change_text(rule.figure)}"
-    for cell in comparison.cells:
+    refused = [cell for cell in comparison.cells if cell.refused]
+    for cell in (*(cell for cell in comparison.cells if not cell.refused), *refused[:_SHOWN_REFUSED]):
         yield cell_sentence(cell)
+    if len(refused) > _SHOWN_REFUSED:
+        yield f"and {len(refused) - _SHOWN_REFUSED} more rows are not compared: --json says why"
     yield _strength(comparison)
 
 

@@ -4,14 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from lab.shiftrun import shifted
 from scipy import stats
-from tests.runs import INFO, a_run, a_sketch, some_runs
+from tests.runs import DEVICE, INFO, a_run, a_sketch, some_runs
 
 from vio.comparer.compare import Loaded, compare_loaded
 from vio.comparer.comparison import CompareExit, Comparison, Verdict, Word
+from vio.comparer.depths import Depths
 from vio.comparer.options import CompareOptions
-from vio.comparer.run import Key, Run
+from vio.comparer.run import LATENCY, Key, Run
 from vio.comparer.statistics import adjust_p, compare_units
 from vio.errors import UsageError
 
@@ -182,3 +185,28 @@ def test_a_sketch_is_near_the_exact_quantiles() -> None:
     shares = (0.5, 0.9, 0.99, 0.999)
     wanted = np.quantile(values, shares, method="inverted_cdf")
     assert a_sketch(values).quantiles_ns(shares) == pytest.approx(wanted, rel=0.01)
+
+
+def test_the_depth_counts_what_is_in_flight() -> None:
+    ios = pa.table({"begin_ns": [0, 5, 20, 21], LATENCY: pa.array([10, 10, 5, None], pa.int64())})
+    assert Depths.of([ios]).at(np.array([0, 5, 20, 21, 30])).tolist() == [1, 2, 1, 2, 1]
+
+
+def test_each_depth_is_compared_by_itself_when_normalised() -> None:
+    alone, deep = Key("vda", "read", 12, 0), Key("vda", "read", 12, 4)
+    base = [a_run(number, key=alone) for number in range(1, 6)]
+    found = compared(base, [a_run(n, key=deep) for n in range(11, 16)], CompareOptions(is_normalised=True))
+    assert [(cell.size, bool(cell.refused)) for cell in found.cells] == [
+        ("4 KiB, 1 in flight", True),
+        ("4 KiB, 16 to 31 in flight", True),
+    ]
+    same = compared(base, [a_run(n, key=alone) for n in range(11, 16)], CompareOptions(is_normalised=True))
+    assert same.verdict is Verdict.SAME
+
+
+def test_shifted_runs_are_slower_by_what_was_added() -> None:
+    one = a_run(1)
+    slower = shifted(one, DEVICE, 0.1)
+    before, after = (next(iter(run.whole().tallies.values())).rows for run in (one, slower))
+    assert after[LATENCY].total_ns == pytest.approx(1.1 * before[LATENCY].total_ns, rel=1e-6)
+    assert after[LATENCY].total_ns - before[LATENCY].total_ns == after[DEVICE].total_ns - before[DEVICE].total_ns
