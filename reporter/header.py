@@ -67,10 +67,9 @@ def _absent_lines(recorded: Recorded) -> Iterator[str]:
         yield from wrapped(f"absent     {printable(f'{shown}: {meaning}')}", indent=" " * 11)
 
 
-def count_lines(report: Report, style: Style) -> Iterator[str]:
-    """Count the IOs by operation (and disk), and say what those that are not whole lack."""
+def count_grid(report: Report) -> Grid:
+    """Make the table of the IOs by operation (and disk)."""
     summary = report.summary
-    total = summary.total()
     grid = Grid(("IOs", "count", "bytes", "whole", "mean", "p50", "p99", "max"))
     for op, group in summary.by_op().items():
         _add_group(grid, op.value, group)
@@ -79,8 +78,20 @@ def count_lines(report: Report, style: Style) -> Iterator[str]:
         for disk, group in disks.items():
             _add_group(grid, f"on {printable(report.recorded.disk_name(disk))}", group)
     if len(summary.by_op()) > 1:
-        _add_group(grid, "all", total)
-    yield from grid.lines(style)
+        _add_group(grid, "all", summary.total())
+    return grid
+
+
+def count_lines(report: Report, style: Style) -> Iterator[str]:
+    """Count the IOs by operation (and disk), and say what those that are not whole lack."""
+    yield from count_grid(report).lines(style)
+    yield from count_notes(report)
+
+
+def count_notes(report: Report) -> Iterator[str]:
+    """Say what the IOs that are not whole lack, and how many have not ended."""
+    summary = report.summary
+    total = summary.total()
     if total.whole_count < total.io_count:
         missing = total.io_count - total.whole_count
         lacks = ", ".join(f"{what} ({count:,})" for what, count in _by_count(summary.lacks))

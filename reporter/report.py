@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
@@ -28,6 +28,9 @@ from vio.reporter.waitsum import count_waits
 from vio.reporter.writeback import Writeback
 from vio.reporter.writebackfile import WritebackFile
 from vio.schema import IOS, arrow_schema
+
+if TYPE_CHECKING:
+    from vio.reporter.html.page import Page
 
 _QUIET_S = 1.0
 _STEP_S = 0.25
@@ -54,6 +57,7 @@ class ReportOptions:
     choice: Filter = field(default_factory=Filter)
     slowest: int = 10
     plot_path: Path | None = None
+    html_path: Path | None = None
     table_format: TableFormat = TableFormat.PARQUET
     table_path: Path | None = None
     is_table_written: bool = True
@@ -81,7 +85,7 @@ def report(path: Path, options: ReportOptions, on_progress: Callable[[Progress],
     Raises:
         RecordingError: the recording cannot be read.
         UsageError: the options do not fit the recording.
-        OutputError: the picture, or a table at a path that was named, cannot be written.
+        OutputError: the picture, the page, or a table at a path that was named, cannot be written.
     """
     recording = Recording.open(path)
     manifest = recording.manifest
@@ -111,6 +115,7 @@ def report_on(
     chooser = Chooser(options.choice, recorded)
     result = Report(recorded, Summary(), stream.quality, options.choice, _NO_ROWS, _NO_ROWS)
     notable = Notable(options.slowest)
+    page = _page(options, recorded) if options.html_path else None
     opened = OpenedLayers.of(stream, recorded, result, options.way, is_kept=options.are_stages_written)
     ticker = _Ticker(recorded, on_progress)
     with _TableOutput(recorded, options, result) as output, _WritebackOutput(recorded, options, result) as later:
@@ -119,6 +124,8 @@ def report_on(
             output.write(every, chosen)
             opened.add(chosen)
             result.waits = count_waits(stream, every, chosen, result.waits)
+            if page:
+                page.add(stream, every, chosen)
             if chosen.num_rows:
                 result.summary.add(chosen)
                 result.of_which.add(chosen)
@@ -135,6 +142,8 @@ def report_on(
     result.files = by_file.rows if by_file else None
     if options.plot_path and result.summary.groups:
         _plot(result, options.plot_path)
+    if page:
+        page.write(result)
     return result
 
 
@@ -155,6 +164,13 @@ def timeline(path: Path, number: int, *, is_terminal: bool = False) -> str:
     spans = [*spans, *part_spans(found.stages)]
     waits = stage_waits(found.waits, 0) if found.waits else {}
     return render_timeline(row, spans, recorded, found.later.to_pylist(), waits, is_terminal=is_terminal)
+
+
+def _page(options: ReportOptions, recorded: Recorded) -> "Page":
+    # Only here: who wants no page does not wait for what makes it.
+    from vio.reporter.html.page import Page
+
+    return Page(options.html_path or Path(), recorded, options.choice, options.slowest)
 
 
 def _plot(result: Report, path: Path) -> None:

@@ -42,7 +42,8 @@ class Join:
     """The join of a recording: iterate `tables()` once; `quality` and `writeback` are complete after that.
 
     `writeback` is None where no disk goes through the page cache. With `parts`, `stages` has those of the last table's
-    IOs (schema.STAGES). `waits` are those of the last table's IOs, None where the scheduler was not recorded.
+    IOs (schema.STAGES). `waits` are those of the last table's IOs, None where the scheduler was not recorded; `joined`
+    is the window that they came from.
     """
 
     recording: Recording
@@ -51,11 +52,13 @@ class Join:
     parts: PartsReader | None = None
     stages: pa.Table | None = None
     waits: Waits | None = None
+    joined: Joined | None = None
     _reader: WaitReader | None = None
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield tables of schema.IOS, in the order of the windows in which the IOs ended."""
-        for table, _ in self.windows():
+        for table, joined in self.windows():
+            self.joined = joined
             if table.num_rows or (self.stages is not None and self.stages.num_rows):
                 yield table
 

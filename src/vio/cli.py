@@ -208,6 +208,7 @@ def report(
     ] = None,
     between: Annotated[str, typer.Option(metavar="A:B", help="Only IOs begun then, from the recording's begin.")] = "",
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Save a picture (.png, .svg, .pdf).")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Save a page for a browser (.html).")] = None,
     stages: Annotated[bool, typer.Option("--stages", help="Show the parts of opened layers.")] = False,
     way: WayOption = "",
     by: Annotated[str, typer.Option(metavar="file", help="Count the IOs of each file of the guest too.")] = "",
@@ -224,6 +225,7 @@ def report(
       vio report web1.vio
       vio report web1.vio --op write --between 10s:12s --slowest 3
       vio report web1.vio --io 1234
+      vio report web1.vio --html web1.html
       vio report web1.vio --stages --plot opened.png
       vio report web1.vio --format csv --output ios.csv
     """
@@ -249,6 +251,7 @@ def report(
         choice=Filter(tuple(ops or ()), tuple(disks or ()), parse_stretch_s(between) if between else None),
         slowest=slowest,
         plot_path=plot,
+        html_path=html,
         table_format=TableFormat(table_format),
         table_path=output,
         with_stages=stages or bool(way),
