@@ -1,10 +1,22 @@
 // Pictures that follow the page: its theme, its width, the printer.
 
+const dark = matchMedia("(prefers-color-scheme: dark)");
 const charts = new Map();
 const tables = new Map();
 
 function css(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
+
+function isDark() {
+  return (document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
+}
+
+// A layer's colour as the back of the page lets it be seen: what is dark itself is lighter on dark.
+function seen(colour) {
+  if (!colour) return css("ink");
+  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+  return isDark() && 0.3 * red + 0.6 * green + 0.1 * blue < 90 ? mixed(colour, "#ffffff", 0.4) : colour;
 }
 
 // `option` makes ECharts' option, and is asked again whenever the theme or what is shown changes.

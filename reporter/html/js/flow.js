@@ -13,9 +13,17 @@ function summed(what, by) {
   return [...found];
 }
 
+// Steps of an axis of bytes: powers of two, where others would end in odd numbers.
+function byteSteps(values, scale) {
+  const most = Math.max(...values[0][1].map((_, n) => values.reduce((sum, [, counts]) => sum + counts[n], 0)));
+  const interval = niceBytes((most * scale) / 4);
+  return { interval, max: Math.max(Math.ceil((most * scale) / interval), 1) * interval };
+}
+
 function flowOption(what, by, scale, text, name) {
+  const values = summed(what, by);
   const { begin_s: begin, width_s: width, count } = data.time;
-  const series = summed(what, by).map(([label, values], n) => ({
+  const series = values.map(([label, counts], n) => ({
     type: "line",
     name: label,
     step: "end",
@@ -24,12 +32,12 @@ function flowOption(what, by, scale, text, name) {
     lineStyle: { width: 1 },
     areaStyle: { opacity: 0.6 },
     color: (by === "op" && OP_COLOURS[label]) || MORE_COLOURS[n % MORE_COLOURS.length],
-    data: Array.from({ length: count + 1 }, (_, at) => [begin + at * width, values[Math.min(at, count - 1)] * scale]),
+    data: Array.from({ length: count + 1 }, (_, at) => [begin + at * width, counts[Math.min(at, count - 1)] * scale]),
     markArea: n ? undefined : lossArea(),
   }));
   return {
     grid: { left: 66, right: 16, top: 30, bottom: 46 },
-    legend: { top: 0, right: 0, type: "scroll", left: 110, textStyle: { color: css("ink") } },
+    legend: { top: 0, left: 110, type: "scroll", icon: "roundRect", textStyle: { color: css("ink") } },
     tooltip: {
       trigger: "axis",
       confine: true,
@@ -38,7 +46,12 @@ function flowOption(what, by, scale, text, name) {
       formatter: (points) => tip(`from ${secondsText(points[0].value[0])}`, points.map((point) => [point.color, point.seriesName, text(point.value[1])])),
     },
     xAxis: timeAxis(),
-    yAxis: axis(name, { type: "value", min: 0, splitNumber: 3, nameTextStyle: { color: css("lesser"), align: "left", padding: [0, 0, 0, -50] }, axisLabel: { formatter: text } }),
+    yAxis: axis(name, {
+      type: "value",
+      min: 0,
+      splitNumber: 3,
+      ...(what === "bytes" ? byteSteps(values, scale) : {}),
+       nameTextStyle: { color: css("lesser"), align: "left", padding: [0, 0, 0, -50] }, axisLabel: { formatter: text } }),
     series,
   };
 }
@@ -79,7 +92,7 @@ function drawSizes() {
   const names = Array.from({ length: last - first + 1 }, (_, n) => first + n);
   chart("sizes", () => ({
     grid: { left: 66, right: 16, top: 30, bottom: 46 },
-    legend: { top: 0, right: 0, textStyle: { color: css("ink") } },
+    legend: { top: 0, left: 110, type: "scroll", textStyle: { color: css("ink") } },
     tooltip: {
       trigger: "axis",
       confine: true,

@@ -35,6 +35,11 @@ function columnsOf(cells, shares) {
   });
 }
 
+// A line is drawn between neighbours only: where nothing began, there is nothing to read.
+function broken(columns) {
+  return columns.flatMap((at, n) => (n && columns[n - 1].column < at.column - 1 ? [null, at] : [at]));
+}
+
 function mixed(low, high, part) {
   const parse = (text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
   const [from, to] = [parse(low), parse(high)];
@@ -84,8 +89,9 @@ function heatOption(view) {
       ...view.lines.map((share, n) => ({
         type: "line",
         name: percentileText(share),
-        data: columns.map(({ column, quantiles }) => [x(column) + view.width / 2, quantiles[n]]),
-        symbol: "none",
+        data: broken(columns).map((at) => (at ? [x(at.column) + view.width / 2, at.quantiles[n]] : [null, null])),
+        symbol: "circle",
+        symbolSize: 3,
         silent: true,
         lineStyle: { color: view.colours[n], width: 1.6 },
         itemStyle: { color: view.colours[n] },
@@ -118,14 +124,14 @@ function drawHeat() {
   let shown = "all";
   const columnText = (column) => `begun ${secondsText(begin + column * width)} to ${secondsText(begin + (column + 1) * width)}`;
   const names = data.layers.map((layer) => layer.name);
-  if (!names.length) return;
+  if (!names.length) return undefined;
   const swatches = Object.fromEntries(data.layers.map((layer) => [layer.name, layer.colour]));
   chart("heat", () => heatOption({ cells: decoded.get(shown), begin, width, x: timeAxis(), columnText, lines: [0.5, 0.99], colours: lineColours(), areas: lossArea() }), "canvas");
   tables.set("heat", () => heatTable(decoded.get(shown), "begun", columnText));
   function show(name) {
     shown = name;
     draw("heat");
-    heatScale("heat-now", name === "all" ? "All layers together (latency):" : `Own time of ${name}:`, decoded.get(name));
+    heatScale("heat-now", name === "all" ? "Latency, all layers together:" : `Own time of ${name}:`, decoded.get(name));
   }
   show(names[0]);
   return choose("heat-layers", names, show, swatches);

@@ -29,13 +29,13 @@ function drawBars(chooseLayer) {
       inverse: true,
       data: labels,
       axisTick: { show: false },
-      axisLabel: { color: css("ink"), formatter: (label, n) => `${label}\n${countText(counts[n])} IOs`, width: wide ? 116 : 72, overflow: "break" },
+      axisLabel: { color: css("ink"), formatter: (label, n) => `${label}\n${countText(counts[n])} IOs`, width: wide ? 116 : 72, overflow: "break", lineHeight: 15 },
     }),
     series: parts.map((part, n) => ({
       type: "bar",
       stack: "all",
       name: partName(part),
-      color: part.colour,
+      color: seen(part.colour),
       barMaxWidth: 34,
       data: part.mean_ns,
       label: n < parts.length - 1 ? undefined : { show: true, position: "right", color: css("ink"), formatter: ({ dataIndex }) => timeText(means[dataIndex]) },
@@ -61,10 +61,10 @@ function drawCurves() {
   const { shares, layers } = data.curves;
   if (!layers.length) return;
   const places = shares.map((share) => -Math.log10(1 - share));
-  const ticks = [0.5, 0.9, 0.99, 0.999, 0.9999].filter((share) => share <= shares.at(-1) + 1e-6).map((share) => -Math.log10(1 - share));
+  const ticks = [0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999].filter((share) => share <= shares.at(-1) + 1e-6).map((share) => -Math.log10(1 - share));
   const shareAt = (place) => 1 - 10 ** -place;
   chart("curves", (wide) => ({
-    grid: { left: 66, right: 16, top: wide ? 60 : 40, bottom: 46 },
+    grid: { left: 66, right: 16, top: 60, bottom: 46 },
     legend: { top: 0, left: 0, type: wide ? "plain" : "scroll", textStyle: { color: css("ink") } },
     tooltip: {
       trigger: "axis",
@@ -84,7 +84,7 @@ function drawCurves() {
       type: "line",
       name: layer.name === "all" ? "all: latency" : layer.name,
       symbol: "none",
-      color: layer.colour || css("ink"),
+      color: seen(layer.colour),
       lineStyle: { width: layer.name === "all" ? 3 : 1.8 },
       data: layer.ns.map((ns, n) => [places[n], Math.max(ns, 100)]),
     })),

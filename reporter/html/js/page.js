@@ -1,11 +1,6 @@
 // What can be clicked, and what makes the pictures anew.
 
-const dark = matchMedia("(prefers-color-scheme: dark)");
 const themeButton = document.getElementById("theme");
-
-function isDark() {
-  return (document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
-}
 
 function themed() {
   themeButton.textContent = isDark() ? "Light" : "Dark";
@@ -39,14 +34,17 @@ for (const button of document.querySelectorAll(".opener")) {
   });
 }
 
-// Paper is white, whatever the screen is.
+// Paper is white and narrow, whatever the screen is: A4 and letter have more than this within their margins.
+const PAPER_WIDTH = 690;
 let kept;
 addEventListener("beforeprint", () => {
   kept = document.documentElement.dataset.theme;
   document.documentElement.dataset.theme = "light";
+  for (const { made } of charts.values()) made.resize({ width: PAPER_WIDTH });
   redraw();
 });
 addEventListener("afterprint", () => {
+  for (const { made } of charts.values()) made.resize({ width: "auto" });
   if (kept) document.documentElement.dataset.theme = kept;
   else delete document.documentElement.dataset.theme;
   redraw();
