@@ -37,6 +37,7 @@ def _body(report: Report, style: Style) -> Iterator[str]:
     if not report.summary.groups:
         yield "no IO was recorded" if report.choice.is_all else "no IO is of those chosen"
         yield from (printable(note) for note in report.notes)
+        yield from _page_lines(report)
         return
     if report.summary.total_ns:
         yield from (style.heading(line) for line in wrapped(answer(report)))
@@ -230,7 +231,11 @@ def _closing_lines(report: Report) -> Iterator[str]:
         yield f"every span of a part: {printable(str(report.stages_path))}"
     if report.plot_path:
         yield f"picture: {printable(str(report.plot_path))}"
-    if report.html_path:
-        yield f"page: {printable(str(report.html_path))}"
+    yield from _page_lines(report)
     if report.slowest.num_rows:
         yield f"look at one: vio report {shell_word(report.recorded.path)} --io {report.slowest['io'][0].as_py()}"
+
+
+def _page_lines(report: Report) -> Iterator[str]:
+    if report.html_path:
+        yield f"page: {printable(str(report.html_path))}"

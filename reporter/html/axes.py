@@ -69,4 +69,5 @@ def _nice_width_ns(length_ns: int) -> int:
 def rows_of_times(times_ns: Ints) -> Ints:
     """Return the row of each time."""
     places = np.log10(np.maximum(times_ns, 1) / FIRST_ROW_NS) * ROWS_PER_DECADE
-    return np.floor(places).astype(np.int64).clip(0, ROWS - 1)
+    rows: Ints = np.floor(places).astype(np.int64).clip(0, ROWS - 1)
+    return rows

@@ -42,7 +42,12 @@ def page_data(report: Report, series: Series) -> Json:
         "curves": _curves(report),
         "flows": _flows(report, series),
         "places": [
-            {"disk": _disk(report, disk), "width": places.width_bytes, "cells": places.heat.cells()}
+            {
+                "disk": _disk(report, disk),
+                "size": _size_of(report, disk),
+                "width": places.width_bytes,
+                "cells": places.heat.cells(),
+            }
             for disk, places in sorted(series.places.items())
             if places.heat.counts.any()
         ],
@@ -137,6 +142,11 @@ def _sizes(series: Series) -> list[Json]:
         }
         for op, sizes in sorted(series.sizes.items(), key=lambda one: OPS.index(one[0]))
     ]
+
+
+def _size_of(report: Report, number: int) -> int | None:
+    disks = report.recorded.manifest.target.disks
+    return disks[number].virtual_size_bytes if 0 <= number < len(disks) else None
 
 
 def _disk(report: Report, number: int) -> str:

@@ -23,6 +23,7 @@ class _NotJudged(Protocol):
 
 
 class _Verdict(Protocol):
+    judged: Sequence[str]
     where: Sequence[_Finding]
     findings: Sequence[_Finding]
     not_judged: Sequence[_NotJudged]
@@ -41,7 +42,7 @@ class Headline:
 
 def headlines(report: Report) -> list[Headline]:
     """Say what is wrong, or where the time goes."""
-    found = cast(_Verdict | None, getattr(report, "verdict", None))
+    found = _verdict(report)
     if not report.summary.groups:
         return [Headline("No IO was recorded." if report.choice.is_all else "No IO is of those chosen.")]
     if found is None:
@@ -57,7 +58,12 @@ def headlines(report: Report) -> list[Headline]:
 
 def unjudged(report: Report) -> list[str]:
     """List the rules that lack what they need, each with its reason."""
-    found = cast(_Verdict | None, getattr(report, "verdict", None))
+    found = _verdict(report)
     if found is None:
         return []
     return [printable(f"{one.rule}{f' ({one.disk})' if one.disk else ''}: {one.why}") for one in found.not_judged]
+
+
+def _verdict(report: Report) -> _Verdict | None:
+    found = cast(_Verdict | None, getattr(report, "verdict", None))
+    return found if found and found.judged else None

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
@@ -54,6 +55,8 @@ class Page:
             part.write_text(text, encoding="utf-8", errors="backslashreplace")
             part.replace(self._path)
         except OSError as error:
+            with suppress(OSError):
+                part.unlink()
             raise OutputError(f"the page {self._path} cannot be written: {error.strerror or error}") from None
         report.html_path = self._path
 

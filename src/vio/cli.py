@@ -243,10 +243,8 @@ def report(
             )
         _show(timeline(recording, io_number, is_terminal=has_colours(sys.stdout)).rstrip("\n"))
         return
-    if by not in ("", "file"):
-        raise UsageError(f"--by {printable(by)} is not known", "--by file is")
-    if table_format not in set(TableFormat):
-        raise UsageError(f"{table_format} is no format of the table", f"one of {', '.join(TableFormat)}")
+    _check_word("--by", by, ("", "file"))
+    _check_word("--format", table_format, tuple(TableFormat))
     options = ReportOptions(
         choice=Filter(tuple(ops or ()), tuple(disks or ()), parse_stretch_s(between) if between else None),
         slowest=slowest,
@@ -260,6 +258,11 @@ def report(
     )
     found = report_on(recording, options, _report_progress())
     _show((render_json(found) if as_json else render_text(found, is_terminal=has_colours(sys.stdout))).rstrip("\n"))
+
+
+def _check_word(option: str, word: str, words: Sequence[str]) -> None:
+    if word not in words:
+        raise UsageError(f"{option} {printable(word)} is not known", f"one of {', '.join(filter(None, words))}")
 
 
 def _show_answer(answer: "Answer", as_json: bool) -> None:

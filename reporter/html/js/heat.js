@@ -150,7 +150,8 @@ function drawPlaces() {
   function show(name) {
     shown = data.places[names.indexOf(name)];
     draw("map");
-    heatScale("map-now", `Disk ${name}, a column is ${bytesText(shown.width)} wide:`, decoded.get(shown));
+    const size = shown.size ? ` of ${bytesText(shown.size)}` : "";
+    heatScale("map-now", `Disk ${name}${size}, a column is ${bytesText(shown.width)} wide:`, decoded.get(shown));
   }
   show(names[0]);
   choose("places-disks", names, show);
