@@ -16,6 +16,7 @@ from vio.printable import printable
 from vio.reporter.choice import Filter
 from vio.reporter.html import tables
 from vio.reporter.html.data import page_json
+from vio.reporter.html.glossary import glossary
 from vio.reporter.html.headline import headlines, unjudged
 from vio.reporter.html.series import Series
 from vio.reporter.html.slow import SlowIos
@@ -72,6 +73,7 @@ class Page:
             target=printable(report.recorded.target_text),
             choice="" if report.choice.is_all else printable(report.choice.words),
             headlines=headlines(report),
+            glossary=glossary(report),
             unjudged=unjudged(report),
             losses=tables.loss_notes(report),
             has_ios=bool(report.summary.groups),

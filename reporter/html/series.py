@@ -38,7 +38,8 @@ class Series:
             if not batch.num_rows:
                 continue
             self._add_flows(batch)
-            ended = batch.filter(pc.is_valid(batch.column("latency_ns")))
+            has_unended = bool(batch.column("latency_ns").null_count)
+            ended = batch.filter(pc.is_valid(batch.column("latency_ns"))) if has_unended else batch
             if ended.num_rows:
                 self._add_heats(ended)
                 self._add_places(ended)

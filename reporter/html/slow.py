@@ -15,7 +15,7 @@ from vio.reporter.slowest import Notable
 from vio.reporter.spans import Span, hulls, part_spans, spans_of
 from vio.reporter.waits import Wait, Waits, stage_waits
 
-_MOST_SPANS = 200
+_MOST_SPANS = 80
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ from tests.samples import HOSTILE, with_names
 from tests.unit.test_report import Stream, recorded_at
 
 from vio.errors import OutputError
-from vio.layer import Op
+from vio.layer import Op, Stage
 from vio.recording import Recording
 from vio.reporter.choice import Filter
 from vio.reporter.html.data import page_data
+from vio.reporter.html.glossary import glossary
 from vio.reporter.html.series import ALL, Series
 from vio.reporter.html.slow import SlowIos
 from vio.reporter.parts import PartsReader
@@ -96,6 +97,11 @@ def test_the_mean_depth_is_the_time_of_all_ios(shown: tuple[Report, Seen]) -> No
     data = json.loads(page.data)
     in_flight_s = sum(sum(flow["depth"]) for flow in data["flows"]) * data["time"]["width_s"]
     assert in_flight_s == pytest.approx(found.summary.total().latency.total_ns / 1e9, rel=0.01)
+
+
+def test_every_layer_is_explained(shown: tuple[Report, Seen]) -> None:
+    assert set(shown[0].summary.stages) == set(Stage), "the sample has all layers"
+    assert [name for name, _ in glossary(shown[0])] == [*Stage, "unattributed"]
 
 
 def test_timelines_are_those_that_the_command_draws() -> None:
