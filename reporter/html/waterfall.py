@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from vio.layer import Stage
 from vio.printable import printable
 from vio.reporter.html.slow import Work
-from vio.reporter.palette import UNATTRIBUTED, hue
+from vio.reporter.palette import hue
 from vio.reporter.recorded import Recorded
 from vio.reporter.result import IoRow, number_in
 from vio.reporter.timeline import Node, build_tree, own_ns, span_place
@@ -19,7 +19,7 @@ _LEAST_PERCENT = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One span: `left` and `width` of its bar in per cent, `own` the layer's own time, at its first span."""
+    """One span, or a part of one: `left` and `width` of its bar in per cent, `own` the own time, at the first span."""
 
     name: str
     depth: int
@@ -31,6 +31,7 @@ class Step:
     left: float
     width: float
     is_open: bool
+    is_part: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +94,11 @@ def _steps(row: IoRow, work: Work, begin_ns: int, length_ns: int) -> Iterator[St
             begin=time_text(span.begin_ns - begin_ns),
             lasts="no end seen" if span.end_ns is None else time_text(span.end_ns - span.begin_ns),
             own="" if own is None else time_text(own),
-            colour=hue(span.stage) if not span.part else UNATTRIBUTED,
+            colour=hue(span.stage),
             left=round(left, 3),
             width=round(width, 3),
             is_open=span.end_ns is None,
+            is_part=bool(span.part),
         )
 
 

@@ -93,7 +93,7 @@ function heatOption(view) {
         symbol: "circle",
         symbolSize: 3,
         silent: true,
-        lineStyle: { color: view.colours[n], width: 1.6 },
+        lineStyle: { color: view.colours[n], width: 2, type: n ? [5, 3] : "solid" },
         itemStyle: { color: view.colours[n] },
       })),
     ],
@@ -116,7 +116,7 @@ function heatScale(id, words, cells) {
     .replaceChildren(`${words} 1 IO`, element("span", { class: "gradient", "aria-hidden": "true" }), `${countText(most)} IOs in a field`);
 }
 
-const lineColours = () => [css("ink"), css("problem")];
+const lineColours = () => [css("median"), css("tail")];
 
 function drawHeat() {
   const { begin_s: begin, width_s: width } = data.time;

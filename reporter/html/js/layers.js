@@ -1,14 +1,17 @@
 // Where the time goes: bars of the mean IO, and curves of percentiles.
 
+const MOST_PARTS = 10; // the longest of a bar, told when the mouse is over it: the table has all
+
 function partName(part) {
   return `${part.layer} ${part.phase}`.trim();
 }
 
 function drawBars(chooseLayer) {
-  const { labels, counts, mean_ns: means, parts } = data.bars;
+  const { labels, counts, mean_ns: means, parts, left_out } = data.bars;
   if (!labels.length) return;
   const place = document.getElementById("bars");
   place.style.height = `${Math.max(9, 5 + 3 * labels.length)}rem`;
+  if (left_out) place.after(element("p", { class: "scale" }, `Those with the most IOs; ${left_out} more are left out.`));
   const made = chart("bars", (wide) => ({
     grid: { left: wide ? 130 : 84, right: 76, top: 8, bottom: 46 },
     tooltip: {
@@ -19,7 +22,8 @@ function drawBars(chooseLayer) {
       textStyle: { color: css("ink") },
       formatter: (bars) => {
         const n = bars[0].dataIndex;
-        const rows = bars.filter((bar) => bar.value > 0).map((bar) => [bar.color, partName(parts[bar.seriesIndex]), timeText(bar.value), `${((100 * bar.value) / means[n]).toFixed(1)} %`]);
+        const least = bars.map((bar) => bar.value).sort((a, b) => b - a)[MOST_PARTS - 1] ?? 0;
+        const rows = bars.filter((bar) => bar.value > 0 && bar.value >= least).map((bar) => [bar.color, partName(parts[bar.seriesIndex]), timeText(bar.value), `${((100 * bar.value) / means[n]).toFixed(1)} %`]);
         return tip(`${labels[n]}: mean ${timeText(means[n])}`, rows);
       },
     },
