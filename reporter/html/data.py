@@ -87,9 +87,7 @@ def _bars(report: Report) -> Json:
         "counts": [bar.group.latency.count for bar in bars],
         "mean_ns": [round(bar.group.latency.mean_ns, 1) for bar in bars],
         "parts": layers,
-        "left_out": sum(bool(group.latency.count) for group in report.summary.groups.values()) - len(bars)
-        if len(report.summary.by_disk()) > 1
-        else 0,
+        "left_out": sum(bool(group.latency.count) for group in report.summary.groups.values()) - len(bars),
     }
 
 

@@ -14,6 +14,7 @@ from vio.errors import OutputError
 from vio.layer import Stage
 from vio.printable import printable
 from vio.reporter.choice import Filter
+from vio.reporter.header import recorded_pairs
 from vio.reporter.html import tables
 from vio.reporter.html.data import page_json
 from vio.reporter.html.glossary import glossary
@@ -69,7 +70,7 @@ class Page:
         return _template().render(
             version=__version__,
             title=printable(f"vio: IOs of {report.recorded.target_text}"),
-            recording=tables.recording_rows(report),
+            recording=list(recorded_pairs(report)),
             target=printable(report.recorded.target_text),
             choice="" if report.choice.is_all else printable(report.choice.words),
             headlines=headlines(report),

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vio.printable import printable
 from vio.reporter.grid import Grid, Style
-from vio.reporter.header import count_grid, count_notes, loss_lines, recorded_lines
+from vio.reporter.header import count_grid, count_notes, loss_lines
 from vio.reporter.result import Report
 from vio.reporter.text import join_grid, join_notes, layer_grid, of_which_grid
 from vio.reporter.units import unit_for
@@ -73,19 +72,3 @@ def trust_notes(report: Report) -> list[str]:
 def loss_notes(report: Report) -> list[str]:
     """What was lost, and whether the recording was cut."""
     return list(loss_lines(report.recorded, _PLAIN))
-
-
-def recording_rows(report: Report) -> list[tuple[str, str]]:
-    """Describe the recording in pairs of a word and a text."""
-    pairs: list[tuple[str, str]] = []
-    for line in recorded_lines(report):
-        head, text = line[:11].strip(), line[11:].strip()
-        if not head and pairs and not text.startswith(_disk_starts(report)):
-            pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]} {text}")
-        else:
-            pairs.append((head, text))
-    return pairs
-
-
-def _disk_starts(report: Report) -> tuple[str, ...]:
-    return tuple(printable(f"{disk.name}: ") for disk in report.recorded.manifest.target.disks)

@@ -1,5 +1,6 @@
 """The page: its figures are those of the report, and no name can become a part of it."""
 
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -26,6 +27,8 @@ from vio.reporter.result import Report, rows_of
 from vio.reporter.spans import spans_of
 from vio.reporter.stream import Join, find_io
 from vio.reporter.text import layer_grid, render_text
+
+ROOT = Path(__file__).parents[2]
 
 
 class Seen(HTMLParser):
@@ -135,6 +138,12 @@ def test_nothing_is_fetched(shown: tuple[Report, Seen]) -> None:
     assert links
     assert all(link.startswith("#") for link in links)
     assert any("default-src 'none'" in value for name, value in page.attributes if name == "content")
+
+
+def test_the_chart_library_is_as_its_project_published_it() -> None:
+    library = (ROOT / "reporter/html/vendor/echarts.min.js").read_bytes()
+    assert hashlib.sha256(library).hexdigest() in (ROOT / "docs/dependencies.md").read_text(encoding="utf-8")
+    assert b"</script" not in library
 
 
 def test_what_is_chosen_is_what_is_shown(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const charts = new Map();
 const tables = new Map();
+let isReady = false; // while the page is made, nothing is drawn that would be drawn again
 
 function css(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -24,12 +25,12 @@ function chart(id, option, renderer = "svg") {
   const place = document.getElementById(id);
   const made = echarts.init(place, null, { renderer, devicePixelRatio: Math.max(2, window.devicePixelRatio) });
   charts.set(id, { made, option });
-  draw(id);
   new ResizeObserver(() => made.resize({ animation: { duration: 0 } })).observe(place);
   return made;
 }
 
 function draw(id) {
+  if (!isReady) return;
   const { made, option } = charts.get(id);
   const wide = made.getWidth() >= 600;
   made.setOption(
@@ -78,10 +79,13 @@ function lossArea() {
   };
 }
 
-// One button for each name, of which one is pressed; nothing where there is no choice.
+// One button for each name, of which one is pressed, the first to begin with; no buttons where there is no choice.
 function choose(id, names, onChosen, swatches = {}) {
   const place = document.getElementById(id);
-  if (names.length < 2) return;
+  if (names.length < 2) {
+    onChosen(names[0]);
+    return onChosen;
+  }
   const buttons = names.map((name) => {
     const mark = swatches[name] ? [swatch(swatches[name]), " "] : [];
     const button = element("button", { type: "button", "aria-pressed": "false" }, ...mark, name);

@@ -133,7 +133,6 @@ function drawHeat() {
     draw("heat");
     heatScale("heat-now", name === "all" ? "Latency, all layers together:" : `Own time of ${name}:`, decoded.get(name));
   }
-  show(names[0]);
   return choose("heat-layers", names, show, swatches);
 }
 
@@ -153,7 +152,6 @@ function drawPlaces() {
     const size = shown.size ? ` of ${bytesText(shown.size)}` : "";
     heatScale("map-now", `Disk ${name}${size}, a column is ${bytesText(shown.width)} wide:`, decoded.get(shown));
   }
-  show(names[0]);
   choose("places-disks", names, show);
 }
 

@@ -8,6 +8,12 @@ function themed() {
   redraw();
 }
 
+// Everything is drawn once, when all of it is there.
+function begin() {
+  isReady = true;
+  themed();
+}
+
 if (document.getElementById("bars")) {
   const chooseLayer = drawHeat();
   drawBars(chooseLayer);
@@ -22,7 +28,7 @@ themeButton.addEventListener("click", () => {
   themed();
 });
 dark.addEventListener("change", themed);
-themed();
+begin();
 
 for (const details of document.querySelectorAll("details.figures")) details.addEventListener("toggle", () => fill(details));
 
