@@ -29,6 +29,7 @@ from vio.reporter.text import most_text, render_text
 _LISTED = 50
 _STAGES = tuple(Stage)
 _SCRIPTS = ("format.js", "chart.js", "heat.js", "flow.js", "layers.js", "page.js")
+_STYLES = ("theme.css", "page.css", "tables.css", "media.css")
 _FILES = resources.files("vio.reporter.html")
 
 
@@ -86,7 +87,7 @@ class Page:
             trust=tables.trust_notes(report),
             text=render_text(report),
             data=page_json(report, self._series),
-            css=_asset("page.css"),
+            css="\n".join(_asset(f"css/{name}") for name in _STYLES),
             echarts=echarts,
             script=script,
             hashes=[_hash(echarts), _hash(script)],

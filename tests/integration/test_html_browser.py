@@ -22,6 +22,7 @@ if CHROMIUM is None:
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
 
 PICTURES = ("bars", "curves", "heat", "iops", "bytes", "depth", "map", "sizes")
+PATIENCE_MS = 120_000  # on a machine that is busy with other tests
 LAYERS = 11  # of the sample, with the latency of all
 
 
@@ -33,6 +34,7 @@ class Shown:
     faults: list[str] = field(default_factory=list)
 
     def watch(self, path: Path) -> "Shown":
+        self.page.set_default_timeout(PATIENCE_MS)
         self.page.on("console", lambda message: self.faults.append(message.text))
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("dialog", lambda dialog: self.faults.append(dialog.message))

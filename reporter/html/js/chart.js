@@ -37,7 +37,12 @@ function draw(id) {
     {
       animation: false,
       textStyle: { color: css("ink"), fontFamily: getComputedStyle(document.body).fontFamily },
-      tooltip: { confine: true, backgroundColor: css("raised"), borderColor: css("line"), textStyle: { color: css("ink") } },
+      tooltip: {
+        confine: true,
+        backgroundColor: css("raised"),
+        borderColor: css("line"),
+        textStyle: { color: css("ink") },
+      },
       ...option(wide),
     },
     { notMerge: true },

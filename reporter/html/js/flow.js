@@ -1,6 +1,13 @@
 // How much there was to do, over time and by size.
 
-const OP_COLOURS = { read: "#0072B2", write: "#D55E00", flush: "#009E73", discard: "#CC79A7", "write-zeroes": "#E69F00", other: "#888888" };
+const OP_COLOURS = {
+  read: "#0072B2",
+  write: "#D55E00",
+  flush: "#009E73",
+  discard: "#CC79A7",
+  "write-zeroes": "#E69F00",
+  other: "#888888",
+};
 const MORE_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#C4B000", "#888888"];
 
 // Adds up what has the same name: by operation or by disk.
@@ -43,7 +50,11 @@ function flowOption(what, by, scale, text, name) {
       confine: true,
       backgroundColor: css("raised"),
       textStyle: { color: css("ink") },
-      formatter: (points) => tip(`from ${secondsText(points[0].value[0])}`, points.map((point) => [point.color, point.seriesName, text(point.value[1])])),
+      formatter: (points) =>
+        tip(
+          `from ${secondsText(points[0].value[0])}`,
+          points.map((point) => [point.color, point.seriesName, text(point.value[1])]),
+        ),
     },
     xAxis: timeAxis(),
     yAxis: axis(name, {
@@ -51,7 +62,9 @@ function flowOption(what, by, scale, text, name) {
       min: 0,
       splitNumber: 3,
       ...(what === "bytes" ? byteSteps(values, scale) : {}),
-       nameTextStyle: { color: css("lesser"), align: "left", padding: [0, 0, 0, -50] }, axisLabel: { formatter: text } }),
+      nameTextStyle: { color: css("lesser"), align: "left", padding: [0, 0, 0, -50] },
+      axisLabel: { formatter: text },
+    }),
     series,
   };
 }
@@ -75,9 +88,18 @@ function drawFlows() {
 
 function flowTable(by) {
   const { begin_s: begin, width_s: width, count } = data.time;
-  const parts = [["count", countText, 1 / width, "IOs/s"], ["bytes", (value) => `${bytesText(value)}/s`, 1 / width, "throughput"], ["depth", countText, 1, "in flight"]];
-  const columns = parts.flatMap(([what, text, scale, head]) => summed(what, by).map(([label, values]) => ({ head: `${label}: ${head}`, values, text, scale })));
-  const rows = Array.from({ length: count }, (_, n) => [secondsText(begin + n * width), ...columns.map((column) => column.text(column.values[n] * column.scale))]);
+  const parts = [
+    ["count", countText, 1 / width, "IOs/s"],
+    ["bytes", (value) => `${bytesText(value)}/s`, 1 / width, "throughput"],
+    ["depth", countText, 1, "in flight"],
+  ];
+  const columns = parts.flatMap(([what, text, scale, head]) =>
+    summed(what, by).map(([label, values]) => ({ head: `${label}: ${head}`, values, text, scale })),
+  );
+  const rows = Array.from({ length: count }, (_, n) => [
+    secondsText(begin + n * width),
+    ...columns.map((column) => column.text(column.values[n] * column.scale)),
+  ]);
   return tableOf(["from", ...columns.map((column) => column.head)], rows);
 }
 
@@ -98,9 +120,19 @@ function drawSizes() {
       confine: true,
       backgroundColor: css("raised"),
       textStyle: { color: css("ink") },
-      formatter: (bars) => tip(`up to ${bars[0].name}`, bars.filter((bar) => bar.value).map((bar) => [bar.color, bar.seriesName, `${countText(bar.value)} IOs`])),
+      formatter: (bars) =>
+        tip(
+          `up to ${bars[0].name}`,
+          bars.filter((bar) => bar.value).map((bar) => [bar.color, bar.seriesName, `${countText(bar.value)} IOs`]),
+        ),
     },
-    xAxis: axis("length of an IO: up to", { type: "category", data: names.map(sizeName), nameLocation: "middle", nameGap: 28, splitLine: { show: false } }),
+    xAxis: axis("length of an IO: up to", {
+      type: "category",
+      data: names.map(sizeName),
+      nameLocation: "middle",
+      nameGap: 28,
+      splitLine: { show: false },
+    }),
     yAxis: axis("IOs", { type: "value", axisLabel: { formatter: countText } }),
     series: data.sizes.map((size) => ({
       type: "bar",
@@ -113,7 +145,15 @@ function drawSizes() {
   tables.set("sizes", () =>
     tableOf(
       ["operation", "up to", "IOs", "p50", "p99"],
-      data.sizes.flatMap((size) => size.classes.map(([number, count, p50, p99]) => [size.op, sizeName(number), countText(count), timeText(p50), timeText(p99)])),
+      data.sizes.flatMap((size) =>
+        size.classes.map(([number, count, p50, p99]) => [
+          size.op,
+          sizeName(number),
+          countText(count),
+          timeText(p50),
+          timeText(p99),
+        ]),
+      ),
     ),
   );
 }

@@ -4,7 +4,11 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 
 function timeText(ns) {
-  for (const [unit, size] of [["s", 1e9], ["ms", 1e6], ["us", 1e3]]) {
+  for (const [unit, size] of [
+    ["s", 1e9],
+    ["ms", 1e6],
+    ["us", 1e3],
+  ]) {
     if (ns >= size) return `${short(ns / size)} ${unit}`;
   }
   return `${Math.round(ns)} ns`;
@@ -53,7 +57,13 @@ function swatch(colour) {
 // Rows of [colour or "", name, value ...]; shown when the mouse is over a picture.
 function tip(title, rows) {
   const body = rows.map(([colour, ...cells]) =>
-    element("tr", {}, ...cells.map((cell, n) => element(n ? "td" : "th", n ? {} : { class: "left" }, ...(n || !colour ? [] : [swatch(colour), " "]), cell))),
+    element(
+      "tr",
+      {},
+      ...cells.map((cell, n) =>
+        element(n ? "td" : "th", n ? {} : { class: "left" }, ...(n || !colour ? [] : [swatch(colour), " "]), cell),
+      ),
+    ),
   );
   return element("div", { class: "tip" }, element("b", {}, title), element("table", {}, ...body));
 }

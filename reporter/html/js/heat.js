@@ -82,7 +82,10 @@ function heatOption(view) {
         },
         tooltip: {
           formatter: ({ value: [, row, count, column] }) =>
-            tip(view.columnText(column), [["", rowText(row)], ["", `${countText(count)} IOs`]]),
+            tip(view.columnText(column), [
+              ["", rowText(row)],
+              ["", `${countText(count)} IOs`],
+            ]),
         },
         markArea: view.areas,
       },
@@ -113,7 +116,11 @@ function heatScale(id, words, cells) {
   const most = Math.max(...cells.map((cell) => cell[2]));
   document
     .getElementById(id)
-    .replaceChildren(`${words} 1 IO`, element("span", { class: "gradient", "aria-hidden": "true" }), `${countText(most)} IOs in a field`);
+    .replaceChildren(
+      `${words} 1 IO`,
+      element("span", { class: "gradient", "aria-hidden": "true" }),
+      `${countText(most)} IOs in a field`,
+    );
 }
 
 const lineColours = () => [css("median"), css("tail")];
@@ -122,11 +129,26 @@ function drawHeat() {
   const { begin_s: begin, width_s: width } = data.time;
   const decoded = new Map(data.layers.map((layer) => [layer.name, cellsOf(layer.cells)]));
   let shown = "all";
-  const columnText = (column) => `begun ${secondsText(begin + column * width)} to ${secondsText(begin + (column + 1) * width)}`;
+  const columnText = (column) =>
+    `begun ${secondsText(begin + column * width)} to ${secondsText(begin + (column + 1) * width)}`;
   const names = data.layers.map((layer) => layer.name);
   if (!names.length) return undefined;
   const swatches = Object.fromEntries(data.layers.map((layer) => [layer.name, layer.colour]));
-  chart("heat", () => heatOption({ cells: decoded.get(shown), begin, width, x: timeAxis(), columnText, lines: [0.5, 0.99], colours: lineColours(), areas: lossArea() }), "canvas");
+  chart(
+    "heat",
+    () =>
+      heatOption({
+        cells: decoded.get(shown),
+        begin,
+        width,
+        x: timeAxis(),
+        columnText,
+        lines: [0.5, 0.99],
+        colours: lineColours(),
+        areas: lossArea(),
+      }),
+    "canvas",
+  );
   tables.set("heat", () => heatTable(decoded.get(shown), "begun", columnText));
   function show(name) {
     shown = name;
@@ -140,12 +162,34 @@ function drawPlaces() {
   if (!data.places.length) return;
   let shown = data.places[0];
   const decoded = new Map(data.places.map((place) => [place, cellsOf(place.cells)]));
-  const columnText = (column) => `offset ${bytesText(column * shown.width)} to ${bytesText((column + 1) * shown.width)}`;
+  const columnText = (column) =>
+    `offset ${bytesText(column * shown.width)} to ${bytesText((column + 1) * shown.width)}`;
   const last = () => Math.max(...decoded.get(shown).map((cell) => cell[0])) + 1;
-  const x = (wide) => xAxis("address on the guest's disk", { min: 0, max: last() * shown.width, interval: niceBytes((last() * shown.width) / (wide ? 8 : 3)), axisLabel: { formatter: bytesText } });
-  chart("map", (wide) => heatOption({ cells: decoded.get(shown), begin: 0, width: shown.width, x: x(wide), columnText, lines: [], colours: [] }), "canvas");
+  const x = (wide) =>
+    xAxis("address on the guest's disk", {
+      min: 0,
+      max: last() * shown.width,
+      interval: niceBytes((last() * shown.width) / (wide ? 8 : 3)),
+      axisLabel: { formatter: bytesText },
+    });
+  chart(
+    "map",
+    (wide) =>
+      heatOption({
+        cells: decoded.get(shown),
+        begin: 0,
+        width: shown.width,
+        x: x(wide),
+        columnText,
+        lines: [],
+        colours: [],
+      }),
+    "canvas",
+  );
   tables.set("map", () => heatTable(decoded.get(shown), "address on the guest's disk", columnText));
-  const names = data.places.map((place, n) => (data.places.findIndex((other) => other.disk === place.disk) === n ? place.disk : `${place.disk} (${n})`));
+  const names = data.places.map((place, n) =>
+    data.places.findIndex((other) => other.disk === place.disk) === n ? place.disk : `${place.disk} (${n})`,
+  );
   function show(name) {
     shown = data.places[names.indexOf(name)];
     draw("map");

@@ -11,7 +11,8 @@ function drawBars(chooseLayer) {
   if (!labels.length) return;
   const place = document.getElementById("bars");
   place.style.height = `${Math.max(9, 5 + 3 * labels.length)}rem`;
-  if (left_out) place.after(element("p", { class: "scale" }, `Those with the most IOs; ${left_out} more are left out.`));
+  if (left_out)
+    place.after(element("p", { class: "scale" }, `Those with the most IOs; ${left_out} more are left out.`));
   const made = chart("bars", (wide) => ({
     grid: { left: wide ? 130 : 84, right: 76, top: 8, bottom: 46 },
     tooltip: {
@@ -23,7 +24,14 @@ function drawBars(chooseLayer) {
       formatter: (bars) => {
         const n = bars[0].dataIndex;
         const least = bars.map((bar) => bar.value).sort((a, b) => b - a)[MOST_PARTS - 1] ?? 0;
-        const rows = bars.filter((bar) => bar.value > 0 && bar.value >= least).map((bar) => [bar.color, partName(parts[bar.seriesIndex]), timeText(bar.value), `${((100 * bar.value) / means[n]).toFixed(1)} %`]);
+        const rows = bars
+          .filter((bar) => bar.value > 0 && bar.value >= least)
+          .map((bar) => [
+            bar.color,
+            partName(parts[bar.seriesIndex]),
+            timeText(bar.value),
+            `${((100 * bar.value) / means[n]).toFixed(1)} %`,
+          ]);
         return tip(`${labels[n]}: mean ${timeText(means[n])}`, rows);
       },
     },
@@ -33,7 +41,13 @@ function drawBars(chooseLayer) {
       inverse: true,
       data: labels,
       axisTick: { show: false },
-      axisLabel: { color: css("ink"), formatter: (label, n) => `${label}\n${countText(counts[n])} IOs`, width: wide ? 116 : 72, overflow: "break", lineHeight: 15 },
+      axisLabel: {
+        color: css("ink"),
+        formatter: (label, n) => `${label}\n${countText(counts[n])} IOs`,
+        width: wide ? 116 : 72,
+        overflow: "break",
+        lineHeight: 15,
+      },
     }),
     series: parts.map((part, n) => ({
       type: "bar",
@@ -42,7 +56,15 @@ function drawBars(chooseLayer) {
       color: seen(part.colour),
       barMaxWidth: 34,
       data: part.mean_ns,
-      label: n < parts.length - 1 ? undefined : { show: true, position: "right", color: css("ink"), formatter: ({ dataIndex }) => timeText(means[dataIndex]) },
+      label:
+        n < parts.length - 1
+          ? undefined
+          : {
+              show: true,
+              position: "right",
+              color: css("ink"),
+              formatter: ({ dataIndex }) => timeText(means[dataIndex]),
+            },
     })),
   }));
   made.on("click", ({ seriesIndex }) => {
@@ -50,14 +72,21 @@ function drawBars(chooseLayer) {
     document.getElementById("h-heat").scrollIntoView();
   });
   const layers = [...new Set(parts.map((part) => part.layer))];
-  document.getElementById("bars-legend").append(
-    ...layers.map((layer) => element("span", {}, ...parts.filter((part) => part.layer === layer).map((part) => swatch(part.colour)), layer)),
-  );
+  document
+    .getElementById("bars-legend")
+    .append(
+      ...layers.map((layer) =>
+        element("span", {}, ...parts.filter((part) => part.layer === layer).map((part) => swatch(part.colour)), layer),
+      ),
+    );
   tables.set("bars", () =>
-    tableOf(["layer and phase", ...labels.map((label, n) => `${label} (${countText(counts[n])} IOs)`)], [
-      ...parts.map((part) => [partName(part), ...part.mean_ns.map(timeText)]),
-      ["all: mean latency", ...means.map(timeText)],
-    ]),
+    tableOf(
+      ["layer and phase", ...labels.map((label, n) => `${label} (${countText(counts[n])} IOs)`)],
+      [
+        ...parts.map((part) => [partName(part), ...part.mean_ns.map(timeText)]),
+        ["all: mean latency", ...means.map(timeText)],
+      ],
+    ),
   );
 }
 
@@ -65,7 +94,9 @@ function drawCurves() {
   const { shares, layers } = data.curves;
   if (!layers.length) return;
   const places = shares.map((share) => -Math.log10(1 - share));
-  const ticks = [0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999].filter((share) => share <= shares.at(-1) + 1e-6).map((share) => -Math.log10(1 - share));
+  const ticks = [0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999]
+    .filter((share) => share <= shares.at(-1) + 1e-6)
+    .map((share) => -Math.log10(1 - share));
   const shareAt = (place) => 1 - 10 ** -place;
   chart("curves", (wide) => ({
     grid: { left: 66, right: 16, top: 60, bottom: 46 },
@@ -75,7 +106,11 @@ function drawCurves() {
       confine: true,
       backgroundColor: css("raised"),
       textStyle: { color: css("ink") },
-      formatter: (points) => tip(percentileText(shareAt(points[0].value[0])), points.map((point) => [point.color, point.seriesName, timeText(point.value[1])])),
+      formatter: (points) =>
+        tip(
+          percentileText(shareAt(points[0].value[0])),
+          points.map((point) => [point.color, point.seriesName, timeText(point.value[1])]),
+        ),
     },
     xAxis: xAxis("percentile", {
       min: places[0],
@@ -83,7 +118,12 @@ function drawCurves() {
       axisTick: { customValues: ticks },
       axisLabel: { customValues: ticks, formatter: (place) => percentileText(shareAt(place)), hideOverlap: false },
     }),
-    yAxis: axis("own time", { type: "log", min: 100, nameTextStyle: { color: css("lesser"), align: "left", padding: [0, 0, 0, -50] }, axisLabel: { formatter: timeText } }),
+    yAxis: axis("own time", {
+      type: "log",
+      min: 100,
+      nameTextStyle: { color: css("lesser"), align: "left", padding: [0, 0, 0, -50] },
+      axisLabel: { formatter: timeText },
+    }),
     series: layers.map((layer) => ({
       type: "line",
       name: layer.name === "all" ? "all: latency" : layer.name,

@@ -30,7 +30,8 @@ themeButton.addEventListener("click", () => {
 dark.addEventListener("change", themed);
 begin();
 
-for (const details of document.querySelectorAll("details.figures")) details.addEventListener("toggle", () => fill(details));
+for (const details of document.querySelectorAll("details.figures"))
+  details.addEventListener("toggle", () => fill(details));
 
 for (const button of document.querySelectorAll(".opener")) {
   button.addEventListener("click", () => {
