@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lab import bench_cost, bench_ingest, bench_loss, bench_maps, bench_matrix, bench_report
+from lab import bench_cost, bench_ingest, bench_loss, bench_maps, bench_matrix, bench_page, bench_report
+from lab.demo import SAMPLE
 from lab.disk import Disk, make_image
 from lab.load import bench_load
 from lab.session import record_guest
@@ -29,6 +30,7 @@ BENCHES: dict[str, tuple[str, Callable[[], str]]] = {
     "loss": ("No loss", bench_loss.run),
     "ingest": ("From the pipe to Parquet", _ingest),
     "report": ("The report", _report),
+    "page": ("The page for a browser", lambda: bench_page.run(SAMPLE)),
     "maps": ("Maps", bench_maps.run),
     "matrix": ("A real guest, every IO", bench_matrix.run),
 }

@@ -1,6 +1,5 @@
 """The picture of a report: where the mean IO's time goes, and how the times are distributed."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,8 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from vio.errors import OutputError
 from vio.layer import Phase, Stage
 from vio.printable import printable
+from vio.reporter.bars import Bar, bars_of, shares_of
 from vio.reporter.compiled import Floats
-from vio.reporter.group import Group
 from vio.reporter.histogram import Distribution
 from vio.reporter.palette import TOTAL, UNATTRIBUTED, hue, shade
 from vio.reporter.result import Report
@@ -22,25 +21,13 @@ from vio.reporter.units import TimeUnit, time_text, unit_for
 
 # The curves' axis: one step for each factor of ten in the share that is slower.
 _TICKS = (0.5, 0.9, 0.99, 0.999, 0.9999)
-_MANY_BARS, _FEW_BARS = 12, 2
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Bar:
-    """One bar: IOs of an operation (on a disk), their mean time by stage and phase."""
-
-    label: str
-    group: Group
-
-    def mean_ns(self, stage: int, phase: int) -> float:
-        """Return the mean over all of its IOs that ended, those that did not reach the stage included."""
-        return float(self.group.times_ns[stage, phase]) / self.group.latency.count
+_FEW_BARS = 2
 
 
 def figure(report: Report) -> Figure:
     """Draw a report."""
     picture = Figure(figsize=(13, 10.5), dpi=110, layout="constrained")
-    bars = _bars(report)
+    bars = bars_of(report)
     top, bottom = picture.subplots(2, 1, height_ratios=[max(len(bars), _FEW_BARS) * 0.16 + 0.35, 1.0])
     picture.suptitle(_title(report), fontsize=12, x=0.01, ha="left")
     _draw_bars(top, bars)
@@ -69,23 +56,6 @@ def _title(report: Report) -> str:
     return printable(f"{words}, {recorded.duration_s:.1f} s from {recorded.started_text}") + printable(what).replace(
         "\\n", "\n"
     )
-
-
-def _bars(report: Report) -> list[Bar]:
-    summary = report.summary
-    is_many = len(summary.by_disk()) > 1
-    bars = []
-    for op, of_op in summary.by_op().items():
-        if not is_many:
-            bars.append(Bar(op.value, of_op))
-            continue
-        for disk in summary.by_disk():
-            group = summary.groups.get((op, disk))
-            if group:
-                bars.append(Bar(f"{op} {printable(report.recorded.disk_name(disk))}", group))
-    bars = [bar for bar in bars if bar.group.latency.count]
-    busiest = sorted(bars, key=lambda bar: -bar.group.latency.count)[:_MANY_BARS]
-    return [bar for bar in bars if bar in busiest]
 
 
 def _draw_bars(axes: Axes, bars: list[Bar]) -> None:
@@ -147,7 +117,7 @@ def _add_shades(axes: Axes, bars: list[Bar]) -> None:
 def _draw_curves(axes: Axes, report: Report) -> None:
     summary = report.summary
     latency = summary.total().latency
-    shares = _shares(latency.count)
+    shares = shares_of(latency.count)
     _draw_curve(axes, latency, shares, "all layers: latency", TOTAL, 2.6)
     for stage, part in summary.stages.items():
         _draw_curve(axes, part, shares, stage.value, hue(stage), 1.6)
@@ -170,12 +140,6 @@ def _draw_curves(axes: Axes, report: Report) -> None:
     axes.set_ylabel("own time of the layer")
     axes.set_title("How the times are distributed", loc="left")
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, title="layer", alignment="left")
-
-
-def _shares(count: int) -> Floats:
-    """Choose the percentiles to draw: up to where ten IOs are slower, p99.99 at most."""
-    last = min(0.9999, max(0.9, 1 - 10 / max(count, 1)))
-    return 1 - np.logspace(np.log10(0.5), np.log10(1 - last), 240)
 
 
 def _draw_curve(

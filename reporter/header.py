@@ -13,6 +13,7 @@ from vio.reporter.units import bytes_text, share_text, time_text
 from vio.schema import LOSS_KINDS
 
 _SHOWN_LOSSES = 8
+_HEAD, _ABSENT, _NOTE = 11, "absent", "note"
 _KINDS = {**LOSS_KINDS, "segment": "a file of events is damaged or gone"}
 
 
@@ -41,36 +42,45 @@ def _loss_text(loss: Loss, recorded: Recorded) -> str:
 
 def recorded_lines(report: Report) -> Iterator[str]:
     """Say what was recorded, and which points were absent."""
+    for head, text in recorded_pairs(report):
+        line = f"{head:{_HEAD}}{text}"
+        yield from wrapped(line, indent=" " * _HEAD) if head in {_ABSENT, _NOTE} else [line]
+
+
+def recorded_pairs(report: Report) -> Iterator[tuple[str, str]]:
+    """Say the same in pairs of a word and a printable text; a word that is empty is the last one again."""
     recorded = report.recorded
     ended = f", {printable(recorded.end_text)}" if recorded.end_text and not recorded.is_cut else ""
-    yield f"recording  {printable(recorded.path)}: {recorded.started_text}, {recorded.duration_s:.3f} s{ended}"
-    yield f"target     {printable(recorded.target_text)}"
-    yield f"host       {printable(recorded.host_text)}"
+    yield (
+        "recording",
+        f"{printable(recorded.path)}: {recorded.started_text}, {recorded.duration_s:.3f} s{ended}",
+    )
+    yield "target", printable(recorded.target_text)
+    yield "host", printable(recorded.host_text)
     for number, disk in enumerate(recorded.manifest.target.disks):
         words = ", ".join(word for word in (disk.format, f"cache={disk.cache}", f"aio={disk.aio}") if word)
         why = "" if disk.is_recorded else f"; not recorded: {disk.why_not}"
-        yield f"{'disks' if not number else '':9}  {printable(f'{disk.name}: {disk.path} ({words}){why}')}"
+        yield "" if number else "disks", printable(f"{disk.name}: {disk.path} ({words}){why}")
     if not report.choice.is_all:
-        yield f"chosen     {printable(report.choice.words)}"
-    yield from _absent_lines(recorded)
+        yield "chosen", printable(report.choice.words)
+    yield from _absent_pairs(recorded)
     for note in recorded.manifest.notes:
-        yield from wrapped(f"note       {printable(note)}", indent=" " * 11)
+        yield _NOTE, printable(note)
 
 
-def _absent_lines(recorded: Recorded) -> Iterator[str]:
+def _absent_pairs(recorded: Recorded) -> Iterator[tuple[str, str]]:
     """Name the absent points, those together that mean the same."""
     by_meaning: dict[str, list[str]] = {}
     for absent in recorded.manifest.absent:
         by_meaning.setdefault(absent.without or absent.why, []).append(absent.name)
     for meaning, names in by_meaning.items():
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        yield from wrapped(f"absent     {printable(f'{shown}: {meaning}')}", indent=" " * 11)
+        yield _ABSENT, printable(f"{shown}: {meaning}")
 
 
-def count_lines(report: Report, style: Style) -> Iterator[str]:
-    """Count the IOs by operation (and disk), and say what those that are not whole lack."""
+def count_grid(report: Report) -> Grid:
+    """Make the table of the IOs by operation (and disk)."""
     summary = report.summary
-    total = summary.total()
     grid = Grid(("IOs", "count", "bytes", "whole", "mean", "p50", "p99", "max"))
     for op, group in summary.by_op().items():
         _add_group(grid, op.value, group)
@@ -79,8 +89,20 @@ def count_lines(report: Report, style: Style) -> Iterator[str]:
         for disk, group in disks.items():
             _add_group(grid, f"on {printable(report.recorded.disk_name(disk))}", group)
     if len(summary.by_op()) > 1:
-        _add_group(grid, "all", total)
-    yield from grid.lines(style)
+        _add_group(grid, "all", summary.total())
+    return grid
+
+
+def count_lines(report: Report, style: Style) -> Iterator[str]:
+    """Count the IOs by operation (and disk), and say what those that are not whole lack."""
+    yield from count_grid(report).lines(style)
+    yield from count_notes(report)
+
+
+def count_notes(report: Report) -> Iterator[str]:
+    """Say what the IOs that are not whole lack, and how many have not ended."""
+    summary = report.summary
+    total = summary.total()
     if total.whole_count < total.io_count:
         missing = total.io_count - total.whole_count
         lacks = ", ".join(f"{what} ({count:,})" for what, count in _by_count(summary.lacks))

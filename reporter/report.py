@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
@@ -30,6 +30,9 @@ from vio.reporter.waits import stage_waits
 from vio.reporter.waitsum import WithWaits, count_waits
 from vio.reporter.writeback import Writeback
 from vio.schema import IOS, STAGES, WRITEBACKS, Column, arrow_schema
+
+if TYPE_CHECKING:
+    from vio.reporter.html.page import Page
 
 WRITEBACKS_FILE = "writebacks.parquet"
 _QUIET_S = 1.0
@@ -57,6 +60,7 @@ class ReportOptions:
     choice: Filter = field(default_factory=Filter)
     slowest: int = 10
     plot_path: Path | None = None
+    html_path: Path | None = None
     table_format: TableFormat = TableFormat.PARQUET
     table_path: Path | None = None
     is_table_written: bool = True
@@ -94,7 +98,7 @@ def report(path: Path, options: ReportOptions, on_progress: Callable[[Progress],
     Raises:
         RecordingError: the recording cannot be read.
         UsageError: the options do not fit the recording.
-        OutputError: the picture, or a table at a path that was named, cannot be written.
+        OutputError: the picture, the page, or a table at a path that was named, cannot be written.
     """
     recording = Recording.open(path)
     manifest = recording.manifest
@@ -127,6 +131,10 @@ def report_on(
     chooser = Chooser(options.choice, recorded)
     result = Report(recorded, Summary(), stream.quality, options.choice, _NO_ROWS, _NO_ROWS)
     notable = Notable(options.slowest)
+    page = _page(options, recorded) if options.html_path else None
+    opened = OpenedLayers.of(stream, recorded, result, options.way, is_kept=options.are_stages_written)
+    ticker = _Ticker(recorded, on_progress)
+    with _TableOutput(recorded, options, result) as output, _WritebackOutput(recorded, options, result) as later:
     opened = OpenedLayers.of(stream, options.way)
     result.parts = opened.summary
     watch = Watch(stream)
@@ -142,6 +150,8 @@ def report_on(
             opened.add(chosen, stages)
             result.waits = count_waits(stream, every, chosen, result.waits)
             watch.add(every, chosen)
+            if page:
+                page.add(stream, every, chosen)
             if chosen.num_rows:
                 result.summary.add(chosen)
                 result.of_which.add(chosen)
@@ -162,6 +172,8 @@ def report_on(
     result.verdict = watch.verdict(result)
     if options.plot_path and result.summary.groups:
         _plot(result, options.plot_path)
+    if page:
+        page.write(result)
     return result
 
 
@@ -182,6 +194,13 @@ def timeline(path: Path, number: int, *, is_terminal: bool = False) -> str:
     spans = [*spans, *part_spans(found.stages)]
     waits = stage_waits(found.waits, 0) if found.waits else {}
     return render_timeline(row, spans, recorded, found.later.to_pylist(), waits, is_terminal=is_terminal)
+
+
+def _page(options: ReportOptions, recorded: Recorded) -> "Page":
+    # Only here: who wants no page does not wait for what makes it.
+    from vio.reporter.html.page import Page
+
+    return Page(options.html_path or Path(), recorded, options.choice, options.slowest)
 
 
 def _plot(result: Report, path: Path) -> None:

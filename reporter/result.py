@@ -48,6 +48,7 @@ class Report:
     unended: pa.Table
     table_path: Path | None = None
     plot_path: Path | None = None
+    html_path: Path | None = None
     notes: list[str] = field(default_factory=list)
     writeback: WritebackFigures | None = None
     writebacks_path: Path | None = None

@@ -45,7 +45,7 @@ class Join:
 
     `writeback` is None where no disk goes through the page cache. With `parts`, `stages` has those of the last table's
     IOs (schema.STAGES). `waits` are those of the last table's IOs, None where the scheduler was not recorded, `fanout`
-    is what became of them below.
+    is what became of them below, `joined` the window that they came from.
     """
 
     recording: Recording
@@ -55,6 +55,7 @@ class Join:
     stages: pa.Table | None = None
     waits: Waits | None = None
     fanout: Fanout | None = None
+    joined: Joined | None = None
     _reader: WaitReader | None = None
 
     @property
@@ -64,7 +65,8 @@ class Join:
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield tables of schema.IOS, in the order of the windows in which the IOs ended."""
-        for table, _ in self.windows():
+        for table, joined in self.windows():
+            self.joined = joined
             if table.num_rows or (self.stages is not None and self.stages.num_rows):
                 yield table
 

@@ -66,7 +66,7 @@ class Summary:
                 column = batch.column(name)
                 if column.null_count == batch.num_rows:
                     continue
-                values, is_there = _read(column)
+                values, is_there = read_times(column)
                 add_up(values, is_there, total, is_any)
                 sums = self._part(name).add_by_group(values, is_there, keys.codes, len(groups))
                 for group, time_ns in zip(groups, sums.tolist(), strict=True):
@@ -79,7 +79,7 @@ class Summary:
         self._add_wholes(batch, keys, groups)
 
     def _add_wholes(self, batch: pa.RecordBatch, keys: Keys, groups: list[Group]) -> None:
-        values, is_there = _read(batch.column(_UNATTRIBUTED))
+        values, is_there = read_times(batch.column(_UNATTRIBUTED))
         unattributed = self._part(_UNATTRIBUTED).add_by_group(values, is_there, keys.codes, len(groups))
         latency_ns = batch.column(_LATENCY).to_numpy()
         for number, (group, time_ns) in enumerate(zip(groups, unattributed.tolist(), strict=True)):
@@ -152,8 +152,8 @@ class Summary:
         return part.total_ns / self.total_ns if self.total_ns else 0.0
 
 
-def _read(column: pa.Array) -> tuple[Ints, Bools]:
-    """Return the values, with anything at all where there is none, and which are there (EVERY: all)."""
+def read_times(column: pa.Array) -> tuple[Ints, Bools]:
+    """Return a column's values, with anything at all where there is none, and which are there (EVERY: all)."""
     bits, data = column.buffers()
     values = np.frombuffer(data, dtype=np.int64)[column.offset : column.offset + len(column)]
     if not column.null_count:

@@ -39,9 +39,10 @@ def _body(report: Report, style: Style) -> Iterator[str]:
     if not report.summary.groups:
         yield "no IO was recorded" if report.choice.is_all else "no IO is of those chosen"
         yield from (printable(note) for note in report.notes)
+        yield from _page_lines(report)
         return
     if report.summary.total_ns:
-        yield from (style.heading(line) for line in wrapped(_answer(report)))
+        yield from (style.heading(line) for line in wrapped(answer(report)))
         yield ""
     yield from count_lines(report, style)
     if report.summary.total().latency.count:
@@ -63,7 +64,7 @@ def _body(report: Report, style: Style) -> Iterator[str]:
     yield from _closing_lines(report)
 
 
-def _answer(report: Report) -> str:
+def answer(report: Report) -> str:
     """Say in one sentence where the time goes."""
     summary = report.summary
     parts = [(place_name(stage, phase), summary.share(part)) for (stage, phase), part in summary.phases.items()]
@@ -75,7 +76,8 @@ def _answer(report: Report) -> str:
     return f"Most of the time: {shown}. {whole} of {total.io_count:,} IOs are whole."
 
 
-def _layer_lines(report: Report, style: Style) -> Iterator[str]:
+def layer_grid(report: Report) -> Grid:
+    """Make the table of the layers' own times."""
     summary = report.summary
     latency = summary.total().latency
     unit = unit_for(latency.quantile_ns(0.5))
@@ -90,7 +92,11 @@ def _layer_lines(report: Report, style: Style) -> Iterator[str]:
                 _relabel(grid, place_name(stage, phase))
     _add_times(grid, "unattributed", summary.unattributed, summary.share(summary.unattributed), unit)
     _add_times(grid, "all", latency, 1.0, unit)
-    yield from grid.lines(style)
+    return grid
+
+
+def _layer_lines(report: Report, style: Style) -> Iterator[str]:
+    yield from layer_grid(report).lines(style)
     yield "A layer's own time: while nothing below it works. down: before its first work below begins, up:"
     yield "after the last has ended, between: between the two; all of it in the lowest layer of an IO."
     if report.recorded.observes(Stage.QEMU_DEVICE):
@@ -98,14 +104,20 @@ def _layer_lines(report: Report, style: Style) -> Iterator[str]:
     yield from _gap_lines(report.unreached())
 
 
-def _of_which_lines(report: Report, style: Style) -> Iterator[str]:
-    rows, summary = report.of_which.rows, report.summary
-    if not rows:
-        return
+def of_which_grid(report: Report) -> Grid:
+    """Make the table of the time for images' own tables and copies; without rows where there is none."""
+    summary = report.summary
     unit = unit_for(summary.total().latency.quantile_ns(0.5))
     grid = Grid((f"of which ({unit.name})", "IOs", "share", *_HEADS))
-    for name, part in rows.items():
+    for name, part in report.of_which.rows.items():
         _add_times(grid, name, part, summary.share(part), unit)
+    return grid
+
+
+def _of_which_lines(report: Report, style: Style) -> Iterator[str]:
+    grid = of_which_grid(report)
+    if not grid.rows:
+        return
     yield ""
     yield from grid.lines(style)
     yield "In the layers' times: while an IO had nothing under way for the guest's own data. Tables: L1, L2,"
@@ -155,10 +167,13 @@ def _slowest_lines(report: Report, style: Style) -> Iterator[str]:
     yield from grid.lines(style)
 
 
-def _slow_cells(row: IoRow, report: Report) -> tuple[str, ...]:
-    latency_ns = number_in(row, "latency_ns")
+def most_text(row: IoRow) -> str:
+    """Say where most of an IO's time went."""
     part = longest_part(row)
-    most = f"{part[0]} {share_text(part[1] / latency_ns)}{words_of_most(row)}" if part else "-"
+    return f"{part[0]} {share_text(part[1] / number_in(row, 'latency_ns'))}{words_of_most(row)}" if part else "-"
+
+
+def _slow_cells(row: IoRow, report: Report) -> tuple[str, ...]:
     return (
         str(row["io"]),
         OPS[number_in(row, "op")].value,
@@ -166,23 +181,34 @@ def _slow_cells(row: IoRow, report: Report) -> tuple[str, ...]:
         f"{number_in(row, 'offset'):#x}",
         bytes_text(number_in(row, "bytes")),
         f"{report.recorded.second(number_in(row, 'begin_ns')):.6f} s",
-        time_text(latency_ns),
-        most,
+        time_text(number_in(row, "latency_ns")),
+        most_text(row),
     )
 
 
-def _join_lines(report: Report, style: Style) -> Iterator[str]:
+def join_grid(report: Report) -> Grid:
+    """Make the table of how well the layers were joined."""
     grid = Grid(("join", "evidence", "spans", "joined", "checked", "disagree"), frozenset({0, 1}))
     for row in report.quality.rows:
         grid.add(*_join_cells(row))
+    return grid
+
+
+def _join_lines(report: Report, style: Style) -> Iterator[str]:
+    grid = join_grid(report)
     if grid.rows:
         yield from grid.lines(style)
+    yield from join_notes(report)
+    if report.writeback:
+        yield from cache_lines(report.writeback)
+
+
+def join_notes(report: Report) -> Iterator[str]:
+    """Say what was ambiguous, and what no IO owns."""
     yield f"ambiguous: {report.quality.ambiguous:,} links, {report.summary.ambiguous_count:,} IOs"
     for name, count in report.quality.orphans.items():
         if count:
             yield f"of no IO: {count:,} {printable(name)}"
-    if report.writeback:
-        yield from cache_lines(report.writeback)
 
 
 def _join_cells(row: JoinRow) -> tuple[str, ...]:
@@ -207,5 +233,11 @@ def _closing_lines(report: Report) -> Iterator[str]:
         yield f"every span of a part: {printable(str(report.stages_path))}"
     if report.plot_path:
         yield f"picture: {printable(str(report.plot_path))}"
+    yield from _page_lines(report)
     if report.slowest.num_rows:
         yield f"look at one: vio report {shell_word(report.recorded.path)} --io {report.slowest['io'][0].as_py()}"
+
+
+def _page_lines(report: Report) -> Iterator[str]:
+    if report.html_path:
+        yield f"page: {printable(str(report.html_path))}"

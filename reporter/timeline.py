@@ -130,10 +130,10 @@ def _tree_lines(row: IoRow, roots: list[Node], waits: StageWaits, style: Style) 
             grid.add(f"{prefix}{printable(span.part)}", *_span_cells(row, span), _time_text(span.own_ns), "")
             continue
         is_first = span.stage not in shown
-        own = _own_ns(row, span.stage) if is_first else None
+        own = own_ns(row, span.stage) if is_first else None
         shown.add(span.stage)
         waited = words_of(waits.get(span.stage, {})) if is_first else ""
-        where = "; ".join(filter(None, (_where(span), waited)))
+        where = "; ".join(filter(None, (span_place(span), waited)))
         grid.add(f"{prefix}{span.stage}", *_span_cells(row, span), _time_text(own), where)
     unattributed = row["unattributed_ns"]
     if unattributed:
@@ -154,7 +154,8 @@ def _walk(nodes: list[Node], indent: str = "", *, is_root: bool = True) -> Itera
         yield from _walk(node.children, below, is_root=False)
 
 
-def _own_ns(row: IoRow, stage: Stage) -> int | None:
+def own_ns(row: IoRow, stage: Stage) -> int | None:
+    """Return an IO's own time of a stage; None where it did not reach it."""
     times = [row[time_column(stage, phase)] for phase in Phase]
     return None if all(time is None for time in times) else sum(time or 0 for time in times)
 
@@ -171,7 +172,8 @@ def _time_text(time_ns: int | None) -> str:
     return "" if time_ns is None else MICROSECOND.text(time_ns)
 
 
-def _where(span: Span) -> str:
+def span_place(span: Span) -> str:
+    """Say where a span works: space, offset, length."""
     if span.offset is None:
         return ""
     length = f" + {bytes_text(span.bytes)}" if span.bytes else ""

@@ -30,12 +30,7 @@ def wait_lines(report: Report, unit: TimeUnit, style: Style) -> Iterator[str]:
     if waits is None:
         yield f"not recorded: when threads waited for a CPU, or to be woken{_why_not(report.recorded)}"
         return
-    grid = Grid((f"waiting ({unit.name})", "IOs", "share", "p50", "p99", "max"))
-    for wait in WITHIN:
-        _add_wait(grid, waits, wait, report.summary.total_ns, unit)
-    for wait in OUTSIDE:
-        if (wait, None) in waits.by_place:
-            _add(grid, _NAMES[wait], waits.by_place[wait, None], "-", unit)
+    grid = wait_grid(waits, report.summary.total_ns, unit)
     if not grid.rows:
         yield "waiting: no IO's thread waited for a CPU, was stopped, or had to be woken"
         return
@@ -49,6 +44,17 @@ def wait_lines(report: Report, unit: TimeUnit, style: Style) -> Iterator[str]:
     lacking = report.summary.total().latency.count - waits.known_count
     if lacking > 0:
         yield f"not known of {lacking:,} IOs: the trace buffer lost events, or they were in flight too long"
+
+
+def wait_grid(waits: WaitSummary, total_ns: int, unit: TimeUnit) -> Grid:
+    """Make the table of waits, shares of this time."""
+    grid = Grid((f"waiting ({unit.name})", "IOs", "share", "p50", "p99", "max"))
+    for wait in WITHIN:
+        _add_wait(grid, waits, wait, total_ns, unit)
+    for wait in OUTSIDE:
+        if (wait, None) in waits.by_place:
+            _add(grid, _NAMES[wait], waits.by_place[wait, None], "-", unit)
+    return grid
 
 
 def _why_not(recorded: Recorded) -> str:

@@ -15,6 +15,11 @@ from vio.recording import EVENTS_DIRECTORY, LOSSES_FILE, MANIFEST, PENDING_FILE,
 from vio.reporter.stream import Join
 from vio.schema import IOS
 
+HOSTILE = (
+    "</script><script>alert(1)</script><img src=x onerror=alert(2)>\" onload='alert(3)' {{ 7 * 7 }} <!--\u2028\u202e"
+)
+"""A name that would be a part of a page, had it its way."""
+
 _BY_WINDOW = ("io", "merged_into", "is_ambiguous")
 """IOs are numbered as they end, window by window; and what else a link could have been is looked for in one window."""
 
@@ -61,6 +66,21 @@ def without_a_guest(target: Path, lost_end: int = 0) -> Path:
     is_lost = is_end & (np.cumsum(is_end) % lost_end == 0) if lost_end else np.zeros_like(is_end)
     is_left = ~is_lost & ~np.isin(events["point"].to_numpy(), device)
     _write_segments(events.filter(pa.array(is_left)), target)
+    return target
+
+
+def with_names(target: Path, name: str) -> Path:
+    """Copy the sample, with this in the place of every name that came from outside."""
+    shutil.copytree(SAMPLE, target, ignore=shutil.ignore_patterns("ios.*"))
+    manifest = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
+    manifest["target"] |= {"name": name, "version": name}
+    manifest["target"]["disks"][0] |= {"name": name, "path": f"/{name}", "why_not": name}
+    manifest["host"] |= {"name": name, "kernel": name}
+    manifest["notes"] = [name]
+    manifest["absent"] = [{"name": name, "layer": "vfs", "why": name, "without": name}]
+    for device in manifest["devices"]:
+        device["name"] = name
+    (target / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
     return target
 
 

@@ -216,6 +216,7 @@ def report(
     ] = None,
     between: Annotated[str, typer.Option(metavar="A:B", help="Only IOs begun then, from the recording's begin.")] = "",
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Save a picture (.png, .svg, .pdf).")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Save a page for a browser (.html).")] = None,
     stages: Annotated[bool, typer.Option("--stages", help="Show the parts of opened layers.")] = False,
     way: WayOption = "",
     by: Annotated[str, typer.Option(metavar="file", help="Count the IOs of each file of the guest too.")] = "",
@@ -234,6 +235,7 @@ def report(
       vio report web1.vio
       vio report web1.vio --op write --between 10s:12s --slowest 3
       vio report web1.vio --io 1234
+      vio report web1.vio --html web1.html
       vio report web1.vio --stages --plot opened.png
       vio report web1.vio --format csv --output ios.csv
       vio report web1.vio db1.vio --op write
@@ -251,14 +253,13 @@ def report(
     if in_flight:
         show_in_flight(recordings, as_json, _show)
         return
-    if by not in ("", "file"):
-        raise UsageError(f"--by {printable(by)} is not known", "--by file is")
-    if table_format not in set(TableFormat):
-        raise UsageError(f"{table_format} is no format of the table", f"one of {', '.join(TableFormat)}")
+    _check_word("--by", by, ("", "file"))
+    _check_word("--format", table_format, tuple(TableFormat))
     options = ReportOptions(
         choice=Filter(tuple(ops or ()), tuple(disks or ()), parse_stretch_s(between) if between else None),
         slowest=slowest,
         plot_path=plot,
+        html_path=html,
         table_format=TableFormat(table_format),
         table_path=output,
         with_stages=stages or bool(way),
@@ -290,6 +291,11 @@ def _show_several(recordings: list[Path], options: "ReportOptions", as_json: boo
         _show_json(several_json(reports))
     else:
         _show(several_text(reports, is_terminal=has_colours(sys.stdout)).rstrip("\n"))
+
+
+def _check_word(option: str, word: str, words: Sequence[str]) -> None:
+    if word not in words:
+        raise UsageError(f"{option} {printable(word)} is not known", f"one of {', '.join(filter(None, words))}")
 
 
 def _show_answer(answer: "Answer", as_json: bool) -> None:

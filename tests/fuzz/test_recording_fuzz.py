@@ -148,6 +148,7 @@ def try_all(path: Path) -> None:
     looks: list[Callable[[], str]] = [
         lambda: render_text(report(path, ReportOptions(is_table_written=False)), is_terminal=False),
         lambda: render_json(report(path, ReportOptions(table_path=path / "t.csv", table_format=TableFormat.CSV))),
+        lambda: str(report(path, ReportOptions(html_path=path / "t.html", is_table_written=False)).html_path),
         lambda: timeline(path, 8),
     ]
     for look in looks:

@@ -65,7 +65,7 @@ def test_recordings_that_cannot_be_read(
         (["x", "--slowest", "-1"], "Invalid value for '--slowest'"),
         (["x", "--between", "3"], "'3' is no stretch of time"),
         (["x", "--between", "3:2"], "ends before it begins"),
-        (["x", "--format", "xml"], "xml is no format of the table: one of parquet, csv, json"),
+        (["x", "--format", "xml"], "--format xml is not known: one of parquet, csv, json"),
         (["x", "--io", "1", "--json"], "--io draws a tree, which has no JSON"),
         (["x", "--foo"], "No such option: --foo"),
     ],
