@@ -1,4 +1,4 @@
-"""A scenario: what is run, under which two settings, how often, and what is put back between runs. Pure but for reading.
+"""A scenario: what is run, under which two settings, how often, what is put back between runs. Pure but for reading.
 
 docs/benching.md says what each key means, in which unit, and what it is if it is not given.
 """
@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from vio.bencher.placeholders import BUILT_IN, Values, names_in
+from vio.comparer.options import FALSE_ALARMS, MIN_EFFECT, CompareOptions
 from vio.errors import UsageError
 from vio.printable import printable
 from vio.quantity import parse_duration_s
@@ -27,11 +28,16 @@ class Way(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What each run does: `command` is QEMU or one of its tools and is recorded, `prepare` runs before, unrecorded."""
+    """What each run does.
+
+    `command` is QEMU or one of its tools, and is recorded from its begin to its end; or, with `vm`, any program, and
+    that VM is recorded meanwhile. `prepare` runs before, unrecorded.
+    """
 
     command: tuple[str, ...]
     prepare: tuple[tuple[str, ...], ...] = ()
     witness: str = ""
+    vm: str = ""
     disks: tuple[str, ...] = ()
     limit: str = "10m"
 
@@ -68,8 +74,31 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """How the two are compared: as the options of `vio compare` of these names; shares are in percent."""
+
+    min_effect: float = MIN_EFFECT * 100
+    false_alarms: float = FALSE_ALARMS * 100
+    by_size: bool = False
+    normalise: bool = False
+    strict: bool = False
+    fail_on: tuple[str, ...] = ()
+
+    def options(self) -> CompareOptions:
+        """Return them as the comparer takes them."""
+        return CompareOptions(
+            min_effect=self.min_effect / 100,
+            false_alarms=self.false_alarms / 100,
+            is_by_size=self.by_size,
+            is_normalised=self.normalise,
+            is_strict=self.strict,
+            fail_on=self.fail_on,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
-    """All of a scenario file; `compare` is what `vio compare` takes from such a table."""
+    """All of a scenario file."""
 
     load: Load
     a: Setting
@@ -77,7 +106,7 @@ class Scenario:
     image: Image | None = None
     bench: Rules = Rules()
     values: dict[str, object] = field(default_factory=dict)
-    compare: dict[str, object] = field(default_factory=dict)
+    compare: Compared = Compared()
 
     @property
     def limit_s(self) -> float:
@@ -139,9 +168,14 @@ def _check_rules(scenario: Scenario) -> None:
     for name, least in lowest.items():
         value = getattr(rules, name)
         if not least <= value <= _MAX_RUNS:
-            raise UsageError(f"bench.{name}: {value} is not from {least} to {_MAX_RUNS}", "write another number of runs")
+            raise UsageError(
+                f"bench.{name}: {value} is not from {least} to {_MAX_RUNS}", "write another number of runs"
+            )
     if rules.aa == 1:
         raise UsageError("bench.aa: 1 run a side says nothing of noise", "write 2 or more, or 0 for none")
+    for name in ("min_effect", "false_alarms"):
+        if not 0 < getattr(scenario.compare, name) < 100:
+            raise UsageError(f"compare.{name}: it is a share in percent", "write it as 5.0")
     for words in (scenario.load.command, *scenario.load.prepare):
         if not words or not words[0]:
             raise UsageError("load: a command is empty", 'write it as a list of words: ["qemu-img", "bench", ...]')

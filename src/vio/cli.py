@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from vio import __version__
+from vio.cli_bench import add_bench_command
 from vio.cli_map import add_map_command
 from vio.errors import ExitCode, OutputError, UsageError, VioError
 from vio.layer import Layer, Op
@@ -391,3 +392,6 @@ def _complain(text: str) -> None:
 def _write(text: str, stream: TextIO) -> None:
     stream.write(text)
     stream.flush()
+
+
+add_bench_command(app, _show_drawn, _show_json, _complain)

@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
     TARGET = 4
     RECORDING = 5
     OUTPUT = 6
+    LOAD = 7
     BUG = 70  # EX_SOFTWARE of sysexits.h
     INTERRUPTED = 130
     PIPE = 141  # as the shell shows a program that SIGPIPE ended

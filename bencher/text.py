@@ -1,0 +1,103 @@
+"""A bench's result as text: the noise, the witness, and where it all is. The comparison has a text of its own."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from vio.bencher.agreement import FIGURES, Agreement, agreements
+from vio.bencher.bench import BenchResult
+from vio.bencher.noise import Noise
+from vio.bencher.order import Side
+from vio.comparer.comparison import Verdict
+from vio.printable import printable, shell_word
+from vio.reporter.units import share_text, time_text
+
+_LOUD = {Verdict.SLOWER, Verdict.FASTER}
+
+
+def bench_text(result: BenchResult) -> RenderableType:
+    """Draw what stands beside the comparison."""
+    parts: list[RenderableType] = [*_noise(result), *_witness(result)]
+    parts += [Text(line) for line in _where(result)]
+    return Group(*parts)
+
+
+def noise_sentence(noise: Sequence[Noise], name: str) -> str:
+    """Say in words which effect on the mean can be seen, of the operation that is noisiest."""
+    means = [one for one in noise if one.figure == "mean"]
+    if not means:
+        return f"noise of {name}: not known (2 runs or fewer, or no operation that all have)"
+    worst = max(means, key=lambda one: one.visible)
+    needed = f"{worst.needed:,}" if worst.needed else "more than 1,000"
+    return (
+        f"noise of {name}, from {worst.run_count} runs: with {worst.repeats} repeats a side a change of "
+        f"{_effect(worst.visible)} of the mean {worst.op} is found in 9 of 10 cases; for {share_text(worst.effect)} it "
+        f"takes {needed} repeats"
+    )
+
+
+def _noise(result: BenchResult) -> Iterator[RenderableType]:
+    name = printable(result.scenario.a.name)
+    yield Text(noise_sentence(result.noise, name))
+    if not result.noise:
+        return
+    yield _noise_table(result.noise)
+    yield Text("at most: with 90 % confidence, as few runs know their own spread badly")
+    for one in result.noise:
+        if one.drift is not None:
+            yield Text(f"{one.op} {one.figure} drifts: {one.drift:+.1%} from run to run; does the machine warm up?")
+    if result.aa and result.aa.verdict in _LOUD:
+        yield Text(f"A/A: {name} against itself reads {result.aa.verdict}: this machine is too uneven for such a bench")
+    elif result.aa:
+        yield Text(f"A/A: {name} against itself reads {result.aa.verdict}, as it should")
+
+
+def _noise_table(noise: Sequence[Noise]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    repeats, effect = noise[0].repeats, share_text(noise[0].effect)
+    table.add_column("op")
+    table.add_column("figure")
+    for column in ("spread", "at most", f"seen with {repeats}", "at most", f"repeats for {effect}"):
+        table.add_column(column, justify="right")
+    for one in noise:
+        shares = [_effect(value) for value in (one.spread, one.spread_at_most, one.visible, one.visible_at_most)]
+        table.add_row(one.op, one.figure, *shares, f"{one.needed:,}" if one.needed else "> 1,000")
+    return table
+
+
+def _effect(share: float) -> str:
+    return "any that it can" if math.isinf(share) else share_text(share)
+
+
+def _witness(result: BenchResult) -> Iterator[RenderableType]:
+    found = agreements(result.journal.runs)
+    if not found:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("setting", "op", "figure"):
+        table.add_column(column)
+    for column in ("the load says", "vio says", "difference"):
+        table.add_column(column, justify="right")
+    names = {Side.A: result.scenario.a.name, Side.B: result.scenario.b.name}
+    for one in found:
+        shown = [_value(one, value) for value in (one.told, one.ours)]
+        table.add_row(printable(names[one.side]), one.op, FIGURES[one.figure], *shown, f"{one.difference:+.1%}")
+    yield Text("\nThe load's own figures, means of its runs (latencies begin where the load hands its IO over):")
+    yield table
+
+
+def _value(one: Agreement, value: float) -> str:
+    return time_text(value) if one.figure.endswith("_ns") else f"{value:,.0f}"
+
+
+def _where(result: BenchResult) -> Iterator[str]:
+    if result.journal.stops:
+        yield f"Broken off and resumed ({result.journal.stops}): the runs are not of one stretch of time."
+    place = shell_word(str(result.output))
+    if result.comparison:
+        yield f"next: vio compare {place}/a {place}/b; vio report {place}/b/001.vio"
+    else:
+        yield f"next: vio report {place}/aa/1/001.vio"
