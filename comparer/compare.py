@@ -1,9 +1,17 @@
 """Compare two sides, each a recording, a directory of repeats, or a saved baseline."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from vio.comparer.comparison import Comparison
+from vio.comparer.cells import OpenCell, close_cells, open_cell
+from vio.comparer.comparable import doubts_of, refusal, refused_parts
+from vio.comparer.comparison import Cell, Comparison, Doubt, RuleResult, Side, Verdict, Word
 from vio.comparer.options import CompareOptions
+from vio.comparer.rules import apply_rules, parse_rule
+from vio.comparer.run import Key, Run, keys_of
+from vio.comparer.sides import Units, runs_at, units_of
+from vio.comparer.whole import tracing_figures
+from vio.errors import UsageError
 
 
 def compare(base: Path, new: Path, options: CompareOptions) -> Comparison:
@@ -13,4 +21,80 @@ def compare(base: Path, new: Path, options: CompareOptions) -> Comparison:
         RecordingError: a recording or baseline is absent, damaged, or of another version.
         UsageError: the options contradict each other, or a rule cannot be read.
     """
-    raise NotImplementedError
+    if not 0 < options.min_effect < 1:
+        raise UsageError("the smallest effect that matters is between 0 and 100 %", "--min-effect 5%")
+    if not 0 < options.false_alarms < 0.5:
+        raise UsageError("the share of false alarms is between 0 and 50 %", "--false-alarms 2%")
+    for text in options.fail_on:
+        parse_rule(text)
+    return compare_runs((str(base), runs_at(base)), (str(new), runs_at(new)), options)
+
+
+def compare_runs(
+    base: tuple[str, Sequence[Run]], new: tuple[str, Sequence[Run]], options: CompareOptions
+) -> Comparison:
+    """Compare the runs of two sides, each with its name."""
+    sides = base[1], new[1]
+    units = units_of(*sides, is_by_size=options.is_by_size)
+    renamed, doubts = _pair_disks(sides)
+    parts = refused_parts(*sides)
+    cells: list[OpenCell] = []
+    for keys in _key_pairs(units, renamed):
+        why = refusal(units.base, units.new, sides, keys)
+        if why:
+            cells.append(OpenCell(*keys, Cell(keys[0].disk, keys[0].op, keys[0].size_text, (0, 0), refused=why)))
+        else:
+            cells.append(open_cell(units, keys, parts, options))
+    closed = close_cells(cells, options.false_alarms)
+    rules = apply_rules([parse_rule(text) for text in options.fail_on], closed, options.false_alarms)
+    return Comparison(
+        base=_side(*base),
+        new=_side(*new),
+        verdict=_verdict(closed, rules),
+        cells=tuple(closed),
+        beside=tracing_figures(*sides),
+        doubts=(*doubts, *doubts_of(*sides)),
+        rules=rules,
+        is_weak=units.are_blocks,
+    )
+
+
+def _side(path: str, runs: Sequence[Run]) -> Side:
+    return Side(path, tuple(run.info.name for run in runs))
+
+
+def _pair_disks(sides: tuple[Sequence[Run], Sequence[Run]]) -> tuple[dict[str, str], list[Doubt]]:
+    """Name the disk of the new side that each disk of the base is compared with: that of its name, or the only one."""
+    disks = [sorted({key.disk for key in keys_of(b for run in side for b in run.blocks)}) for side in sides]
+    if len(disks[0]) == len(disks[1]) == 1:
+        doubt = [] if disks[0] == disks[1] else [Doubt("the only disk", disks[0][0], disks[1][0])]
+        return {disks[0][0]: disks[1][0]}, doubt
+    return {name: name for name in disks[0]}, []
+
+
+def _key_pairs(units: Units, renamed: dict[str, str]) -> list[tuple[Key, Key]]:
+    pairs = {(key, Key(renamed[key.disk], key.op, key.size)) for key in keys_of(units.base)}
+    known = {new for _, new in pairs}
+    back = {new: base for base, new in renamed.items()}
+    pairs |= {(Key(back.get(key.disk, key.disk), key.op, key.size), key) for key in keys_of(units.new) - known}
+    return sorted(pairs)
+
+
+def _verdict(cells: Sequence[Cell], rules: Sequence[RuleResult]) -> Verdict:
+    if not any(cell.total for cell in cells):
+        return Verdict.NOT_COMPARABLE
+    if rules:
+        return _verdict_of_rules(rules)
+    words = {figure.word for cell in cells for figure in cell.total}
+    if Word.SLOWER in words:
+        return Verdict.SLOWER
+    if Word.FASTER in words:
+        return Verdict.FASTER
+    means = [cell.total[0] for cell in cells if cell.total]
+    return Verdict.SAME if all(mean.word is Word.SAME for mean in means) else Verdict.UNDECIDED
+
+
+def _verdict_of_rules(rules: Sequence[RuleResult]) -> Verdict:
+    if any(rule.is_broken for rule in rules):
+        return Verdict.SLOWER
+    return Verdict.UNDECIDED if any(rule.is_undecided for rule in rules) else Verdict.SAME

@@ -1,9 +1,7 @@
 """What a comparison has found: figures of two sides, their differences, a word for each, and the verdict."""
 
 from dataclasses import dataclass, field
-from enum import StrEnum
-
-from vio.errors import ExitCode
+from enum import IntEnum, StrEnum
 
 
 class Word(StrEnum):
@@ -28,7 +26,16 @@ class Verdict(StrEnum):
     NOT_COMPARABLE = "not comparable"
 
 
-_CODES = {Verdict.SLOWER: ExitCode.FAILED, Verdict.NOT_COMPARABLE: ExitCode.HOST}
+class CompareExit(IntEnum):
+    """What `vio compare` exits with when it could read both sides; documented in docs/exit-codes.md."""
+
+    SAME_OR_BETTER = 0
+    SLOWER = 1
+    UNDECIDED = 2
+    NOT_COMPARABLE = 3
+
+
+_CODES = {Verdict.SLOWER: CompareExit.SLOWER, Verdict.NOT_COMPARABLE: CompareExit.NOT_COMPARABLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +144,8 @@ class Comparison:
     is_weak: bool = False
     notes: tuple[str, ...] = field(default=())
 
-    def exit_code(self, *, is_strict: bool) -> int:
-        """Return 0 same or better (or undecided), 1 slower, 2 undecided when strict, 3 not comparable."""
-        if self.verdict is Verdict.UNDECIDED:
-            return int(ExitCode.USAGE) if is_strict else 0
-        return int(_CODES.get(self.verdict, ExitCode.OK))
+    def exit_code(self, *, is_strict: bool = False) -> CompareExit:
+        """Return what the command exits with; undecided counts as same unless it is to be strict."""
+        if self.verdict is Verdict.UNDECIDED and is_strict:
+            return CompareExit.UNDECIDED
+        return _CODES.get(self.verdict, CompareExit.SAME_OR_BETTER)

@@ -10,25 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from vio.reporter.buckets import BUCKETS, LARGEST, bucket_values
 from vio.reporter.compiled import Bools, Floats, Ints
-from vio.reporter.tally import FRACTION_BITS, tally
+from vio.reporter.tally import tally
 
-RELATIVE_ERROR = 1 / 256
 EVERY = np.empty(0, dtype=np.bool_)
-
-_SHIFT = 52 - FRACTION_BITS
-# Bucket 0 is for zero, bucket 1 for [1, 1 + 1/128).
-_BASE = (1023 << FRACTION_BITS) - 1
-# Doubles are exact below 2**53 ns, which is 104 days.
-_LARGEST = 1 << 53
-BUCKETS = (53 << FRACTION_BITS) + 2
-
-
-def bucket_bounds(buckets: Ints) -> tuple[Floats, Floats]:
-    """Return the least value of each bucket, and of the one after it."""
-    edges = ((np.stack([buckets, buckets + 1]) + _BASE) << _SHIFT).view(np.float64)
-    edges[0][buckets == 0] = 0
-    return edges[0], edges[1]
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +34,7 @@ class Distribution:
         """Count those values that are there (`EVERY`: all); return their sums by group, of which there are so many."""
         sums = np.zeros(groups, dtype=np.int64)
         least, largest = tally(values_ns, is_there, group, sums, self.buckets)
-        if least < 0 or largest > _LARGEST:
+        if least < 0 or largest > LARGEST:
             raise ValueError(f"a time of {least if least < 0 else largest} ns is beyond what can be measured")
         self.count += int(np.count_nonzero(is_there)) if is_there.size else values_ns.size
         self.max_ns = max(self.max_ns, largest)
@@ -74,11 +60,7 @@ class Distribution:
             return np.zeros(wanted.shape)
         ranks = np.clip(np.ceil(wanted * self.count - 1e-9), 1, self.count)
         found = np.searchsorted(np.cumsum(self.buckets), ranks, side="left").astype(np.int64)
-        low, high = bucket_bounds(found)
-        # The whole numbers of a bucket are its low edge up to the one before its high edge.
-        last = np.ceil(high) - 1
-        middle = (np.ceil(low) + last) / 2
-        return np.asarray(np.minimum(middle, self.max_ns), dtype=np.float64)
+        return np.asarray(np.minimum(bucket_values(found), self.max_ns), dtype=np.float64)
 
     def quantile_ns(self, share: float) -> float:
         """Return the value at one rank."""

@@ -1,8 +1,7 @@
 """Compiled loops that count the times of IOs: sums by group of IOs, and the histogram."""
 
+from vio.reporter.buckets import FRACTION_BITS
 from vio.reporter.compiled import Bools, Ints, compiled
-
-FRACTION_BITS = 7
 
 
 @compiled

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vio.reporter.histogram import RELATIVE_ERROR, Distribution
+from vio.reporter.buckets import RELATIVE_ERROR
+from vio.reporter.histogram import Distribution
 
 TIMES = st.lists(st.integers(0, 2**52) | st.integers(0, 2000), min_size=1, max_size=300)
 SHARES = [0.0, 0.01, 0.5, 0.9, 0.99, 0.999, 1.0]

@@ -1,0 +1,82 @@
+"""Give every figure of a comparison its word, with the false alarms of all of them together held down."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+
+from vio.comparer.comparison import Figure, Word
+from vio.comparer.statistics import SAME_ERROR, Floats, Tested, adjust_p
+
+NO_SPREAD = "no spread between the runs"
+
+
+class Family(StrEnum):
+    """Figures among which false alarms are shared."""
+
+    MEAN = "means"
+    QUANTILE = "quantiles"
+    PART_MEAN = "means of parts"
+    PART_QUANTILE = "quantiles of parts"
+
+
+SHARES = {Family.MEAN: 0.5, Family.QUANTILE: 0.25, Family.PART_MEAN: 0.125, Family.PART_QUANTILE: 0.125}
+"""What each family gets of the false alarms that are allowed: they add up to 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A figure before its word: tested (a column of `tested`), or not (`why`); `margin` is what matters, in its unit."""
+
+    figure: Figure
+    family: Family
+    margin: float
+    p_same: float
+
+
+def candidates(names: Sequence[str], tested: Tested, margin: Floats, families: Sequence[Family]) -> list[Candidate]:
+    """Turn the columns of a test into figures."""
+    found = []
+    for at, (name, family) in enumerate(zip(names, families, strict=True)):
+        base, new, low, high, p = (
+            float(values[at]) for values in (tested.base, tested.new, tested.low, tested.high, tested.p)
+        )
+        is_tested = not np.isnan(p)
+        figure = Figure(
+            name,
+            base,
+            new,
+            new - base,
+            low if is_tested else None,
+            high if is_tested else None,
+            p if is_tested else None,
+            why="" if is_tested else NO_SPREAD,
+        )
+        found.append(Candidate(figure, family, float(margin[at]), float(tested.p_same[at])))
+    return found
+
+
+def judge(figures: Sequence[Candidate], false_alarms: float) -> list[Figure]:
+    """Return the figures with their words."""
+    judged: list[Figure] = [one.figure for one in figures]
+    for family in Family:
+        mine = [number for number, one in enumerate(figures) if one.family is family]
+        p = np.array([_p(figures[number].figure) for number in mine])
+        for number, adjusted in zip(mine, adjust_p(p), strict=True):
+            found = adjusted <= false_alarms * SHARES[family]
+            judged[number] = replace(figures[number].figure, word=_word(figures[number], is_found=bool(found)))
+    return judged
+
+
+def _p(figure: Figure) -> float:
+    return float("nan") if figure.p is None else figure.p
+
+
+def _word(one: Candidate, *, is_found: bool) -> Word:
+    figure = one.figure
+    if figure.p is None:
+        return Word.SAME if figure.difference == 0 and figure.why == NO_SPREAD else Word.UNDECIDED
+    if is_found and abs(figure.difference) >= one.margin:
+        return Word.SLOWER if figure.difference > 0 else Word.FASTER
+    return Word.SAME if one.p_same <= SAME_ERROR else Word.UNDECIDED

@@ -1,0 +1,177 @@
+"""Read the figures of a run from a recording, one table of its IOs after the other."""
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vio.comparer.run import BLOCKS, LATENCY, ROWS, Block, DiskWords, Key, Run, RunInfo, Tally
+from vio.comparer.sketch import Sketch, merged
+from vio.errors import RecordingError
+from vio.recording import Recording
+from vio.reporter.buckets import BUCKETS, LARGEST, Ints, bucket_numbers
+from vio.schema import OPS
+
+_KEYS = ("io", "disk", "op", "bytes", "begin_ns", "is_whole")
+_COLUMNS = (*_KEYS, *ROWS)
+_SIZES = 64
+# disk, operation and size class of an IO as one number, which stays small enough to count with
+_OPS = 16
+
+
+def read_run(path: Path) -> Run:
+    """Read a recording's figures; its table of IOs is made first where it is absent.
+
+    Raises:
+        RecordingError: the recording cannot be read, or has no IO that ended.
+    """
+    recording = Recording.open(path)
+    reader = _Reader(tuple(disk.name for disk in recording.manifest.target.disks))
+    with tempfile.TemporaryDirectory(prefix="vio-compare-") as scratch:
+        with pq.ParquetFile(_table_file(path, Path(scratch))) as file:
+            for table in _tables(file):
+                reader.add(table, file.metadata.num_rows)
+    if not reader.ended_count:
+        raise RecordingError(f"{path} has no IO that ended", "record while the load runs")
+    return Run(_info(recording, reader.whole_count / reader.io_count), reader.blocks())
+
+
+def _table_file(path: Path, scratch: Path) -> Path:
+    # only here: what compares baselines alone need not wait for the join to be imported
+    from vio.reporter.iofile import ios_file
+    from vio.reporter.report import ReportOptions, report
+
+    file = ios_file(path)
+    if file is None:  # the recording's directory cannot be written
+        file = scratch / "ios.parquet"
+        report(path, ReportOptions(slowest=0, table_path=file))
+    return file
+
+
+def _tables(file: pq.ParquetFile) -> Iterator[pa.Table]:
+    for number in range(file.num_row_groups):
+        yield file.read_row_group(number, columns=list(_COLUMNS), use_threads=False)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What one key has in one block, before it is merged."""
+
+    io_count: int = 0
+    bytes: int = 0
+    rows: defaultdict[str, list[Sketch]] = field(default_factory=lambda: defaultdict(list))
+
+
+class _Reader:
+    """Counts tables of IOs. A block has as many IOs as any other; which are in it goes by the order of beginning."""
+
+    def __init__(self, disks: tuple[str, ...]) -> None:
+        self._disks = disks
+        self._pending: defaultdict[tuple[int, int], _Pending] = defaultdict(_Pending)
+        self._bounds = np.array([[np.iinfo(np.int64).max, 0]] * BLOCKS, dtype=np.int64)
+        self.io_count = self.ended_count = self.whole_count = 0
+
+    def add(self, table: pa.Table, total: int) -> None:
+        """Count the IOs of a table of a recording with so many in `total`."""
+        self.io_count += table.num_rows
+        self.whole_count += pc.sum(table["is_whole"]).as_py() or 0
+        ios = table.filter(pc.is_valid(table[LATENCY])) if table[LATENCY].null_count else table
+        if not ios.num_rows:
+            return
+        self.ended_count += ios.num_rows
+        block = np.clip(ios["io"].to_numpy() * BLOCKS // total, 0, BLOCKS - 1)
+        length = ios["bytes"].to_numpy()
+        code = (block * (len(self._disks) + 1) + ios["disk"].to_numpy() + 1) * _OPS + ios["op"].to_numpy()
+        code = code * _SIZES + _size_class(length)
+        present = np.flatnonzero(np.bincount(code))
+        numbers = np.zeros(int(present[-1]) + 1, dtype=np.int64)
+        numbers[present] = np.arange(present.size)
+        number = numbers[code]
+        pending = [self._pending[divmod(int(one), (len(self._disks) + 1) * _OPS * _SIZES)] for one in present]
+        counts = np.bincount(number, minlength=present.size)
+        sums = np.bincount(number, weights=length, minlength=present.size)
+        for one, count, size in zip(pending, counts.tolist(), sums.tolist(), strict=True):
+            one.io_count += count
+            one.bytes += round(size)
+        self._bound(block, ios)
+        for name in ROWS:
+            _count_row(ios[name], name, number, pending)
+
+    def _bound(self, block: Ints, ios: pa.Table) -> None:
+        begin = ios["begin_ns"].to_numpy()
+        end = begin + ios[LATENCY].to_numpy()
+        for one in np.flatnonzero(np.bincount(block)):
+            mine = block == one
+            self._bounds[one] = min(self._bounds[one][0], begin[mine].min()), max(self._bounds[one][1], end[mine].max())
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return what was counted."""
+        found: dict[int, dict[Key, Tally]] = {}
+        for (block, code), one in sorted(self._pending.items()):
+            rows = {name: merged(some) for name, some in one.rows.items()}
+            found.setdefault(block, {})[self._key(code)] = Tally(one.io_count, one.bytes, rows)
+        bounds = self._bounds.tolist()
+        return tuple(Block(*bounds[block], tallies) for block, tallies in found.items())
+
+    def _key(self, code: int) -> Key:
+        rest, size = divmod(code, _SIZES)
+        disk, op = divmod(rest, _OPS)
+        name = self._disks[disk - 1] if 0 < disk <= len(self._disks) else "unknown"
+        return Key(name, OPS[op].value, size - 1)
+
+
+def _size_class(length: Ints) -> Ints:
+    """Return 0 for no length, else one more than the exponent of the power of two at or below it."""
+    return np.asarray(np.frexp(np.clip(length, 0, None).astype(np.float64))[1], dtype=np.int64)
+
+
+def _count_row(column: pa.ChunkedArray, name: str, number: Ints, pending: list[_Pending]) -> None:
+    if column.null_count == len(column):
+        return
+    if column.null_count:
+        number = number[pc.is_valid(column).to_numpy(zero_copy_only=False)]
+        column = column.drop_null()
+    values = column.to_numpy()
+    if values.min() < 0 or values.max() > LARGEST:
+        raise RecordingError(f"a time of {values.min()} to {values.max()} ns in {name} cannot be", "make the report anew")
+    counts = np.bincount(number * BUCKETS + bucket_numbers(values), minlength=len(pending) * BUCKETS)
+    sums = np.bincount(number, weights=values, minlength=len(pending))
+    for at, one in enumerate(pending):
+        mine = counts[at * BUCKETS : (at + 1) * BUCKETS]
+        buckets = np.flatnonzero(mine)
+        if buckets.size:
+            one.rows[name].append(Sketch(buckets, mine[buckets], round(sums[at])))
+
+
+def _info(recording: Recording, whole_share: float) -> RunInfo:
+    manifest = recording.manifest
+    losses = recording.read_losses()
+    lost = -1 if any(one.records < 0 for one in losses) else sum(one.records for one in losses)
+    clock, maps = manifest.clock, recording.read_maps()
+    stop_ns = clock.stop.boottime_ns if clock.stop else clock.start.boottime_ns
+    return RunInfo(
+        name=recording.path.name,
+        started_ns=clock.start.wall_ns,
+        duration_s=(stop_ns - clock.start.boottime_ns) / 1e9,
+        host=manifest.host.name,
+        kernel=manifest.host.kernel,
+        cpu_count=manifest.host.cpu_count,
+        qemu=manifest.target.version,
+        vio=manifest.creator.version,
+        bpftrace=manifest.creator.bpftrace,
+        points=tuple(sorted(point.name for point in manifest.points)),
+        layers=tuple(sorted({point.layer.value for point in manifest.points if point.role != "mark"})),
+        disks=tuple(DiskWords(one.name, one.format, one.cache, one.aio) for one in manifest.target.disks),
+        lost=lost,
+        is_cut=not recording.is_ended or manifest.clock.stop is None,
+        whole_share=whole_share,
+        extents=0 if maps is None else maps.num_rows,
+        tracing_cpu_s=manifest.cost.vio_cpu_s + manifest.cost.bpftrace_cpu_s,
+        added_us_per_io=manifest.cost.added_us_per_io,
+    )

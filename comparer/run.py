@@ -1,0 +1,136 @@
+"""The figures of one run: distributions of its IOs' times by disk, operation and size, in blocks of its time."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from vio.comparer.sketch import Sketch, merged
+from vio.layer import Phase, Stage
+from vio.reporter.units import bytes_text
+from vio.schema import time_column
+
+LATENCY, UNATTRIBUTED = "latency_ns", "unattributed_ns"
+PARTS = (*(time_column(stage, phase) for stage in Stage for phase in Phase), UNATTRIBUTED)
+"""The columns of an IO's times that add up to its latency."""
+WAITS = ("runqueue_ns",)
+"""Of which, not beside."""
+ROWS = (LATENCY, *PARTS, *WAITS)
+BLOCKS = 10
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """Which IOs: disk, operation, and the power of two from which their length is less than the next (-1: none)."""
+
+    disk: str
+    op: str
+    size: int = -1
+
+    @property
+    def size_text(self) -> str:
+        """The size class in words."""
+        return bytes_text(1 << self.size).replace(".0", "") if self.size >= 0 else ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tally:
+    """IOs of one key in one block: how many, their bytes, and the distribution of each row that any of them has."""
+
+    io_count: int
+    bytes: int
+    rows: dict[str, Sketch]
+
+    def row(self, name: str) -> Sketch | None:
+        """Return a row's distribution; None if no IO has that time."""
+        return self.rows.get(name)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """A stretch of a run: when its first IO began and its last ended (CLOCK_BOOTTIME), and its IOs by key."""
+
+    begin_ns: int
+    end_ns: int
+    tallies: dict[Key, Tally]
+
+
+@dataclass(frozen=True, slots=True)
+class DiskWords:
+    """How a disk is set up."""
+
+    name: str
+    format: str
+    cache: str
+    aio: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What a run is a recording of, for telling whether two can be compared.
+
+    `lost` counts records, -1 where it is not known; `whole_share` is of the IOs; `extents` are ranges of the maps.
+    """
+
+    name: str
+    started_ns: int
+    duration_s: float
+    host: str
+    kernel: str
+    cpu_count: int
+    qemu: str
+    vio: str
+    bpftrace: str
+    points: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    disks: tuple[DiskWords, ...] = ()
+    lost: int = 0
+    is_cut: bool = False
+    whole_share: float = 1.0
+    extents: int = 0
+    tracing_cpu_s: float = 0.0
+    added_us_per_io: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A run; `blocks` follow each other in time."""
+
+    info: RunInfo
+    blocks: tuple[Block, ...] = field(default=())
+
+    @property
+    def active_s(self) -> float:
+        """From the first IO's begin to the last one's end."""
+        if not self.blocks:
+            return 0.0
+        return (max(one.end_ns for one in self.blocks) - min(one.begin_ns for one in self.blocks)) / 1e9
+
+    def whole(self) -> Block:
+        """Return the run as one block."""
+        return joined(self.blocks)
+
+
+def joined(blocks: Sequence[Block]) -> Block:
+    """Return several blocks as one."""
+    keys = dict.fromkeys(key for block in blocks for key in block.tallies)
+    tallies = {key: merged_tally([b.tallies[key] for b in blocks if key in b.tallies]) for key in keys}
+    return Block(min(b.begin_ns for b in blocks), max(b.end_ns for b in blocks), tallies)
+
+
+def merged_tally(tallies: Sequence[Tally]) -> Tally:
+    """Return several tallies as one."""
+    names = dict.fromkeys(name for one in tallies for name in one.rows)
+    rows = {name: merged([one.rows[name] for one in tallies if name in one.rows]) for name in names}
+    return Tally(sum(one.io_count for one in tallies), sum(one.bytes for one in tallies), rows)
+
+
+def without_sizes(block: Block) -> Block:
+    """Return a block whose tallies are by disk and operation alone."""
+    groups: dict[Key, list[Tally]] = {}
+    for key, tally in block.tallies.items():
+        groups.setdefault(Key(key.disk, key.op), []).append(tally)
+    return Block(block.begin_ns, block.end_ns, {key: merged_tally(some) for key, some in groups.items()})
+
+
+def keys_of(blocks: Iterable[Block]) -> set[Key]:
+    """Return every key that some block has."""
+    return {key for block in blocks for key in block.tallies}

@@ -1,0 +1,62 @@
+"""The two sides of a comparison: a path to a recording, a directory of them, or a baseline becomes runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vio.comparer.baseline import SUFFIX, load_baseline
+from vio.comparer.reading import read_run
+from vio.comparer.run import Block, Run, without_sizes
+from vio.errors import RecordingError
+from vio.recording import MANIFEST
+
+RECORDING_SUFFIX = ".vio"
+
+
+def runs_at(path: Path) -> tuple[Run, ...]:
+    """Return the runs of one side, by name.
+
+    Raises:
+        RecordingError: there is nothing, or something in it is damaged or of another version.
+    """
+    if path.is_file() and path.name.endswith(SUFFIX):
+        return load_baseline(path)
+    repeats = repeats_in(path)
+    return tuple(read_run(one) for one in repeats) if repeats else (read_run(path),)
+
+
+def repeats_in(path: Path) -> list[Path]:
+    """Return the recordings in a directory, in order; none if it is a recording itself, or no directory.
+
+    Raises:
+        RecordingError: a directory holds neither a recording nor recordings.
+    """
+    if not path.is_dir() or (path / MANIFEST).exists():
+        return []
+    found = sorted(one for one in path.iterdir() if one.name.endswith(RECORDING_SUFFIX) and one.is_dir())
+    if not found:
+        raise RecordingError(
+            f"{path} has no recording in it", f"give a recording, a directory of NAME{RECORDING_SUFFIX}, or a baseline"
+        )
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Units:
+    """What stands for repeats on both sides: the runs, or, with one run a side, the blocks of their time."""
+
+    base: tuple[Block, ...]
+    new: tuple[Block, ...]
+    are_blocks: bool
+
+
+def units_of(base: Sequence[Run], new: Sequence[Run], *, is_by_size: bool) -> Units:
+    """Choose the units of two sides."""
+    are_blocks = len(base) == len(new) == 1
+    sides = (_blocks(base, are_blocks), _blocks(new, are_blocks))
+    both = sides if is_by_size else [tuple(map(without_sizes, side)) for side in sides]
+    return Units(both[0], both[1], are_blocks)
+
+
+def _blocks(runs: Sequence[Run], are_blocks: bool) -> tuple[Block, ...]:
+    return runs[0].blocks if are_blocks else tuple(run.whole() for run in runs)
