@@ -3,9 +3,11 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from vio.bencher.bars import bar_of
 from vio.bencher.clock import Clock
 from vio.bencher.journal import (
     Journal,
@@ -199,7 +201,7 @@ def _result(output: Path, scenario: Scenario, journal: Journal) -> BenchResult:
         output,
         scenario,
         journal,
-        noise_of(of_a, repeats, options.min_effect, options.false_alarms),
+        noise_of(of_a, repeats, partial(bar_of, options)),
         compare(output / "aa/1", output / "aa/2", options) if scenario.bench.aa else None,
         compare(output / "a", output / "b", options) if scenario.bench.repeats else None,
     )

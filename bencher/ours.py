@@ -11,6 +11,7 @@ from vio.reporter.iofile import io_tables
 from vio.schema import OPS
 
 _NS = 1_000_000_000
+_STEADY = (0.01, 0.99)  # of the begins: a guest that boots reads its disk long before the load does
 
 
 def told_by(recording: Path) -> tuple[Told, ...]:
@@ -34,7 +35,8 @@ def told_by(recording: Path) -> tuple[Told, ...]:
 
 
 def _told(op: str, begin_ns: np.ndarray, latency_ns: np.ndarray) -> Told:
-    length_ns = int((begin_ns + latency_ns).max() - begin_ns.min())
+    first_ns, last_ns = np.quantile(begin_ns, _STEADY)
     p50_ns, p99_ns = np.quantile(latency_ns, (0.5, 0.99))
-    iops = len(latency_ns) * _NS / length_ns if length_ns else None
+    steady = len(latency_ns) * (_STEADY[1] - _STEADY[0])
+    iops = float(steady * _NS / (last_ns - first_ns)) if last_ns > first_ns else None
     return Told(op, len(latency_ns), iops, float(latency_ns.mean()), float(p50_ns), float(p99_ns))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vio.bencher.placeholders import BUILT_IN, Values, names_in
 from vio.comparer.options import FALSE_ALARMS, MIN_EFFECT, CompareOptions
+from vio.comparer.rules import parse_rule
 from vio.errors import UsageError
 from vio.printable import printable
 from vio.quantity import parse_duration_s
@@ -176,6 +177,8 @@ def _check_rules(scenario: Scenario) -> None:
     for name in ("min_effect", "false_alarms"):
         if not 0 < getattr(scenario.compare, name) < 100:
             raise UsageError(f"compare.{name}: it is a share in percent", "write it as 5.0")
+    for rule in scenario.compare.fail_on:
+        parse_rule(rule)
     for words in (scenario.load.command, *scenario.load.prepare):
         if not words or not words[0]:
             raise UsageError("load: a command is empty", 'write it as a list of words: ["qemu-img", "bench", ...]')

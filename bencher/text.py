@@ -26,17 +26,21 @@ def bench_text(result: BenchResult) -> RenderableType:
 
 
 def noise_sentence(noise: Sequence[Noise], name: str) -> str:
-    """Say in words which effect on the mean can be seen, of the operation that is noisiest."""
+    """Say in words which change of the mean can be seen, of the operation that is noisiest."""
     means = [one for one in noise if one.figure == "mean"]
     if not means:
         return f"noise of {name}: not known (2 runs or fewer, or no operation that all have)"
     worst = max(means, key=lambda one: one.visible)
-    needed = f"{worst.needed:,}" if worst.needed else "more than 1,000"
     return (
-        f"noise of {name}, from {worst.run_count} runs: with {worst.repeats} repeats a side a change of "
-        f"{_effect(worst.visible)} of the mean {worst.op} is found in 9 of 10 cases; for {share_text(worst.effect)} it "
-        f"takes {needed} repeats"
+        f"noise of {name}, from {worst.run_count} runs: with {worst.repeats} repeats a side, "
+        f"{_visible(worst)}; for one of {share_text(worst.change)} it takes {_repeats(worst.needed)} repeats"
     )
+
+
+def _visible(noise: Noise) -> str:
+    if math.isinf(noise.visible):
+        return f"no change of the mean {noise.op} is found with certainty"
+    return f"a change of {share_text(noise.visible)} of the mean {noise.op} is found in 9 of 10 cases"
 
 
 def _noise(result: BenchResult) -> Iterator[RenderableType]:
@@ -57,19 +61,20 @@ def _noise(result: BenchResult) -> Iterator[RenderableType]:
 
 def _noise_table(noise: Sequence[Noise]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    repeats, effect = noise[0].repeats, share_text(noise[0].effect)
-    table.add_column("op")
-    table.add_column("figure")
-    for column in ("spread", "at most", f"seen with {repeats}", "at most", f"repeats for {effect}"):
+    for column in ("op", "figure"):
+        table.add_column(column)
+    repeats, change = noise[0].repeats, share_text(noise[0].change)
+    for column in ("spread", "at most", f"seen with {repeats}", "at most", f"repeats for {change}", "for same"):
         table.add_column(column, justify="right")
     for one in noise:
-        shares = [_effect(value) for value in (one.spread, one.spread_at_most, one.visible, one.visible_at_most)]
-        table.add_row(one.op, one.figure, *shares, f"{one.needed:,}" if one.needed else "> 1,000")
+        shares = [one.spread, one.spread_at_most, one.visible, one.visible_at_most]
+        needed = [_repeats(one.needed), _repeats(one.needed_same)]
+        table.add_row(one.op, one.figure, *("none" if math.isinf(x) else share_text(x) for x in shares), *needed)
     return table
 
 
-def _effect(share: float) -> str:
-    return "any that it can" if math.isinf(share) else share_text(share)
+def _repeats(count: int | None) -> str:
+    return f"{count:,}" if count else "> 1,000"
 
 
 def _witness(result: BenchResult) -> Iterator[RenderableType]:

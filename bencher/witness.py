@@ -1,7 +1,6 @@
 """What the load says of itself: the figures of fio's JSON, or of `qemu-img bench`. Pure but for `read_witness`."""
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from vio.errors import VioError
 
 _MAX_BYTES = 64 << 20
+_MOST = 1e18
 _BEGIN = re.compile(r"^\{", re.MULTILINE)
 _QEMU_IMG = re.compile(r"Sending (\d+) (read|write) requests.*?Run completed in ([\d.]+) seconds", re.DOTALL)
 _OPS = ("read", "write", "trim")
@@ -77,16 +77,21 @@ def _of_op(op: str, parts: Sequence[object]) -> Told | None:
     if not done:
         return None
     counts = [_number(part["total_ios"]) for part in done]
-    times = [part.get("clat_ns") or {} for part in done]
+    times = [_table(part.get("clat_ns")) for part in done]
     count = sum(counts)
     mean = sum(n * _number(time.get("mean")) for n, time in zip(counts, times, strict=True)) / count
     # quantiles of several jobs cannot be put together: fio gives one set with --group_reporting
-    percentiles = times[0].get("percentile", {}) if len(done) == 1 else {}
+    percentiles = _table(times[0].get("percentile")) if len(done) == 1 else {}
     quantiles = {key: _number(percentiles.get(name)) or None for key, name in _PERCENTILES.items()}
     iops = sum(_number(part.get("iops")) for part in done)
     return Told(_OP_NAMES.get(op, op), int(count), iops or None, mean or None, **quantiles)
 
 
+def _table(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
 def _number(value: object) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Return a number that can be believed, else 0."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
     return float(value) if is_number else 0.0  # type: ignore[arg-type]

@@ -1,0 +1,17 @@
+"""What a change has to pass to be called one: as the comparer holds down the false alarms of all figures together."""
+
+from typing import Final
+
+from vio.bencher.noise import Bar
+from vio.comparer.judge import SHARES, Family
+from vio.comparer.options import CompareOptions
+from vio.comparer.statistics import SAME_ERROR
+
+_QUANTILES: Final = 4
+"""p50, p90, p99 and p99.9 of each operation share their family's false alarms."""
+
+
+def bar_of(options: CompareOptions, figure: str, op_count: int) -> Bar:
+    """Return the bar for a figure (mean, p50 ...) where so many operations of one disk are compared."""
+    family, count = (Family.MEAN, op_count) if figure == "mean" else (Family.QUANTILE, op_count * _QUANTILES)
+    return Bar(options.min_effect, options.false_alarms * SHARES[family] / count, SAME_ERROR)
