@@ -21,6 +21,8 @@ _WIDEST: Final = 20.0  # in logarithms: nothing is that much slower
 _DRIFT_P: Final = 0.01
 _QUANTILES: Final = 200  # of the spread that a test will happen to see
 MIN_RUNS: Final = 3
+_MIN_IOS: Final = {"mean": 10, "p50": 20, "p99": 1000}
+"""Of fewer IOs in a run a figure says nothing of the setting: ten of them must lie on each side of a quantile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +74,9 @@ def noise_of(runs: Sequence[Sequence[Told]], repeats: int, tests: Callable[[str,
     ops = [told.op for told in runs[0] if all(any(other.op == told.op for other in run) for run in runs)]
     for op in ops:
         of_op = [next(told for told in run if told.op == op) for run in runs]
-        for figure in ("mean", "p50", "p99"):
+        for figure, least in _MIN_IOS.items():
             values = [getattr(told, f"{figure}_ns") for told in of_op]
-            if all(value is not None and value > 0 for value in values):
+            if min(told.count for told in of_op) >= least and all(value is not None and value > 0 for value in values):
                 found.append(_noise(op, figure, values, repeats, tests(figure, len(ops))))
     return tuple(found)
 

@@ -164,8 +164,9 @@ def _told(ready: Ready) -> tuple[Told, ...]:
 
 def _failed(ready: Ready, code: int) -> LoadError:
     said = (ready.files / OUTPUT_FILES[1]).read_text(errors="replace").strip().splitlines()
-    last = f": {printable(said[-1][:200])}" if said else ""
-    return LoadError(f"the load ended with exit code {code}{last}", f"what it said is in {ready.files}")
+    # some programs say first what is wrong, others last
+    shown = "".join(f": {printable(line[:200])}" for line in dict.fromkeys([*said[:1], *said[-1:]]))
+    return LoadError(f"the load ended with exit code {code}{shown}", f"what it said is in {ready.files}")
 
 
 def _prepare(words: tuple[str, ...], limit_s: float) -> None:

@@ -36,14 +36,13 @@ def read_toml(path: Path) -> dict[str, object]:
 
 
 def from_tables(kind: type[T], data: object, place: str) -> T:
-    """Build a dataclass from parsed TOML; `place` names the file or the table in messages.
+    """Build a dataclass from parsed TOML, where a field `warm_up` is the key `warm-up`; `place` is for messages.
 
     Raises:
         UsageError: a key is unknown, missing, or its value is of another type; says where.
     """
-    _refuse_unknown(kind, data, place)
     try:
-        return from_data(kind, data, place)
+        return from_data(kind, _by_field(kind, data, place), place)
     except RecordingError as error:
         raise UsageError(printable(error.message), "write it as docs/benching.md says") from None
 
@@ -56,13 +55,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"is {close[0]} meant? {listed}" if close else listed
 
 
-def _refuse_unknown(kind: object, data: object, place: str) -> None:
+def _by_field(kind: object, data: object, place: str) -> object:
+    """Return the tables of a dataclass with its fields' names as keys, refusing what it has not."""
     if get_origin(kind) in {Union, types.UnionType}:
         kind = next(option for option in get_args(kind) if option is not type(None))
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(data, dict)):
-        return
-    hints = get_type_hints(kind)
+        return data
+    hints = {name.replace("_", "-"): hint for name, hint in get_type_hints(kind).items()}
+    found = {}
     for key, value in data.items():
         if key not in hints:
             raise UsageError(f"{place}: {printable(str(key))} is not known", nearest(str(key), hints))
-        _refuse_unknown(hints[key], value, f"{place}.{key}")
+        found[key.replace("-", "_")] = _by_field(hints[key], value, f"{place}.{key}")
+    return found

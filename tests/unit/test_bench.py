@@ -36,7 +36,7 @@ values = { cache = "writeback" }
 [bench]
 repeats = 2
 aa = 2
-warm_up = 0
+warm-up = 0
 settle = "0s"
 """
 TOLD = "Sending 10 read requests, 4096 bytes each\nRun completed in 0.5 seconds.\n"

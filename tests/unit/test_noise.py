@@ -58,8 +58,8 @@ def test_needed_repeats_are_the_fewest() -> None:
     assert needed_repeats(lambda count: count > 5000) is None
 
 
-def told(mean_ns: float) -> tuple[Told, ...]:
-    return (Told("read", 100, 1000.0, mean_ns, mean_ns, mean_ns * 3),)
+def told(mean_ns: float, count: int = 1000) -> tuple[Told, ...]:
+    return (Told("read", count, 1000.0, mean_ns, mean_ns, mean_ns * 3),)
 
 
 def test_noise_is_the_spread_between_runs() -> None:
@@ -79,6 +79,12 @@ def test_a_drift_is_named() -> None:
 def test_an_operation_that_some_runs_lack_has_no_noise() -> None:
     assert noise_of([told(1.0), told(1.0), ()], 5, lambda *_: ROUGH) == ()
     assert noise_of([told(1.0)] * 2, 5, lambda *_: ROUGH) == ()
+
+
+def test_a_figure_of_few_ios_is_none() -> None:
+    noise = noise_of([told(value, 50) for value in (1e5, 2e5, 1e5)], 5, lambda *_: ROUGH)
+    assert [one.figure for one in noise] == ["mean", "p50"]
+    assert noise_of([told(1e5, 9)] * 3, 5, lambda *_: ROUGH) == ()
 
 
 def test_equal_runs_have_no_noise() -> None:
