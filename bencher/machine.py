@@ -4,6 +4,7 @@ import math
 
 from vio.bencher.agreement import agreements
 from vio.bencher.bench import BenchResult
+from vio.comparer.machine import render_json
 from vio.jsondata import to_data
 
 
@@ -17,8 +18,8 @@ def bench_data(result: BenchResult) -> dict[str, object]:
         "witness": [{**_finite(to_data(one)), "difference": one.difference} for one in agreements(result.journal.runs)],
         "runs": to_data(result.journal.runs),
         "stops": result.journal.stops,
-        "aa": result.aa.verdict if result.aa else None,
-        "verdict": result.comparison.verdict if result.comparison else None,
+        "aa": render_json(result.aa) if result.aa else None,
+        "comparison": render_json(result.comparison) if result.comparison else None,
         "exit_code": result.exit_code,
     }
 

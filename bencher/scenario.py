@@ -9,14 +9,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from vio.bencher.placeholders import BUILT_IN, Values, names_in
-from vio.comparer.options import FALSE_ALARMS, MIN_EFFECT, CompareOptions
-from vio.comparer.rules import parse_rule
 from vio.errors import UsageError
 from vio.printable import printable
 from vio.quantity import parse_duration_s
 from vio.tomldata import from_tables, nearest, read_toml
 
 _MAX_RUNS = 1000
+MIN_AA = 2
 
 
 class Way(StrEnum):
@@ -75,31 +74,8 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """How the two are compared: as the options of `vio compare` of these names; shares are in percent."""
-
-    min_effect: float = MIN_EFFECT * 100
-    false_alarms: float = FALSE_ALARMS * 100
-    by_size: bool = False
-    normalise: bool = False
-    strict: bool = False
-    fail_on: tuple[str, ...] = ()
-
-    def options(self) -> CompareOptions:
-        """Return them as the comparer takes them."""
-        return CompareOptions(
-            min_effect=self.min_effect / 100,
-            false_alarms=self.false_alarms / 100,
-            is_by_size=self.by_size,
-            is_normalised=self.normalise,
-            is_strict=self.strict,
-            fail_on=self.fail_on,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Scenario:
-    """All of a scenario file."""
+    """All of a scenario file; `compare` is the table that `vio compare --config` reads."""
 
     load: Load
     a: Setting
@@ -107,7 +83,7 @@ class Scenario:
     image: Image | None = None
     bench: Rules = Rules()
     values: dict[str, object] = field(default_factory=dict)
-    compare: Compared = Compared()
+    compare: dict[str, object] = field(default_factory=dict)
 
     @property
     def limit_s(self) -> float:
@@ -131,7 +107,8 @@ def read_scenario(path: Path, given: Mapping[str, str] | None = None) -> Scenari
         if name not in scenario.values:
             raise UsageError(f"--set {printable(name)}: the scenario has no such value", nearest(name, scenario.values))
     scenario = replace(scenario, values={**scenario.values, **(given or {})})
-    _check_rules(scenario)
+    check_rules(scenario.bench)
+    _check_load(scenario)
     _check_image(scenario.image)
     for setting in (scenario.a, scenario.b):
         _check_placeholders(scenario, setting)
@@ -163,8 +140,8 @@ def _words(value: object, place: str) -> str | tuple[str, ...]:
     raise UsageError(f"{place}: text or a list of words is needed, not {str(value)[:60]!r}", 'write it as "128k"')
 
 
-def _check_rules(scenario: Scenario) -> None:
-    rules = scenario.bench
+def check_rules(rules: Rules) -> None:
+    """Raise a UsageError for a number of runs that cannot be."""
     lowest = {"repeats": 1, "aa": 0, "warm_up": 0}
     for name, least in lowest.items():
         value = getattr(rules, name)
@@ -172,13 +149,11 @@ def _check_rules(scenario: Scenario) -> None:
             raise UsageError(
                 f"bench.{name}: {value} is not from {least} to {_MAX_RUNS}", "write another number of runs"
             )
-    if rules.aa == 1:
+    if 0 < rules.aa < MIN_AA:
         raise UsageError("bench.aa: 1 run a side says nothing of noise", "write 2 or more, or 0 for none")
-    for name in ("min_effect", "false_alarms"):
-        if not 0 < getattr(scenario.compare, name) < 100:
-            raise UsageError(f"compare.{name}: it is a share in percent", "write it as 5.0")
-    for rule in scenario.compare.fail_on:
-        parse_rule(rule)
+
+
+def _check_load(scenario: Scenario) -> None:
     for words in (scenario.load.command, *scenario.load.prepare):
         if not words or not words[0]:
             raise UsageError("load: a command is empty", 'write it as a list of words: ["qemu-img", "bench", ...]')

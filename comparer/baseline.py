@@ -8,7 +8,6 @@ little-endian numbers in base64. A run takes at most MAX_RUN_BYTES: blocks are j
 import base64
 import gzip
 import json
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +27,9 @@ SUFFIX = ".viobase"
 MAJOR, MINOR = 1, 0
 MAX_RUN_BYTES = 200 << 10
 _LARGEST_FILE = 1 << 30
-_BUCKET, _COUNT = np.dtype("<u2"), np.dtype("<u8")
+_AGAIN = "restore it, or save it again"
+_BUCKET = np.dtype(np.uint16).newbyteorder("<")
+_COUNTS = {1: np.dtype(np.uint8), 8: np.dtype(np.uint64).newbyteorder("<")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def save_baseline(runs: Sequence[Run], path: Path, *, force: bool = False) -> in
     part = path.with_name(f".{path.name}.part")
     try:
         part.write_bytes(packed)
-        os.replace(part, path)
+        part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written: {error.strerror}", "give it another place") from None
@@ -102,12 +103,13 @@ def _block_data(block: Block) -> _Block:
 
 
 def _row_data(name: str, row: Sketch) -> _Row:
-    counts = row.counts.astype(_COUNT if row.counts.max() > 255 else np.uint8)
-    return _Row(name, row.total_ns, _text(row.buckets.astype(_BUCKET)), f"{counts.itemsize}:{_text(counts)}")
+    size = 8 if row.counts.max() > 255 else 1
+    counts = row.counts.astype(_COUNTS[size]).tobytes()
+    return _Row(name, row.total_ns, _text(row.buckets.astype(_BUCKET).tobytes()), f"{size}:{_text(counts)}")
 
 
-def _text(numbers: "np.ndarray[tuple[int], np.dtype[np.unsignedinteger]]") -> str:
-    return base64.b64encode(numbers.tobytes()).decode()
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def load_baseline(path: Path) -> tuple[Run, ...]:
@@ -144,7 +146,7 @@ def _read(path: Path) -> object:
     except FileNotFoundError:
         raise RecordingError(f"there is no baseline {path}", "make one with `vio baseline save`") from None
     except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
-        raise RecordingError(f"{path} is damaged: {error}", "restore it, or save it again") from None
+        raise RecordingError(f"{path} is damaged: {error}", _AGAIN) from None
 
 
 def _refuse(word: str) -> object:
@@ -155,7 +157,7 @@ def _block(data: _Block, place: str) -> Block:
     tallies = {Key(one.disk, one.op, one.size): _tally(one, place) for one in data.tallies}
     is_good = tallies and len(tallies) == len(data.tallies) and 0 <= data.begin_ns <= data.end_ns < 1 << 62
     if not is_good:
-        raise RecordingError(f"{place} is damaged: a block of it cannot be", "restore it, or save it again")
+        raise RecordingError(f"{place} is damaged: a block of it cannot be", _AGAIN)
     return Block(data.begin_ns, data.end_ns, tallies)
 
 
@@ -164,7 +166,7 @@ def _tally(data: _Tally, place: str) -> Tally:
     most = max((row.count for row in rows.values()), default=0)
     is_known = data.op in {op.value for op in OPS} and -1 <= data.size < 64
     if not is_known or LATENCY not in rows or not 0 < most <= data.io_count < 1 << 53 or data.bytes < 0:
-        raise RecordingError(f"{place} is damaged: its counts of {data.op} do not agree", "restore it, or save it again")
+        raise RecordingError(f"{place} is damaged: its counts of {data.op} do not agree", _AGAIN)
     return Tally(data.io_count, data.bytes, rows)
 
 
@@ -172,11 +174,10 @@ def _sketch(row: _Row, place: str) -> Sketch:
     try:
         size, text = row.counts.split(":")
         buckets = np.frombuffer(base64.b64decode(row.buckets, validate=True), _BUCKET).astype(np.int64)
-        kind = {"1": np.dtype(np.uint8), "8": _COUNT}[size]
-        counts = np.frombuffer(base64.b64decode(text, validate=True), kind).astype(np.int64)
+        counts = np.frombuffer(base64.b64decode(text, validate=True), _COUNTS[int(size)]).astype(np.int64)
         is_good = buckets.size == counts.size > 0 and bool((np.diff(buckets) > 0).all()) and buckets[-1] < BUCKETS
         if not is_good or counts.min() <= 0 or counts.sum() > 1 << 53 or not 0 <= row.total_ns < 1 << 62:
             raise ValueError("counts")
     except (ValueError, KeyError):
-        raise RecordingError(f"{place} is damaged: {row.name} of it cannot be", "restore it, or save it again") from None
+        raise RecordingError(f"{place} is damaged: {row.name} of it cannot be", _AGAIN) from None
     return Sketch(buckets, counts, row.total_ns)

@@ -38,10 +38,8 @@ class OpenCell:
     figures: tuple[tuple[Candidate | Figure, ...], ...] = ()
 
 
-def open_cell(
-    units: Units, keys: tuple[Key, Key], refused_parts: dict[str, str], options: CompareOptions
-) -> OpenCell:
-    """Test the figures of one cell that both sides have; `refused_parts` says which rows cannot be compared, and why."""
+def open_cell(units: Units, keys: tuple[Key, Key], refused_parts: dict[str, str], options: CompareOptions) -> OpenCell:
+    """Test the figures of a cell that both sides have; `refused_parts` says which rows cannot be compared, and why."""
     sides = units_with(units.base, keys[0]), units_with(units.new, keys[1])
     base, new = ([tally for _, tally in side] for side in sides)
     parts = part_rows([*base, *new])
@@ -49,11 +47,12 @@ def open_cell(
     tables = [(table_of(base, row), table_of(new, row)) for row in rows]
     beside = beside_of(sides[0]), beside_of(sides[1])
     # What matters of a part is what matters of the whole.
-    margin = np.concatenate([options.min_effect * tables[0][0].values.mean(axis=0)] * len(rows) + [np.zeros(len(BESIDE))])
+    whole = np.concatenate([tables[0][0].values.mean(axis=0)] * len(rows) + [np.zeros(len(BESIDE))])
+    margin, noise = options.min_effect * whole, (options.run_noise if units.are_blocks else 0.0) * whole
     stacked = [np.hstack([*(pair[side].values for pair in tables), beside[side]]) for side in (0, 1)]
-    tested = compare_units(stacked[0], stacked[1], margin, are_blocks=units.are_blocks)
+    tested = compare_units(stacked[0], stacked[1], margin - noise, are_blocks=units.are_blocks)
     families = [*_ALL, *_PART * len(parts), *[Family.MEAN] * len(BESIDE)]
-    found = candidates([*STATISTICS * len(rows), *BESIDE], tested, margin, families)
+    found = candidates([*STATISTICS * len(rows), *BESIDE], tested, margin, families, noise)
     size = len(STATISTICS)
     figures = tuple(
         _checked(found[at * size : (at + 1) * size], pair, refused_parts.get(row, ""))
@@ -73,9 +72,7 @@ def _count(tallies: Sequence[Tally]) -> int:
     return sum(one.io_count for one in tallies)
 
 
-def _checked(
-    found: Sequence[Candidate], tables: tuple[Table, Table], refused: str
-) -> tuple[Candidate | Figure, ...]:
+def _checked(found: Sequence[Candidate], tables: tuple[Table, Table], refused: str) -> tuple[Candidate | Figure, ...]:
     """Refuse those of a row's figures that cannot be compared."""
     reasons = [refused or _lack(*tables, at) for at in range(len(found))]
     return tuple(_refused(one.figure, why) if why else one for one, why in zip(found, reasons, strict=True))

@@ -1,4 +1,4 @@
-"""Can two sides be compared? What differs between them besides the times is said; what cannot be compared is refused."""
+"""Can two sides be compared? What differs besides the times is said, and what cannot be compared is refused."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -8,6 +8,7 @@ import numpy as np
 
 from vio.comparer.comparison import Doubt
 from vio.comparer.run import Block, Key, Run, RunInfo, Tally
+from vio.comparer.sides import Units
 from vio.comparer.values import beside_of, units_with
 from vio.layer import Layer, Phase, Stage
 from vio.schema import time_column
@@ -39,15 +40,16 @@ _FACTS: tuple[tuple[str, Callable[[RunInfo], str]], ...] = (
 def doubts_of(base: Sequence[Run], new: Sequence[Run]) -> list[Doubt]:
     """Say what differs between the sides, or among the runs of one, and what is wrong with either."""
     found = [
-        Doubt(what, *texts)
+        Doubt(what, old, now)
         for what, text in _FACTS
-        if (texts := (_texts(base, text), _texts(new, text)))[0] != texts[1] or " | " in texts[0]
+        for old, now in [(_texts(base, text), _texts(new, text))]
+        if old != now or " | " in old
     ]
     found += [one for one in (_points(base, new), _mix(base, new), _extents(base, new)) if one]
     for what, text in _WRONGS:
-        texts = tuple("; ".join(filter(None, (text(run.info) for run in side))) for side in (base, new))
-        if any(texts):
-            found.append(Doubt(what, texts[0] or "-", texts[1] or "-"))
+        old, now = ("; ".join(filter(None, (text(run.info) for run in side))) for side in (base, new))
+        if old or now:
+            found.append(Doubt(what, old or "-", now or "-"))
     return found
 
 
@@ -56,7 +58,10 @@ def _texts(runs: Sequence[Run], text: Callable[[RunInfo], str]) -> str:
 
 
 _WRONGS: tuple[tuple[str, Callable[[RunInfo], str]], ...] = (
-    ("records lost", lambda info: f"{info.name}: {'unknown' if info.lost < 0 else f'{info.lost:,}'}" if info.lost else ""),
+    (
+        "records lost",
+        lambda info: f"{info.name}: {info.lost_text}" if info.lost else "",
+    ),
     ("cut short", lambda info: info.name if info.is_cut else ""),
     (
         "IOs not whole",
@@ -75,8 +80,8 @@ def _mix(base: Sequence[Run], new: Sequence[Run]) -> Doubt | None:
     sides = [_shares(_counted(side)) for side in (base, new)]
     if _distance(*sides) <= _MIX_DIFFERS:
         return None
-    texts = [", ".join(f"{op} {share:.0%}" for op, share in sorted(side.items())) for side in sides]
-    return Doubt("mix of operations", *texts)
+    old, now = (", ".join(f"{op} {share:.0%}" for op, share in side.items()) for side in sides)
+    return Doubt("mix of operations", old, now)
 
 
 def _counted(runs: Sequence[Run]) -> Counter[str]:
@@ -89,10 +94,10 @@ def _counted(runs: Sequence[Run]) -> Counter[str]:
 
 
 def _extents(base: Sequence[Run], new: Sequence[Run]) -> Doubt | None:
-    sides = [float(np.mean([run.info.extents for run in side])) for side in (base, new)]
-    if max(sides) <= 2 * min(sides) + 16:
+    old, now = (float(np.mean([run.info.extents for run in side])) for side in (base, new))
+    if max(old, now) <= 2 * min(old, now) + 16:
         return None
-    return Doubt("ranges of the maps (fragmentation)", *(f"{one:,.0f}" for one in sides))
+    return Doubt("ranges of the maps (fragmentation)", f"{old:,.0f}", f"{now:,.0f}")
 
 
 def _shares(counts: "Counter[str] | Counter[int]") -> dict[object, float]:
@@ -130,17 +135,18 @@ class Load:
     depth: float
 
 
-def refusal(base: Sequence[Block], new: Sequence[Block], sized: tuple[Sequence[Run], Sequence[Run]], keys: tuple[Key, Key]) -> str:
+def refusal(units: Units, runs: tuple[Sequence[Run], Sequence[Run]], keys: tuple[Key, Key]) -> str:
     """Say why one cell cannot be compared; nothing if it can."""
+    base, new = units.base, units.new
     sides = units_with(base, keys[0]), units_with(new, keys[1])
-    for side, which, units in zip(sides, ("base", "new"), (base, new), strict=True):
+    for side, which, every in zip(sides, ("base", "new"), (base, new), strict=True):
         if not side:
             return f"{which} has no such IO"
-        if len(side) < len(units):
-            return f"{len(units) - len(side)} of {len(units)} runs of {which} have no such IO"
+        if len(side) < len(every):
+            return f"{len(every) - len(side)} of {len(every)} {'blocks' if units.are_blocks else 'runs'} of {which} have no such IO"
         if min(tally.io_count for _, tally in side) < _FEW:
             return f"{which} has fewer than {_FEW} of these IOs in a run"
-    loads = [_load(side, runs, key) for side, runs, key in zip(sides, sized, keys, strict=True)]
+    loads = [_load(side, some, key) for side, some, key in zip(sides, runs, keys, strict=True)]
     if keys[0].size < 0 and _distance(loads[0].sizes, loads[1].sizes) > _SIZES_DIFFER:
         return "the IOs are of other sizes: --by-size compares each, --normalise as if they were the same"
     depths, rates = sorted(one.depth for one in loads), sorted(one.iops for one in loads)

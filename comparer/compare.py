@@ -40,7 +40,7 @@ def compare_runs(
     parts = refused_parts(*sides)
     cells: list[OpenCell] = []
     for keys in _key_pairs(units, renamed):
-        why = refusal(units.base, units.new, sides, keys)
+        why = refusal(units, sides, keys)
         if why:
             cells.append(OpenCell(*keys, Cell(keys[0].disk, keys[0].op, keys[0].size_text, (0, 0), refused=why)))
         else:

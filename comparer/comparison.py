@@ -95,9 +95,25 @@ class Cell:
         return " ".join(word for word in (self.disk, self.op, self.size) if word)
 
     @property
-    def mean(self) -> Figure | None:
-        """The mean latency."""
-        return self.total[0] if self.total else None
+    def mean(self) -> Figure:
+        """The mean latency, of a cell that was not refused."""
+        return self.total[0]
+
+    @property
+    def found(self) -> Figure | None:
+        """The first of the latency's figures that is slower, else the first that is faster."""
+        for word in (Word.SLOWER, Word.FASTER):
+            for figure in self.total:
+                if figure.word is word:
+                    return figure
+        return None
+
+    def culprit(self, figure: Figure) -> Part | None:
+        """Return the part that has most of a figure's change: for the mean, what adds most to it."""
+        at = self.total.index(figure)
+        sign = 1 if figure.difference > 0 else -1
+        known = [part for part in self.parts if part.figures[at].difference == part.figures[at].difference]
+        return max(known, key=lambda part: sign * part.figures[at].difference, default=None)
 
 
 @dataclass(frozen=True, slots=True)

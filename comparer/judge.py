@@ -27,16 +27,22 @@ SHARES = {Family.MEAN: 0.5, Family.QUANTILE: 0.25, Family.PART_MEAN: 0.125, Fami
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A figure before its word: tested (a column of `tested`), or not (`why`); `margin` is what matters, in its unit."""
+    """A figure before its word: tested (a column of `tested`), or not (`why`); `margin` is what matters, in its unit.
+
+    The whole interval has to be beyond `noise`, if that is not 0.
+    """
 
     figure: Figure
     family: Family
     margin: float
     p_same: float
+    noise: float = 0.0
 
 
-def candidates(names: Sequence[str], tested: Tested, margin: Floats, families: Sequence[Family]) -> list[Candidate]:
-    """Turn the columns of a test into figures."""
+def candidates(
+    names: Sequence[str], tested: Tested, margin: Floats, families: Sequence[Family], noise: Floats
+) -> list[Candidate]:
+    """Turn the columns of a test into figures; `margin` and `noise` have a value for each."""
     found = []
     for at, (name, family) in enumerate(zip(names, families, strict=True)):
         base, new, low, high, p = (
@@ -53,7 +59,7 @@ def candidates(names: Sequence[str], tested: Tested, margin: Floats, families: S
             p if is_tested else None,
             why="" if is_tested else NO_SPREAD,
         )
-        found.append(Candidate(figure, family, float(margin[at]), float(tested.p_same[at])))
+        found.append(Candidate(figure, family, float(margin[at]), float(tested.p_same[at]), float(noise[at])))
     return found
 
 
@@ -73,10 +79,14 @@ def _p(figure: Figure) -> float:
     return float("nan") if figure.p is None else figure.p
 
 
+def _is_beyond(figure: Figure, noise: float) -> bool:
+    return noise == 0 or (figure.low or 0) > noise or (figure.high or 0) < -noise
+
+
 def _word(one: Candidate, *, is_found: bool) -> Word:
     figure = one.figure
     if figure.p is None:
         return Word.SAME if figure.difference == 0 and figure.why == NO_SPREAD else Word.UNDECIDED
-    if is_found and abs(figure.difference) >= one.margin:
+    if is_found and abs(figure.difference) >= one.margin and _is_beyond(figure, one.noise):
         return Word.SLOWER if figure.difference > 0 else Word.FASTER
     return Word.SAME if one.p_same <= SAME_ERROR else Word.UNDECIDED

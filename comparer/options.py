@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 MIN_EFFECT = 0.05
 FALSE_ALARMS = 0.02
+RUN_NOISE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,12 +12,15 @@ class CompareOptions:
     """How to compare two sides.
 
     `min_effect` is the smallest change that matters, as a share (0.05: 5 %); `false_alarms` the share of comparisons of
-    equal sides that may find any change at all. `fail_on` are rules such as 'write.p99 > 10%': with them, they alone
-    decide. `is_strict`: undecided has an exit code of its own. `is_normalised`: the same IO sizes and depth on both.
+    equal sides that may find any change at all. `run_noise` is by how much two runs of one setting may differ for
+    reasons of their own: it counts only where neither side has repeats. `fail_on` are rules such as 'write.p99 > 10%':
+    with them, they alone decide. `is_strict`: undecided has an exit code of its own. `is_normalised`: as if the IO
+    sizes and the depth of both sides were the same.
     """
 
     min_effect: float = MIN_EFFECT
     false_alarms: float = FALSE_ALARMS
+    run_noise: float = RUN_NOISE
     is_by_size: bool = False
     is_normalised: bool = False
     is_strict: bool = False

@@ -33,10 +33,12 @@ def read_run(path: Path) -> Run:
     """
     recording = Recording.open(path)
     reader = _Reader(tuple(disk.name for disk in recording.manifest.target.disks))
-    with tempfile.TemporaryDirectory(prefix="vio-compare-") as scratch:
-        with pq.ParquetFile(_table_file(path, Path(scratch))) as file:
-            for table in _tables(file):
-                reader.add(table, file.metadata.num_rows)
+    with (
+        tempfile.TemporaryDirectory(prefix="vio-compare-") as scratch,
+        pq.ParquetFile(_table_file(path, Path(scratch))) as file,
+    ):
+        for table in _tables(file):
+            reader.add(table, file.metadata.num_rows)
     if not reader.ended_count:
         raise RecordingError(f"{path} has no IO that ended", "record while the load runs")
     return Run(_info(recording, reader.whole_count / reader.io_count), reader.blocks())
@@ -117,7 +119,7 @@ class _Reader:
             rows = {name: merged(some) for name, some in one.rows.items()}
             found.setdefault(block, {})[self._key(code)] = Tally(one.io_count, one.bytes, rows)
         bounds = self._bounds.tolist()
-        return tuple(Block(*bounds[block], tallies) for block, tallies in found.items())
+        return tuple(Block(bounds[b][0], bounds[b][1], tallies) for b, tallies in found.items())
 
     def _key(self, code: int) -> Key:
         rest, size = divmod(code, _SIZES)
@@ -139,7 +141,7 @@ def _count_row(column: pa.ChunkedArray, name: str, number: Ints, pending: list[_
         column = column.drop_null()
     values = column.to_numpy()
     if values.min() < 0 or values.max() > LARGEST:
-        raise RecordingError(f"a time of {values.min()} to {values.max()} ns in {name} cannot be", "make the report anew")
+        raise RecordingError(f"a time in {name} cannot be", "take ios.parquet away: it is made anew")
     counts = np.bincount(number * BUCKETS + bucket_numbers(values), minlength=len(pending) * BUCKETS)
     sums = np.bincount(number, weights=values, minlength=len(pending))
     for at, one in enumerate(pending):

@@ -11,7 +11,9 @@ from vio.comparer.statistics import adjust_p
 from vio.comparer.values import BESIDE, STATISTICS
 from vio.errors import UsageError
 
-_RULE = re.compile(r"(?P<place>.+)\.(?P<figure>mean|p50|p90|p99|p99\.9|iops|throughput)\s*(?P<sign>[<>])\s*(?P<limit>-?\d+(?:\.\d+)?)\s*%")
+_RULE = re.compile(
+    r"(?P<place>.+)\.(?P<figure>mean|p50|p90|p99|p99\.9|iops|throughput)\s*(?P<sign>[<>])\s*(?P<limit>-?\d+(?:\.\d+)?)\s*%"
+)
 _BESIDE = {"iops": BESIDE[0], "throughput": BESIDE[1]}
 
 
@@ -64,7 +66,8 @@ def _chosen(rule: Rule, cells: Sequence[Cell]) -> list[tuple[Cell, Figure]]:
     if not found:
         known = sorted({place for cell in cells for place, _ in _places(cell)})
         raise UsageError(
-            f"--fail-on {rule.text!r} names nothing that can be compared", f"there are: {', '.join(known[:12]) or 'none'}"
+            f"--fail-on {rule.text!r} names nothing that can be compared",
+            f"there are: {', '.join(known[:12]) or 'none'}",
         )
     return found
 

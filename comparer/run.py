@@ -89,6 +89,11 @@ class RunInfo:
     tracing_cpu_s: float = 0.0
     added_us_per_io: float | None = None
 
+    @property
+    def lost_text(self) -> str:
+        """How many records were lost."""
+        return "an unknown number" if self.lost < 0 else f"{self.lost:,}"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:

@@ -35,7 +35,7 @@ class Tested:
 
 
 def compare_units(base: Floats, new: Floats, margin: Floats, *, are_blocks: bool) -> Tested:
-    """Test the difference of the means; `margin` is the smallest difference that matters, by figure.
+    """Test the difference of the means; sides are the same, by figure, that differ by less than `margin`.
 
     Repeats: Welch's t test; with a single run on one side, Student's, as the other's spread has to stand for both.
     Blocks of a run: a permutation test, and an interval by resampling them.
@@ -63,7 +63,10 @@ def compare_units(base: Floats, new: Floats, margin: Floats, *, are_blocks: bool
         tested = stats.ttest_ind(now, old, equal_var=is_pooled)
         p[varies] = tested.pvalue
         low[varies], high[varies] = tested.confidence_interval(CONFIDENCE)
-    p_same[varies] = np.maximum(p_of(now, old + least, "less"), p_of(now, old - least, "greater"))
+    # no closeness is enough for a margin that is not above 0
+    p_same[varies] = np.where(
+        least <= 0, np.nan, np.maximum(p_of(now, old + least, "less"), p_of(now, old - least, "greater"))
+    )
     return Tested(*means, low, high, p, p_same)
 
 

@@ -1,4 +1,4 @@
-"""The figures of each unit (a run, or a block of a run's time) as arrays: a row for each unit, a column for each figure."""
+"""The figures of units (runs, or blocks of a run's time) as arrays: a row for each unit, a column for each figure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -7,7 +7,7 @@ settings take turns in an order drawn at random, so that what changes on the mac
 import os
 import random
 import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,17 +46,19 @@ SLOWED = (
 )
 
 
-def record_runs(folder: Path, scale: float = 1.0) -> dict[str, list[Path]]:
+def record_runs(folder: Path, tell: Callable[[str], None], scale: float = 1.0) -> dict[str, list[Path]]:
     """Record the runs of every setting that `folder` has not yet; return their paths by setting."""
-    plan = [(one, folder / one.name / f"{n:02}.vio") for one in (BASE, *SLOWED) for n in range(round(one.run_count * scale))]
+    plan = [
+        (one, folder / one.name / f"{n:02}.vio") for one in (BASE, *SLOWED) for n in range(round(one.run_count * scale))
+    ]
     todo = [(one, path) for one, path in plan if not path.exists()]
     random.Random(len(todo)).shuffle(todo)
     if todo:
-        _record(folder, todo)
+        _record(folder, todo, tell)
     return {one.name: sorted((folder / one.name).glob("*.vio")) for one in (BASE, *SLOWED)}
 
 
-def _record(folder: Path, todo: list[tuple[Setting, Path]]) -> None:
+def _record(folder: Path, todo: list[tuple[Setting, Path]], tell: Callable[[str], None]) -> None:
     os.setpriority(os.PRIO_PROCESS, 0, _NICE)
     with scratch("truth") as place, slow_disk(place, "ext4", _DISK_BYTES) as slow:
         image = slow.directory / "disk.raw"
@@ -66,14 +68,12 @@ def _record(folder: Path, todo: list[tuple[Setting, Path]]) -> None:
         _run(image, folder / "first.vio", _UNLIMITED)
         mean_ms, period_ms = _mean_and_period_ms(folder / "first.vio")
         for number, (setting, path) in enumerate(todo):
-            print(f"bench-compare: recording {number + 1} of {len(todo)}: {setting.name}", file=sys.stderr)
+            tell(f"recording {number + 1} of {len(todo)}: {setting.name}")
             path.parent.mkdir(parents=True, exist_ok=True)
             _record_one(slow, image, setting, path, mean_ms, period_ms)
 
 
-def _record_one(
-    slow: SlowDisk, image: Path, setting: Setting, path: Path, mean_ms: float, period_ms: float
-) -> None:
+def _record_one(slow: SlowDisk, image: Path, setting: Setting, path: Path, mean_ms: float, period_ms: float) -> None:
     added_ms = setting.share * mean_ms
     is_device = setting.layer == "device"
     slow.set_delay(read_ms=_READ_MS + (added_ms if is_device else 0))

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from vio import __version__
+from vio.cli_baseline import add_baseline_commands
 from vio.cli_bench import add_bench_command
+from vio.cli_compare import add_compare_command
 from vio.cli_map import add_map_command
-from vio.errors import ExitCode, OutputError, UsageError, VioError
+from vio.errors import ExitCode, OutputError, UsageError, VioError, usage_text
 from vio.layer import Layer, Op
 from vio.printable import printable
 from vio.quantity import parse_duration_s, parse_stretch_s
@@ -286,7 +288,7 @@ def run(arguments: Sequence[str]) -> int:
         _complain(str(error))
         return int(error.exit_code)
     except _WrongUsage as error:
-        _complain(_usage_text(error))
+        _complain(usage_text(error))
         return int(ExitCode.USAGE)
     except (KeyboardInterrupt, typer.Abort):
         return int(ExitCode.INTERRUPTED)
@@ -348,14 +350,6 @@ def _report_progress() -> "Callable[[Progress], None] | None":
     return lambda now: _write(f"\rvio: {now.io_count:,} IOs, {now.share:.0%} \r", sys.stderr)
 
 
-def _usage_text(error: Exception) -> str:
-    message = str(getattr(error, "message", "")) or str(error)
-    message = str(error.format_message()) if hasattr(error, "format_message") else message
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "vio"
-    return f"{message.rstrip('.')}: `{command} --help` shows what there is"
-
-
 def _show_drawn(what: "RenderableType") -> None:
     _show(render(what, sys.stdout))
 
@@ -376,6 +370,10 @@ def _show(text: str) -> None:
         raise _unwritable(error) from None
 
 
+add_compare_command(app, _show, _show_json, lambda: has_colours(sys.stdout))
+add_baseline_commands(app, _show, _show_json)
+
+
 def _unwritable(error: OSError) -> OutputError:
     return OutputError(f"the output cannot be written: {error.strerror}", "give it another place")
 
@@ -394,4 +392,4 @@ def _write(text: str, stream: TextIO) -> None:
     stream.flush()
 
 
-add_bench_command(app, _show_drawn, _show_json, _complain)
+add_bench_command(app, _show, _show_drawn, _show_json, _complain)

@@ -12,6 +12,7 @@ from vio.printable import printable
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+Show = Callable[[str], None]
 ShowDrawn = Callable[["RenderableType"], None]
 ShowJson = Callable[[object], None]
 Tell = Callable[[str], None]
@@ -21,12 +22,15 @@ Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Whe
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A value of the scenario; repeatable.")
 ]
+Repeats = Annotated[
+    int | None, typer.Option("--repeats", metavar="N", min=1, help="Runs of each setting, instead of the scenario's.")
+]
 IsAa = Annotated[bool, typer.Option("--aa", help="Setting a against itself only: what is this machine's noise?")]
 IsResumed = Annotated[bool, typer.Option("--resume", help="Go on with a bench that was broken off.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
-def add_bench_command(app: typer.Typer, show_drawn: ShowDrawn, show_json: ShowJson, tell: Tell) -> None:
+def add_bench_command(app: typer.Typer, show: Show, show_drawn: ShowDrawn, show_json: ShowJson, tell: Tell) -> None:
     """Give the command line the command `bench`; the functions print a result, and what it tells meanwhile."""
 
     @app.command("bench")
@@ -34,6 +38,7 @@ def add_bench_command(app: typer.Typer, show_drawn: ShowDrawn, show_json: ShowJs
         scenario: ScenarioFile,
         output: Output = Path("bench"),
         settings: Settings = None,
+        repeats: Repeats = None,
         aa: IsAa = False,
         resume: IsResumed = False,
         as_json: AsJson = False,
@@ -49,15 +54,20 @@ def add_bench_command(app: typer.Typer, show_drawn: ShowDrawn, show_json: ShowJs
           sudo vio bench examples/bench/cache.toml -o cache-bench --resume
           sudo vio bench examples/bench/cache.toml --aa
         """
-        from vio.bencher.bench import BenchOptions, bench
+        from vio.bencher.bench import bench
         from vio.bencher.machine import bench_data
+        from vio.bencher.options import BenchOptions
         from vio.bencher.text import bench_text
+        from vio.comparer.text import render_text
 
-        options = BenchOptions(scenario, output, dict(_pair(text) for text in settings or ()), aa, resume)
+        values = dict(_pair(text) for text in settings or ())
+        options = BenchOptions(scenario, output, values, repeats, is_aa=aa, is_resumed=resume)
         result = bench(options, tell)
         if as_json:
             show_json(bench_data(result))
         else:
+            if result.comparison:
+                show(render_text(result.comparison))
             show_drawn(bench_text(result))
         raise typer.Exit(result.exit_code)
 

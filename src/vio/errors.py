@@ -67,3 +67,12 @@ class MapError(VioError):
     """An image or a device table holds a field that cannot be believed."""
 
     exit_code = ExitCode.RECORDING
+
+
+def usage_text(error: Exception) -> str:
+    """Return what the command line's library says of wrong words, as one line with a hint."""
+    message = str(getattr(error, "message", "")) or str(error)
+    message = str(error.format_message()) if hasattr(error, "format_message") else message
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "vio"
+    return f"{message.rstrip('.')}: `{command} --help` shows what there is"

@@ -1,6 +1,7 @@
 """A bench from its first run to its end, or broken off and resumed; only the recorder is made up."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,9 @@ from tests.commandline import Vio, vio
 
 from vio.bencher import bench as bench_module
 from vio.bencher import step as step_module
-from vio.bencher.bench import BenchOptions, bench
+from vio.bencher.bench import bench
 from vio.bencher.journal import read_journal
+from vio.bencher.options import BenchOptions
 from vio.bencher.scenario import Scenario
 from vio.comparer.comparison import Comparison, Verdict
 from vio.comparer.comparison import Side as ComparedSide
@@ -218,8 +220,38 @@ def test_the_command_line_shows_noise_and_witness(vio: Vio, recorder: FakeRecord
     again = ("bench", str(options.scenario), "-o", str(options.output), "--resume", "--json")
     code, shown, _ = vio(*again)
     data = json.loads(shown)
-    assert (code, data["verdict"], data["aa"], len(data["runs"])) == (ExitCode.FAILED, "slower", "same", RUNS)
-    assert len(recorder.commands) == RUNS  # it was done already: nothing is run again
+    assert (code, data["comparison"]["verdict"], data["aa"]["verdict"], len(data["runs"])) == (
+        ExitCode.FAILED,
+        "slower",
+        "same",
+        RUNS,
+    )
+    assert len(recorder.commands) == RUNS
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('fail-on = ["read.p98 > x"]', "read.p98 > x"),
+        ('min-efect = "3%"', "min-efect"),
+        ("min-effect = 3", "min-effect"),
+    ],
+)
+def test_how_to_compare_is_read_before_the_first_run(
+    line: str, message: str, recorder: FakeRecorder, options: BenchOptions
+) -> None:
+    options.scenario.write_text(f"{SCENARIO}[compare]\n{line}\n")
+    with pytest.raises(UsageError, match=re.escape(message)):
+        bench(options, lambda _: None)
+    assert not recorder.commands
+
+
+@pytest.mark.parametrize(("repeats", "runs"), [(1, 2), (3, 4 + 6)])
+def test_the_command_line_may_ask_for_other_repeats(
+    repeats: int, runs: int, recorder: FakeRecorder, options: BenchOptions
+) -> None:
+    bench(BenchOptions(options.scenario, options.output, repeats=repeats), lambda _: None)
+    assert len(recorder.commands) == runs
 
 
 def test_the_journal_keeps_the_scenario(recorder: FakeRecorder, options: BenchOptions) -> None:
