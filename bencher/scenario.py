@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from vio.bencher.placeholders import BUILT_IN, Values, names_in
+from vio.bencher.placeholders import BUILT_IN, Values, fill, fill_words, names_in
 from vio.errors import UsageError
 from vio.printable import printable
 from vio.quantity import parse_duration_s
@@ -120,15 +120,20 @@ def read_scenario(path: Path, given: Mapping[str, str] | None = None) -> Scenari
 def values_of(scenario: Scenario, setting: Setting) -> Values:
     """Return what the placeholders stand for under a setting, the built-in ones apart.
 
+    Those of the setting may have those of [values] in them.
+
     Raises:
         UsageError: a value is neither text nor a list of text, or bears a name that is taken.
     """
-    found: Values = {}
-    for place, table in (("values", scenario.values), (printable(setting.name), setting.values)):
-        for name, value in table.items():
-            if name in BUILT_IN or name in found:
-                raise UsageError(f"{place}: the name {printable(name)} is taken", "choose another for this value")
-            found[name] = _words(value, f"{place}.{printable(name)}")
+    common: Values = {name: _words(value, f"values.{printable(name)}") for name, value in scenario.values.items()}
+    found: Values = dict(common)
+    for name, value in setting.values.items():
+        place = f"{printable(setting.name)}.{printable(name)}"
+        words = _words(value, place)
+        found[name] = fill(words, common) if isinstance(words, str) else fill_words(words, common)
+    for name in found:
+        if name in BUILT_IN or (name in common and name in setting.values):
+            raise UsageError(f"the name {printable(name)} of a value is taken", "choose another for it")
     return found
 
 

@@ -58,7 +58,7 @@ def test_a_whole_scenario_is_read(tmp_path: Path) -> None:
         ('"-t", "{cache}", ', "", "none: the value cache is used nowhere"),
         ('cache = "writeback"', 'cash = "x"', "{cache} stands for nothing under writeback: is cash meant?"),
         ('cache = "none"', "cache = 3", "none.cache: text or a list of words is needed, not '3'"),
-        ('{ cache = "none" }', '{ cache = "none", run = "x" }', "none: the name run is taken"),
+        ('{ cache = "none" }', '{ cache = "none", run = "x" }', "the name run of a value is taken"),
         ('size = "64M"', "", "image: either size or source is needed"),
         ('size = "64M"', 'size = "64M"\nway = "overlay"', "image.way: overlay is for an image that exists"),
         ('size = "64M"', 'source = "x"\nway = "move"', "'move' is not one of copy, overlay, same"),
@@ -78,6 +78,13 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, message: str
     with pytest.raises(UsageError) as caught:
         read(tmp_path, text)
     assert message in str(caught.value)
+
+
+def test_a_setting_may_use_the_values_of_both(tmp_path: Path) -> None:
+    scenario = read(tmp_path, WHOLE.replace('cache = "none"', 'cache = "{count}/x"'), count="7")
+    assert values_of(scenario, scenario.a)["cache"] == "7/x"
+    with pytest.raises(UsageError, match="{cuont} stands for nothing"):
+        read(tmp_path, WHOLE.replace('cache = "none"', 'cache = "{cuont}"'))
 
 
 def test_only_values_that_the_scenario_has_are_set(tmp_path: Path) -> None:
