@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,11 +108,6 @@ def make_place(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{shown} cannot be made: {error.strerror}", "choose another place with -o") from None
-
-
-def now_s() -> float:
-    """Return Unix time, for the journal."""
-    return time.time()
 
 
 def _host() -> str:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from vio.bencher.clock import Clock
-from vio.bencher.journal import Journal, Run, now_s, write_journal
+from vio.bencher.journal import Journal, Run, write_journal
 from vio.bencher.options import BenchOptions
 from vio.bencher.order import Phase, Side, Step, steps
 from vio.bencher.ours import told_by
 from vio.bencher.scenario import Scenario
-from vio.bencher.step import make_ready, run_recorded, run_unrecorded
+from vio.bencher.step import LoadError, make_ready, run_recorded, run_unrecorded
 from vio.errors import OutputError, VioError
 from vio.printable import printable
 from vio.recorder.progress import NullProgress
@@ -45,6 +45,7 @@ class Runs:
         self._progress = _Progress(tell)
         self._here = options.scenario.absolute().parent
         self._output = options.output.absolute()
+        self._made: Path | None = None
 
     def go_on(self, journal: Journal) -> Journal:
         """Run what is left, and return the journal of all; it is in its file after each run.
@@ -54,11 +55,13 @@ class Runs:
             KeyboardInterrupt: the user stopped it; likewise.
         """
         rules = self._scenario.bench
-        wanted = steps(rules.aa, rules.repeats)
-        left = [step for step in wanted if not journal.has(step)]
+        left = [step for step in steps(rules.aa, rules.repeats) if not journal.has(step)]
         sides = sorted({step.setting for step in left})
         clock = Clock(len(left) + len(sides) * rules.warm_up)
-        self._keep_failed("unfinished")
+        self._set_apart(self._output / RUNNING, "unfinished")
+        for step in left:
+            # it was whole, and vio was killed before it could write that down
+            self._set_apart(self._place(step), step.name)
         try:
             for side in sides:
                 for number in range(rules.warm_up):
@@ -67,7 +70,7 @@ class Runs:
                 with clock.timed():
                     journal = self._step(journal, step, clock)
         except KeyboardInterrupt:
-            self._keep_failed("stopped")
+            self._set_apart(self._output / RUNNING, "stopped")
             journal = replace(journal, stops=journal.stops + 1)
             write_journal(self._options.output, journal)
             self._tell(f"stopped; {self._kept(journal)}")
@@ -76,6 +79,8 @@ class Runs:
             write_journal(self._options.output, replace(journal, stops=journal.stops + 1))
             hint = f"{error.hint}; {self._kept(journal)}" if error.hint else self._kept(journal)
             raise type(error)(error.message, hint) from None
+        if self._made is not None:
+            self._made.unlink(missing_ok=True)
         return journal
 
     def _warm_up(self, side: Side, number: int, clock: Clock) -> None:
@@ -90,30 +95,35 @@ class Runs:
         purpose = f"noise, side {step.group[-1]}" if step.phase is Phase.AA else str(step.side)
         what = f"{self._name(step.setting)} ({purpose}, {step.number} of {total})"
         self._tell(f"{clock.place()}: {what}{clock.left()}")
-        running, began_s = self._output / RUNNING, now_s()
+        running = self._output / RUNNING
         with _naming(f"run {what}"):
             files = self._output / FILES / step.name
             ready = make_ready(self._scenario, step.setting, self._here, self._output, files)
             try:
+                self._made = ready.made
                 summary, told = run_recorded(self._scenario, ready, running, self._progress)
-                run = Run(step, began_s, summary.duration_s, told_by(running), told)
+                run = Run(step, ready.began_s, summary.duration_s, told_by(running), told)
+                if not run.ours:
+                    raise LoadError("the load did no IO on the recorded disks", f"what it said is in {files}")
             except VioError:
-                self._keep_failed(step.name)
+                self._set_apart(running, step.name)
                 raise
-            _move(running, self._output / step.group / f"{step.number:03}.vio")
+            _move(running, self._place(step))
         journal = replace(journal, runs=(*journal.runs, run))
         write_journal(self._output, journal)
         return journal
 
-    def _keep_failed(self, name: str) -> None:
-        """Keep a recording that is no whole run apart from those that are."""
-        running = self._output / RUNNING
-        if not running.exists():
+    def _place(self, step: Step) -> Path:
+        return self._output / step.group / f"{step.number:03}.vio"
+
+    def _set_apart(self, recording: Path, name: str) -> None:
+        """Keep a recording that is no run of the bench apart from those that are."""
+        if not recording.exists():
             return
         number = 1
         while (kept := self._output / FAILED / f"{name}-{number}.vio").exists():
             number += 1
-        _move(running, kept)
+        _move(recording, kept)
         self._tell(f"what was recorded until then is in {kept}")
 
     def _name(self, side: Side) -> str:

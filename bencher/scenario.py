@@ -177,6 +177,7 @@ def _check_image(image: Image | None) -> None:
 
 
 def _check_placeholders(scenario: Scenario, setting: Setting) -> None:
+    """Refuse what could not be filled, now rather than in the middle of a bench, and values that do nothing."""
     values = values_of(scenario, setting)
     known = {*values, *BUILT_IN} - ({"image"} if scenario.image is None else set())
     commands = (scenario.load.command, *scenario.load.prepare)
@@ -193,3 +194,8 @@ def _check_placeholders(scenario: Scenario, setting: Setting) -> None:
             raise UsageError(
                 f"{printable(setting.name)}: the value {printable(name)} is used nowhere", nearest(name, used)
             )
+    all_values: Values = {**values, **dict.fromkeys(BUILT_IN, "")}
+    for words in commands:
+        fill_words(words, all_values)
+    for text in (scenario.load.witness, image.source, image.place, image.options):
+        fill(text, all_values)

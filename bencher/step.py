@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -29,6 +30,7 @@ STDOUT = "stdout"
 _DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 _END_S = 10.0
 _POLL_S = 0.02
+_CLOCK_GRAIN_S = 1.0  # what a file system's clock may be behind
 
 
 class LoadError(VioError):
@@ -39,11 +41,16 @@ class LoadError(VioError):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A run that can begin: its command with every word filled in, its directory, and where its figures will be."""
+    """A run that can begin: its command with every word filled in, its directory, and where its figures will be.
+
+    `made` is an image that was made for it, `began_s` Unix time.
+    """
 
     command: tuple[str, ...]
     files: Path
     witness: Path | None
+    made: Path | None
+    began_s: float
 
 
 def make_ready(scenario: Scenario, side: Side, here: Path, output: Path, files: Path) -> Ready:
@@ -60,15 +67,15 @@ def make_ready(scenario: Scenario, side: Side, here: Path, output: Path, files: 
         "run": str(files),
         "here": str(here),
     }
-    try:
-        files.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{printable(str(files))} cannot be made: {error.strerror}") from None
+    _make_empty(files)
+    made = None
     if scenario.image:
         image = replace(scenario.image, options=fill(scenario.image.options, values))
         source = here / fill(image.source, values) if image.source else None
         place = here / fill(image.place, values) if image.place else output / "image"
-        values["image"] = str(put_back(image, source, place))
+        path = put_back(image, source, place)
+        made = None if path == source else path
+        values["image"] = str(path)
     for words in scenario.load.prepare:
         _prepare(fill_words(words, values), scenario.limit_s)
     if scenario.bench.drop_caches:
@@ -76,7 +83,7 @@ def make_ready(scenario: Scenario, side: Side, here: Path, output: Path, files: 
     time.sleep(scenario.settle_s)
     witness = scenario.load.witness
     left = files / OUTPUT_FILES[0] if witness == STDOUT else Path(fill(witness, values)) if witness else None
-    return Ready(fill_words(scenario.load.command, values), files, left)
+    return Ready(fill_words(scenario.load.command, values), files, left, made, time.time())
 
 
 def run_recorded(
@@ -120,8 +127,6 @@ def _judge(scenario: Scenario, ready: Ready, summary: RecordSummary, exit_code: 
         raise _failed(ready, exit_code)
     if is_beside and exit_code is None:
         raise LoadError(f"the VM {printable(scenario.load.vm)} ended before the load did", "start it again")
-    if not summary.counts.rows:
-        raise LoadError("the load did no IO on the recorded disks", f"what it said is in {ready.files}")
 
 
 def run_unrecorded(scenario: Scenario, ready: Ready) -> None:
@@ -157,9 +162,13 @@ def _told(ready: Ready) -> tuple[Told, ...]:
     if ready.witness is None:
         return ()
     try:
-        return read_witness(ready.witness)
+        told = read_witness(ready.witness)
+        is_old = ready.witness.stat().st_mtime < ready.began_s - _CLOCK_GRAIN_S
     except VioError as error:
         raise LoadError(error.message, error.hint or f"what it said is in {ready.files}") from None
+    if is_old:
+        raise LoadError(f"the load has left no new {ready.witness.name}", "see load.witness: this one is older")
+    return told
 
 
 def _failed(ready: Ready, code: int) -> LoadError:
@@ -181,6 +190,18 @@ def _prepare(words: tuple[str, ...], limit_s: float) -> None:
     if ran.returncode:
         said = printable((ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"])[-1])
         raise LoadError(f"load.prepare: {shown} failed: {said}", "run it by hand")
+
+
+def _make_empty(files: Path) -> None:
+    """Make the run's directory; what an earlier attempt at this run has left must not be taken for this one's."""
+    try:
+        if files.exists():
+            shutil.rmtree(files)
+        files.mkdir(parents=True)
+    except OSError as error:
+        raise OutputError(
+            f"{printable(str(files))} cannot be made: {error.strerror}", "choose another with -o"
+        ) from None
 
 
 def _drop_caches() -> None:

@@ -1,4 +1,4 @@
-"""The commands of the CI jobs as they are written, with shorter runs. Not run: installing, which is `make setup`'s test."""
+"""The commands of the CI jobs as they are written, with shorter runs; all but the installing."""
 
 import os
 import shutil

@@ -1,6 +1,7 @@
 """A bench from its first run to its end, or broken off and resumed; only the recorder is made up."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 from tests.commandline import Vio, vio
 
 from vio.bencher import bench as bench_module
+from vio.bencher import runs as runs_module
 from vio.bencher import step as step_module
 from vio.bencher.bench import bench
 from vio.bencher.journal import read_journal
@@ -63,8 +65,8 @@ class FakeRecorder:
         return found or summary()
 
 
-def summary(reason: EndReason = EndReason.TARGET_ENDED, exit_code: int = 0, rows: int = 100) -> RecordSummary:
-    counts = Counts(rows=rows, in_kernel=rows)
+def summary(reason: EndReason = EndReason.TARGET_ENDED, exit_code: int = 0) -> RecordSummary:
+    counts = Counts(rows=100, in_kernel=100)
     return RecordSummary(Path(), State.COMPLETE, reason, "", 1.0, counts, LossTotals(), Cost(), exit_code)
 
 
@@ -113,7 +115,6 @@ def test_an_aa_bench_runs_one_setting_and_judges_no_change(recorder: FakeRecorde
 FAILURES = {
     "exit code": (lambda: summary(exit_code=3), "the load ended with exit code 3", ExitCode.LOAD),
     "too long": (lambda: summary(EndReason.DURATION), "the load has not ended in 10m", ExitCode.LOAD),
-    "nothing done": (lambda: summary(rows=0), "the load did no IO on the recorded disks", ExitCode.LOAD),
     "bpftrace": (lambda: summary(EndReason.BPFTRACE_ENDED), "bpftrace ended before", ExitCode.HOST),
 }
 
@@ -139,6 +140,24 @@ def test_what_was_recorded_is_kept_and_the_bench_goes_on(
     assert result.journal.stops == 1
 
 
+def test_a_run_without_io_has_failed(
+    monkeypatch: pytest.MonkeyPatch, recorder: FakeRecorder, options: BenchOptions
+) -> None:
+    monkeypatch.setattr(runs_module, "told_by", lambda _: ())
+    with pytest.raises(VioError, match="the load did no IO on the recorded disks") as caught:
+        bench(options, lambda _: None)
+    assert caught.value.exit_code is ExitCode.LOAD
+
+
+def test_a_witness_of_another_time_is_none(recorder: FakeRecorder, options: BenchOptions) -> None:
+    old = options.scenario.parent / "fio.json"
+    old.write_text(TOLD)
+    os.utime(old, (1e9, 1e9))
+    options.scenario.write_text(SCENARIO.replace('"stdout"', f'"{old}"'))
+    with pytest.raises(VioError, match=r"the load has left no new fio\.json"):
+        bench(options, lambda _: None)
+
+
 def test_a_witness_that_is_missing_is_a_load_that_failed(recorder: FakeRecorder, options: BenchOptions) -> None:
     options.scenario.write_text(SCENARIO.replace('"stdout"', '"{run}/fio.json"'))
     with pytest.raises(VioError, match=r"run none .*the load has left no fio\.json") as caught:
@@ -161,8 +180,11 @@ def test_a_recording_that_a_killed_bench_left_is_set_apart(recorder: FakeRecorde
     with pytest.raises(VioError):
         bench(options, lambda _: None)
     shutil.copytree(DEMO, options.output / "running.vio")
+    # killed after a run was put in its place, and before that was written down
+    shutil.copytree(DEMO, options.output / "aa/2/002.vio")
     bench(BenchOptions(options.scenario, options.output, is_resumed=True), lambda _: None)
     assert (options.output / "failed/unfinished-1.vio").is_dir()
+    assert (options.output / "failed/aa-2-002-2.vio").is_dir()
 
 
 def test_another_scenario_is_not_gone_on_with(recorder: FakeRecorder, options: BenchOptions) -> None:

@@ -13,9 +13,8 @@ SERVICES = sorted(COMMANDS)
 
 
 def vio_lines(service: str) -> Iterator[str]:
-    yield from (
-        line for command in COMMANDS[service](job_of(service)) for line in re.findall(r"\.venv/bin/vio .*", command)
-    )
+    for command in COMMANDS[service](job_of(service)):
+        yield from re.findall(r"\.venv/bin/vio .*", command)
 
 
 @pytest.mark.parametrize("service", SERVICES)

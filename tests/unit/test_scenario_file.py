@@ -59,6 +59,9 @@ def test_a_whole_scenario_is_read(tmp_path: Path) -> None:
         ('cache = "writeback"', 'cash = "x"', "{cache} stands for nothing under writeback: is cash meant?"),
         ('cache = "none"', "cache = 3", "none.cache: text or a list of words is needed, not '3'"),
         ('{ cache = "none" }', '{ cache = "none", run = "x" }', "the name run of a value is taken"),
+        ('"{image}"]', '"x={more}", "{image}"]', "{more} stands for nothing"),
+        ('"-c", "{count}"', '"-c={cache}"', None),
+        ('cache = "none"', 'cache = ["-t", "none"]', None),
         ('size = "64M"', "", "image: either size or source is needed"),
         ('size = "64M"', 'size = "64M"\nway = "overlay"', "image.way: overlay is for an image that exists"),
         ('size = "64M"', 'source = "x"\nway = "move"', "'move' is not one of copy, overlay, same"),
@@ -80,10 +83,16 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, message: str
     assert message in str(caught.value)
 
 
+def test_a_list_of_words_needs_a_word_of_its_own(tmp_path: Path) -> None:
+    text = WHOLE.replace('"{cache}"', '"cache={cache}"').replace('cache = "none"', 'cache = ["a", "b"]')
+    with pytest.raises(UsageError, match=r"\{cache\} stands for several words in cache=\{cache\}"):
+        read(tmp_path, text)
+
+
 def test_a_setting_may_use_the_values_of_both(tmp_path: Path) -> None:
     scenario = read(tmp_path, WHOLE.replace('cache = "none"', 'cache = "{count}/x"'), count="7")
     assert values_of(scenario, scenario.a)["cache"] == "7/x"
-    with pytest.raises(UsageError, match="{cuont} stands for nothing"):
+    with pytest.raises(UsageError, match=r"\{cuont\} stands for nothing"):
         read(tmp_path, WHOLE.replace('cache = "none"', 'cache = "{cuont}"'))
 
 
