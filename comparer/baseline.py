@@ -29,7 +29,7 @@ MAX_RUN_BYTES = 200 << 10
 _LARGEST_FILE = 1 << 30
 _AGAIN = "restore it, or save it again"
 _BUCKET = np.dtype(np.uint16).newbyteorder("<")
-_COUNTS = {1: np.dtype(np.uint8), 8: np.dtype(np.uint64).newbyteorder("<")}
+_COUNTS: dict[int, "np.dtype[np.unsignedinteger]"] = {1: np.dtype(np.uint8), 8: np.dtype(np.uint64).newbyteorder("<")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,8 @@ def refusal(units: Units, runs: tuple[Sequence[Run], Sequence[Run]], keys: tuple
         if not side:
             return f"{which} has no such IO"
         if len(side) < len(every):
-            return f"{len(every) - len(side)} of {len(every)} {'blocks' if units.are_blocks else 'runs'} of {which} have no such IO"
+            what = "blocks" if units.are_blocks else "runs"
+            return f"{len(every) - len(side)} of {len(every)} {what} of {which} have no such IO"
         if min(tally.io_count for _, tally in side) < _FEW:
             return f"{which} has fewer than {_FEW} of these IOs in a run"
     loads = [_load(side, some, key) for side, some, key in zip(sides, runs, keys, strict=True)]

@@ -1,6 +1,7 @@
 """Compare two sides, each a recording, a directory of repeats, or a saved baseline."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from vio.comparer.cells import OpenCell, close_cells, open_cell
@@ -14,6 +15,15 @@ from vio.comparer.whole import tracing_figures
 from vio.errors import UsageError
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """Both sides, read: where they came from, and their runs."""
+
+    base: Path
+    new: Path
+    runs: tuple[Sequence[Run], Sequence[Run]]
+
+
 def compare(base: Path, new: Path, options: CompareOptions) -> Comparison:
     """Compare two sides; each path is a recording, a directory of recordings (repeats, *.vio), or a baseline's file.
 
@@ -21,20 +31,23 @@ def compare(base: Path, new: Path, options: CompareOptions) -> Comparison:
         RecordingError: a recording or baseline is absent, damaged, or of another version.
         UsageError: the options contradict each other, or a rule cannot be read.
     """
+    return compare_loaded(load(base, new, options), options)
+
+
+def load(base: Path, new: Path, options: CompareOptions) -> Loaded:
+    """Read both sides, once the options are known to be good; raises as `compare` does."""
     if not 0 < options.min_effect < 1:
         raise UsageError("the smallest effect that matters is between 0 and 100 %", "--min-effect 5%")
     if not 0 < options.false_alarms < 0.5:
         raise UsageError("the share of false alarms is between 0 and 50 %", "--false-alarms 2%")
     for text in options.fail_on:
         parse_rule(text)
-    return compare_runs((str(base), runs_at(base)), (str(new), runs_at(new)), options)
+    return Loaded(base, new, (runs_at(base), runs_at(new)))
 
 
-def compare_runs(
-    base: tuple[str, Sequence[Run]], new: tuple[str, Sequence[Run]], options: CompareOptions
-) -> Comparison:
-    """Compare the runs of two sides, each with its name."""
-    sides = base[1], new[1]
+def compare_loaded(loaded: Loaded, options: CompareOptions) -> Comparison:
+    """Compare two sides that were read."""
+    sides = loaded.runs
     units = units_of(*sides, is_by_size=options.is_by_size)
     renamed, doubts = _pair_disks(sides)
     parts = refused_parts(*sides)
@@ -48,8 +61,8 @@ def compare_runs(
     closed = close_cells(cells, options.false_alarms)
     rules = apply_rules([parse_rule(text) for text in options.fail_on], closed, options.false_alarms)
     return Comparison(
-        base=_side(*base),
-        new=_side(*new),
+        base=_side(loaded.base, sides[0]),
+        new=_side(loaded.new, sides[1]),
         verdict=_verdict(closed, rules),
         cells=tuple(closed),
         beside=tracing_figures(*sides),
@@ -59,8 +72,8 @@ def compare_runs(
     )
 
 
-def _side(path: str, runs: Sequence[Run]) -> Side:
-    return Side(path, tuple(run.info.name for run in runs))
+def _side(path: Path, runs: Sequence[Run]) -> Side:
+    return Side(str(path), tuple(run.info.name for run in runs))
 
 
 def _pair_disks(sides: tuple[Sequence[Run], Sequence[Run]]) -> tuple[dict[str, str], list[Doubt]]:

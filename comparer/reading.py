@@ -16,6 +16,8 @@ from vio.comparer.sketch import Sketch, merged
 from vio.errors import RecordingError
 from vio.recording import Recording
 from vio.reporter.buckets import BUCKETS, LARGEST, Ints, bucket_numbers
+from vio.reporter.iofile import ios_file
+from vio.reporter.report import ReportOptions, report
 from vio.schema import OPS
 
 _KEYS = ("io", "disk", "op", "bytes", "begin_ns", "is_whole")
@@ -45,10 +47,6 @@ def read_run(path: Path) -> Run:
 
 
 def _table_file(path: Path, scratch: Path) -> Path:
-    # only here: what compares baselines alone need not wait for the join to be imported
-    from vio.reporter.iofile import ios_file
-    from vio.reporter.report import ReportOptions, report
-
     file = ios_file(path)
     if file is None:  # the recording's directory cannot be written
         file = scratch / "ios.parquet"

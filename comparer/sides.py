@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vio.comparer.baseline import SUFFIX, load_baseline
-from vio.comparer.reading import read_run
 from vio.comparer.run import Block, Run, without_sizes
 from vio.errors import RecordingError
-from vio.recording import MANIFEST
 
 RECORDING_SUFFIX = ".vio"
 
@@ -21,6 +19,9 @@ def runs_at(path: Path) -> tuple[Run, ...]:
     """
     if path.is_file() and path.name.endswith(SUFFIX):
         return load_baseline(path)
+    # only here: what compares baselines need not wait for the join to be imported
+    from vio.comparer.reading import read_run
+
     repeats = repeats_in(path)
     return tuple(read_run(one) for one in repeats) if repeats else (read_run(path),)
 
@@ -31,6 +32,8 @@ def repeats_in(path: Path) -> list[Path]:
     Raises:
         RecordingError: a directory holds neither a recording nor recordings.
     """
+    from vio.recording import MANIFEST
+
     if not path.is_dir() or (path / MANIFEST).exists():
         return []
     found = sorted(one for one in path.iterdir() if one.name.endswith(RECORDING_SUFFIX) and one.is_dir())

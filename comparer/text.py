@@ -6,8 +6,7 @@ from vio.comparer.answer import answer_lines, percent
 from vio.comparer.comparison import Cell, Comparison, Doubt, Figure, Verdict
 from vio.comparer.values import BESIDE, STATISTICS
 from vio.printable import printable
-from vio.reporter.grid import Grid, Style
-from vio.reporter.header import wrapped
+from vio.reporter.grid import Grid, Style, wrapped
 from vio.reporter.units import TimeUnit, bytes_text, time_text, unit_for
 
 _SHOWN_PARTS = 12

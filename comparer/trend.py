@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ def _levelled(points: list[Point]) -> list[Point]:
     values = np.array([point.value_ns for point in points])
     edges = [0, *change_points(values), len(points)]
     levels = []
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in pairwise(edges):
         level_ns = float(values[first:last].mean())
         for at in range(first, last):
             one = points[at]

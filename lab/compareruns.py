@@ -88,9 +88,9 @@ def _run(image: Path, output: Path, iops: int) -> None:
     node = f"driver=throttle,throttle-group=t,file.driver=raw,{file}"
     reads = [word for offset in offsets for word in ("-c", f"read -q {offset} {_IO_BYTES}")]
     load = ["qemu-io", "-r", "--object", f"throttle-group,id=t,x-iops-total={iops}", "--image-opts", node, *reads]
-    lock = os.environ.get("VIO_LIVE_LOCK")
-    words = [*(("flock", lock) if lock else ()), *VIO, "record", "--force", "-o", str(output), "--", *load]
-    subprocess.run(words, check=True, capture_output=True, timeout=_LIMIT_S)
+    subprocess.run(
+        (*VIO, "record", "--force", "-o", str(output), "--", *load), check=True, capture_output=True, timeout=_LIMIT_S
+    )
 
 
 def _mean_and_period_ms(path: Path) -> tuple[float, float]:

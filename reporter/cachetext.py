@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vio.reporter.cachefigures import WritebackFigures
-from vio.reporter.header import wrapped
+from vio.reporter.grid import wrapped
 from vio.reporter.units import bytes_text, share_text, time_text
 
 _NOT_LINKED = {

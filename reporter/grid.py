@@ -1,4 +1,4 @@
-"""Columns of text, aligned; with a heading, and bold or red where a terminal shows it."""
+"""Columns of text, aligned; with a heading, and bold or red where a terminal shows it. And sentences, broken."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -54,3 +54,14 @@ class Grid:
             for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
         )
         return "  ".join(padded).rstrip()
+
+
+def wrapped(text: str, width: int = 98, indent: str = "  ") -> list[str]:
+    """Break a sentence into lines."""
+    lines = [""]
+    for word in text.split(" "):
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+            lines.append(indent + word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
+    return lines

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from vio.layer import Op
 from vio.losses import Loss
 from vio.printable import printable
-from vio.reporter.grid import Grid, Style
+from vio.reporter.grid import Grid, Style, wrapped
 from vio.reporter.group import Group
 from vio.reporter.recorded import Recorded, stretches
 from vio.reporter.result import Report
@@ -109,14 +109,3 @@ def _unended_line(report: Report, total: Group) -> str:
         number, age_ns = report.unended["io"][0].as_py(), report.recorded.stop_ns - begin_ns
         line += f"; the oldest, IO {number}, for {time_text(age_ns)}"
     return line
-
-
-def wrapped(text: str, width: int = 98, indent: str = "  ") -> list[str]:
-    """Break a sentence into lines."""
-    lines = [""]
-    for word in text.split(" "):
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
-            lines.append(indent + word)
-        else:
-            lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
-    return lines

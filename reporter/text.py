@@ -6,8 +6,8 @@ from vio.layer import Phase, Stage
 from vio.printable import printable, shell_word
 from vio.reporter.byfiletext import file_lines
 from vio.reporter.cachetext import cache_lines
-from vio.reporter.grid import Grid, Style
-from vio.reporter.header import count_lines, loss_lines, recorded_lines, wrapped
+from vio.reporter.grid import Grid, Style, wrapped
+from vio.reporter.header import count_lines, loss_lines, recorded_lines
 from vio.reporter.histogram import Distribution
 from vio.reporter.quality import JoinRow
 from vio.reporter.result import IoRow, Report, Unreached, longest_part, number_in, place_name, rows_of

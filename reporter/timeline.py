@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 
 from vio.layer import Phase, Stage
 from vio.printable import printable
-from vio.reporter.grid import Grid, Style
-from vio.reporter.header import wrapped
+from vio.reporter.grid import Grid, Style, wrapped
 from vio.reporter.latertext import later_lines
 from vio.reporter.recorded import Recorded
 from vio.reporter.result import IoRow, number_in

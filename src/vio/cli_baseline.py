@@ -15,7 +15,7 @@ Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Where baselines 
 Several = Annotated[list[Path], typer.Argument(metavar="BASELINE...", help="Baselines, or a directory of them.")]
 FigureName = Annotated[
     str,
-    typer.Option("--figure", metavar="[DISK.]OP[.PART].FIGURE", help="What to show; read.mean, write.device.p99 ..."),
+    typer.Option("--figure", metavar="[DISK.]OP[.PART].FIGURE", help="read.mean, write.device.p99 ..."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]

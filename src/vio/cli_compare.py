@@ -65,13 +65,14 @@ def add_compare_command(
           vio compare before/ after/ --fail-on 'write.p99 > 10%' --junit vio.xml
           vio compare main.viobase after/ --markdown
         """
-        from vio.comparer.compare import compare
+        from vio.comparer.compare import compare_loaded, load
         from vio.comparer.settings import Given, options_of
         from vio.comparer.text import render_text
 
         given = Given(min_effect, false_alarms, run_noise, tuple(fail_on or ()), by_size, normalise, strict)
         options = options_of(given, config)
-        found = compare(base, new, options)
+        loaded = load(base, new, options)
+        found = compare_loaded(loaded, options)
         if junit:
             from vio.comparer.junit import write_junit
 
@@ -79,7 +80,7 @@ def add_compare_command(
         if html:
             from vio.comparer.page import write_page
 
-            write_page(found, html)
+            write_page(found, loaded, html, is_by_size=options.is_by_size)
         if as_json:
             from vio.comparer.machine import render_json
 
