@@ -16,6 +16,9 @@ from vio.printable import printable, shell_word
 from vio.reporter.units import share_text, time_text
 
 _LOUD = {Verdict.SLOWER, Verdict.FASTER}
+_BUSY = 0.2
+CPU_WAIT = "waiting for a CPU"
+"""A figure of vio.comparer.values.BESIDE."""
 
 
 def bench_text(result: BenchResult) -> RenderableType:
@@ -53,10 +56,21 @@ def _noise(result: BenchResult) -> Iterator[RenderableType]:
     for one in result.noise:
         if one.drift is not None:
             yield Text(f"{one.op} {one.figure} drifts: {one.drift:+.1%} from run to run; does the machine warm up?")
+    yield from _busy(result)
     if result.aa and result.aa.verdict in _LOUD:
         yield Text(f"A/A: {name} against itself reads {result.aa.verdict}: this machine is too uneven for such a bench")
     elif result.aa:
         yield Text(f"A/A: {name} against itself reads {result.aa.verdict}, as it should")
+
+
+def _busy(result: BenchResult) -> Iterator[Text]:
+    """Say of which operations much of the time is waiting for a CPU: the cause of most noise that is not the disk's."""
+    of_a = result.aa or result.comparison
+    for cell in of_a.cells if of_a else ():
+        waiting = next((one.base for one in cell.beside if one.name == CPU_WAIT), 0.0)
+        if cell.mean and waiting > _BUSY * cell.mean.base:
+            share = share_text(waiting / cell.mean.base)
+            yield Text(f"{cell.op}: {share} of the mean is waiting for a CPU: this machine is busy, which is noise too")
 
 
 def _noise_table(noise: Sequence[Noise]) -> Table:

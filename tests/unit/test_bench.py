@@ -1,10 +1,12 @@
 """A bench from its first run to its end, or broken off and resumed; only the recorder is made up."""
 
+import io
 import json
 import os
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,13 +19,16 @@ from vio.bencher.bench import bench
 from vio.bencher.journal import read_journal
 from vio.bencher.options import BenchOptions
 from vio.bencher.scenario import Scenario
-from vio.comparer.comparison import Comparison, Verdict
+from vio.bencher.text import CPU_WAIT, bench_text
+from vio.comparer.comparison import Cell, Comparison, Figure, Verdict
 from vio.comparer.comparison import Side as ComparedSide
+from vio.comparer.values import BESIDE
 from vio.errors import ExitCode, RecordingError, UsageError, VioError
 from vio.manifest import Cost, Counts, EndReason, LossTotals, State
 from vio.recorder.progress import Progress
 from vio.recorder.record import RecordOptions
 from vio.recorder.summary import RecordSummary
+from vio.terminal import render
 
 __all__ = ["vio"]
 DEMO = Path(__file__).parents[2] / "reporter/sample/demo.vio"
@@ -274,6 +279,21 @@ def test_the_command_line_may_ask_for_other_repeats(
 ) -> None:
     bench(BenchOptions(options.scenario, options.output, repeats=repeats), lambda _: None)
     assert len(recorder.commands) == runs
+
+
+def test_a_machine_that_is_busy_is_named(
+    recorder: FakeRecorder, options: BenchOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert CPU_WAIT in BESIDE
+
+    def busy(base: Path, new: Path, how: object) -> Comparison:
+        waits, mean = Figure(CPU_WAIT, 400.0, 400.0, 0.0), Figure("mean", 1000.0, 1000.0, 0.0)
+        return replace(compared(base, new, how), cells=(Cell("vda", "read", "", (9, 9), (mean,), beside=(waits,)),))
+
+    monkeypatch.setattr(bench_module, "compare", busy)
+    result = bench(options, lambda _: None)
+    shown = render(bench_text(result), io.StringIO())
+    assert "read: 40.0% of the mean is waiting for a CPU: this machine is busy" in shown
 
 
 def test_the_journal_keeps_the_scenario(recorder: FakeRecorder, options: BenchOptions) -> None:
