@@ -11,7 +11,9 @@ from vio.errors import VioError
 _MAX_BYTES = 64 << 20
 _MOST = 1e18
 _BEGIN = re.compile(r"^\{", re.MULTILINE)
-_QEMU_IMG = re.compile(r"Sending (\d+) (read|write) requests.*?Run completed in ([\d.]+) seconds", re.DOTALL)
+_QEMU_IMG = re.compile(
+    r"Sending (\d{1,18}) (read|write) requests.*?Run completed in (\d{1,9}\.\d{1,9}) seconds", re.DOTALL | re.ASCII
+)
 _OPS = ("read", "write", "trim")
 _OP_NAMES = {"trim": "discard"}
 _PERCENTILES = {"p50_ns": "50.000000", "p99_ns": "99.000000"}

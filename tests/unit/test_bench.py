@@ -20,6 +20,7 @@ from vio.bencher.journal import read_journal
 from vio.bencher.options import BenchOptions
 from vio.bencher.scenario import Scenario
 from vio.bencher.text import CPU_WAIT, bench_text
+from vio.bencher.witness import Told
 from vio.comparer.comparison import Cell, Comparison, Figure, Verdict
 from vio.comparer.comparison import Side as ComparedSide
 from vio.comparer.values import BESIDE
@@ -50,6 +51,7 @@ settle = "0s"
 """
 TOLD = "Sending 10 read requests, 4096 bytes each\nRun completed in 0.5 seconds.\n"
 RUNS = 8
+OURS = (Told("read", 1000, 20.0, 1e5, 9e4, 3e5),)
 
 
 class FakeRecorder:
@@ -62,12 +64,18 @@ class FakeRecorder:
     def __call__(self, options: RecordOptions, progress: Progress) -> RecordSummary:
         self.commands.append(options.command)
         progress.note("the same each time")
-        shutil.copytree(DEMO, options.output)
+        copy_recording(options.output)
         assert options.command_output is not None
         (options.command_output / "stdout.txt").write_text(TOLD)
         (options.command_output / "stderr.txt").write_text("")
         found = self.at[len(self.commands)]() if len(self.commands) in self.at else None
         return found or summary()
+
+
+def copy_recording(place: Path) -> None:
+    """Make what stands for a recording here: nothing in a bench but its figures reads more of it than the manifest."""
+    place.mkdir()
+    shutil.copy(DEMO / "manifest.json", place)
 
 
 def summary(reason: EndReason = EndReason.TARGET_ENDED, exit_code: int = 0) -> RecordSummary:
@@ -81,6 +89,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> FakeRecorder:
     monkeypatch.setattr(step_module, "record", fake)
     monkeypatch.setattr(step_module, "_end", lambda pid: None)
     monkeypatch.setattr(bench_module, "compare", compared)
+    monkeypatch.setattr(runs_module, "told_by", lambda _: OURS)
     return fake
 
 
@@ -184,9 +193,9 @@ def test_a_recording_that_a_killed_bench_left_is_set_apart(recorder: FakeRecorde
     recorder.at = {3: lambda: summary(exit_code=1)}
     with pytest.raises(VioError):
         bench(options, lambda _: None)
-    shutil.copytree(DEMO, options.output / "running.vio")
+    copy_recording(options.output / "running.vio")
     # killed after a run was put in its place, and before that was written down
-    shutil.copytree(DEMO, options.output / "aa/2/002.vio")
+    copy_recording(options.output / "aa/2/002.vio")
     bench(BenchOptions(options.scenario, options.output, is_resumed=True), lambda _: None)
     assert (options.output / "failed/unfinished-1.vio").is_dir()
     assert (options.output / "failed/aa-2-002-2.vio").is_dir()
@@ -254,6 +263,8 @@ def test_the_command_line_shows_noise_and_witness(vio: Vio, recorder: FakeRecord
         RUNS,
     )
     assert len(recorder.commands) == RUNS
+    documented = (DEMO.parents[2] / "docs/benching.md").read_text(encoding="utf-8")
+    assert all(f"`{key}`" in documented for part in (data, data["noise"][0], data["witness"][0]) for key in part)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ def test_several_jobs_are_added_up_but_their_quantiles_are_not() -> None:
     [
         ("", "x has no figures of the load"),
         ("{}", "x has no figures"),
+        ("Sending 1 read requests\nRun completed in 1.2.3 seconds", "x has no figures"),
+        (f"Sending {'9' * 5000} read requests\nRun completed in 1.2 seconds", "x has no figures"),
         ("{" * 100_000, "x has no figures"),
         (fio(a_job(1, 1.0))[:-20], "x has no figures"),
         (fio(), "fio tells of no jobs"),
