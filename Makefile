@@ -1,7 +1,7 @@
 # Small words; the long shell is in tools/. `make setup` is part of each and quick when there is nothing to do.
 PYTHON := .venv/bin/python
 
-.PHONY: setup demo lab test lint fmt docs dist bench truth harm clean
+.PHONY: setup demo lab test lint fmt docs dist bench bench-compare truth harm clean
 
 setup:
 	@tools/setup.sh
@@ -33,6 +33,9 @@ dist: setup
 
 bench: setup
 	$(PYTHON) -m lab.bench
+
+bench-compare: setup
+	@$(PYTHON) -m lab.bench_compare
 
 truth: setup
 	@$(PYTHON) -m lab.truth

@@ -21,7 +21,7 @@ class Family(StrEnum):
     PART_QUANTILE = "quantiles of parts"
 
 
-SHARES = {Family.MEAN: 0.5, Family.QUANTILE: 0.25, Family.PART_MEAN: 0.125, Family.PART_QUANTILE: 0.125}
+SHARES = {Family.MEAN: 0.375, Family.QUANTILE: 0.375, Family.PART_MEAN: 0.125, Family.PART_QUANTILE: 0.125}
 """What each family gets of the false alarms that are allowed: they add up to 1."""
 
 
@@ -70,7 +70,8 @@ def judge(figures: Sequence[Candidate], false_alarms: float) -> list[Figure]:
         mine = [number for number, one in enumerate(figures) if one.family is family]
         p = np.array([_p(figures[number].figure) for number in mine])
         for number, adjusted in zip(mine, adjust_p(p), strict=True):
-            found = adjusted <= false_alarms * SHARES[family]
+            # p is of both directions: half of it is of the one that is seen
+            found = adjusted / 2 <= false_alarms * SHARES[family]
             judged[number] = replace(figures[number].figure, word=_word(figures[number], is_found=bool(found)))
     return judged
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 MIN_EFFECT = 0.05
 FALSE_ALARMS = 0.02
-RUN_NOISE = 0.25
+RUN_NOISE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +12,7 @@ class CompareOptions:
     """How to compare two sides.
 
     `min_effect` is the smallest change that matters, as a share (0.05: 5 %); `false_alarms` the share of comparisons of
-    equal sides that may find any change at all. `run_noise` is by how much two runs of one setting may differ for
+    equal sides in which anything may be called slower (and as many, faster). `run_noise` is by how much two runs of one setting may differ for
     reasons of their own: it counts only where neither side has repeats. `fail_on` are rules such as 'write.p99 > 10%':
     with them, they alone decide. `is_strict`: undecided has an exit code of its own. `is_normalised`: as if the IO
     sizes and the depth of both sides were the same.

@@ -89,7 +89,7 @@ def _result(rule: Rule, cell: Cell, figure: Figure, adjusted: float, false_alarm
     change = figure.change
     if figure.word is Word.REFUSED or change is None or figure.p is None or figure.low is None or figure.high is None:
         return RuleResult(rule.text, cell.name, figure, is_broken=False, is_undecided=True)
-    is_found = adjusted <= false_alarms
+    is_found = adjusted / 2 <= false_alarms
     is_beyond = change > rule.limit if rule.is_above else change < rule.limit
     # Within the limit only if the whole interval is.
     far = (figure.high if rule.is_above else figure.low) / figure.base

@@ -1,6 +1,6 @@
 """Real runs for `make bench-compare`: one load many times, some of them with a slowdown of known size in one layer.
 
-The load is 200 random reads, one after the other, of an image on a slow disk (lab/truth/slowdisk.py), by `qemu-io`. The
+The load is 500 random reads, one after the other, of an image on a slow disk (lab/truth/slowdisk.py), by `qemu-io`. The
 settings take turns in an order drawn at random, so that what changes on the machine meanwhile is no setting's own.
 """
 
@@ -11,74 +11,69 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.compute as pc
-
 from lab.scratch import scratch
 from lab.session import VIO
-from lab.truth.slowdisk import SlowDisk, slow_disk
-from vio.reporter.iofile import io_tables
+from lab.truth.slowdisk import slow_disk
 
 _MIB = 1 << 20
 _IMAGE_BYTES, _DISK_BYTES = 16 * _MIB, 64 * _MIB
-_IO_COUNT, _IO_BYTES = 200, 4096
-_READ_MS = 20.0
+_IO_COUNT, _IO_BYTES = 500, 4096
+_READ_MS = 4.0
 _UNLIMITED = 1_000_000
+_LIMIT = 150
 _NICE = -15
 _LIMIT_S = 600
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting of the load: its name, the layer that is slowed, by which share of the mean, and how many runs."""
+    """A setting of the load: how long the disk takes, QEMU's limit of IOs per second, how many runs.
+
+    A slowed one says how it differs from the setting `base`: by a share of the mean, in a layer.
+    """
 
     name: str
-    layer: str
-    share: float
     run_count: int
+    read_ms: float = _READ_MS
+    iops: int = _UNLIMITED
+    base: str = ""
+    layer: str = ""
+    share: float = 0.0
 
 
-BASE = Setting("base", "", 0.0, 30)
+BASE = Setting("base", 30)
+"""The mean is some 4.4 ms where the machine has nothing else to do."""
+LIMITED = Setting("limited", 12, iops=_LIMIT)
 SLOWED = (
-    Setting("device-10", "device", 0.10, 10),
-    Setting("throttle-10", "qemu-block down", 0.10, 10),
-    Setting("device-05", "device", 0.05, 8),
-    Setting("throttle-05", "qemu-block down", 0.05, 8),
+    Setting("device-10", 10, read_ms=_READ_MS + 0.44, base="base", layer="device", share=0.10),
+    Setting("limited-10", 8, iops=round(_LIMIT / 1.10), base="limited", layer="qemu-block down", share=0.10),
+    Setting("device-05", 8, read_ms=_READ_MS + 0.22, base="base", layer="device", share=0.05),
+    Setting("limited-05", 8, iops=round(_LIMIT / 1.05), base="limited", layer="qemu-block down", share=0.05),
 )
+SETTINGS = (BASE, LIMITED, *SLOWED)
 
 
-def record_runs(folder: Path, tell: Callable[[str], None], scale: float = 1.0) -> dict[str, list[Path]]:
+def record_runs(folder: Path, tell: Callable[[str], None]) -> dict[str, list[Path]]:
     """Record the runs of every setting that `folder` has not yet; return their paths by setting."""
-    plan = [
-        (one, folder / one.name / f"{n:02}.vio") for one in (BASE, *SLOWED) for n in range(round(one.run_count * scale))
-    ]
+    plan = [(one, folder / one.name / f"{number:02}.vio") for one in SETTINGS for number in range(one.run_count)]
     todo = [(one, path) for one, path in plan if not path.exists()]
     random.Random(len(todo)).shuffle(todo)
     if todo:
-        _record(folder, todo, tell)
-    return {one.name: sorted((folder / one.name).glob("*.vio")) for one in (BASE, *SLOWED)}
+        _record(todo, tell)
+    return {one.name: sorted((folder / one.name).glob("*.vio")) for one in SETTINGS}
 
 
-def _record(folder: Path, todo: list[tuple[Setting, Path]], tell: Callable[[str], None]) -> None:
+def _record(todo: list[tuple[Setting, Path]], tell: Callable[[str], None]) -> None:
     os.setpriority(os.PRIO_PROCESS, 0, _NICE)
     with scratch("truth") as place, slow_disk(place, "ext4", _DISK_BYTES) as slow:
         image = slow.directory / "disk.raw"
         image.write_bytes(bytes(range(256)) * (_IMAGE_BYTES >> 8))
         subprocess.run(("sync", "-f", str(image)), check=True, timeout=60)
-        slow.set_delay(read_ms=_READ_MS)
-        _run(image, folder / "first.vio", _UNLIMITED)
-        mean_ms, period_ms = _mean_and_period_ms(folder / "first.vio")
         for number, (setting, path) in enumerate(todo):
             tell(f"recording {number + 1} of {len(todo)}: {setting.name}")
             path.parent.mkdir(parents=True, exist_ok=True)
-            _record_one(slow, image, setting, path, mean_ms, period_ms)
-
-
-def _record_one(slow: SlowDisk, image: Path, setting: Setting, path: Path, mean_ms: float, period_ms: float) -> None:
-    added_ms = setting.share * mean_ms
-    is_device = setting.layer == "device"
-    slow.set_delay(read_ms=_READ_MS + (added_ms if is_device else 0))
-    is_throttled = bool(setting.layer) and not is_device
-    _run(image, path, round(1000 / (period_ms + added_ms)) if is_throttled else _UNLIMITED)
+            slow.set_delay(read_ms=setting.read_ms)
+            _run(image, path, setting.iops)
 
 
 def _run(image: Path, output: Path, iops: int) -> None:
@@ -91,10 +86,3 @@ def _run(image: Path, output: Path, iops: int) -> None:
     subprocess.run(
         (*VIO, "record", "--force", "-o", str(output), "--", *load), check=True, capture_output=True, timeout=_LIMIT_S
     )
-
-
-def _mean_and_period_ms(path: Path) -> tuple[float, float]:
-    tables = list(io_tables(path, ("begin_ns", "latency_ns")))
-    mean_ns = pc.mean(tables[0]["latency_ns"]).as_py()
-    begin = tables[0]["begin_ns"]
-    return mean_ns / 1e6, (pc.max(begin).as_py() - pc.min(begin).as_py()) / (len(begin) - 1) / 1e6

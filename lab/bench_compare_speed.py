@@ -1,0 +1,69 @@
+"""How quick `vio compare` is, how large a baseline, and how far its quantiles are from the exact ones."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pyarrow.compute as pc
+
+from lab.synthesize import repeat_recording
+from vio.comparer.compare import compare
+from vio.comparer.options import CompareOptions
+from vio.comparer.reading import read_run
+from vio.comparer.run import ROWS
+from vio.comparer.values import SHARES
+from vio.reporter.iofile import io_tables
+
+_IOS = 1_000_000
+
+
+def run(source: Path) -> str:
+    """Measure on a recording repeated to a million IOs; return Markdown."""
+    count = sum(table.num_rows for table in io_tables(source, ("io",)))
+    lines = ["| what | wall s | CPU s | peak MiB |", "|---|---|---|---|"]
+    with TemporaryDirectory(prefix="vio-bench-", dir=os.environ.get("VIO_BENCH_DIR")) as scratch:
+        sides = [Path(scratch) / name for name in ("base.vio", "new.vio")]
+        for side in sides:
+            repeat_recording(source, side, round(_IOS / count))
+        lines.append(_row("two recordings of 1 M IOs, joined first", *map(str, sides)))
+        lines.append(_row("the same again: their tables of IOs are there", *map(str, sides)))
+        baselines = [Path(scratch) / f"{side.stem}.viobase" for side in sides]
+        for side, baseline in zip(sides, baselines, strict=True):
+            subprocess.run((sys.executable, "-m", "vio", "baseline", "save", side, baseline), check=True)
+        lines.append(_row("two baselines", *map(str, baselines)))
+        started_s = time.process_time()
+        compare(baselines[0], baselines[1], CompareOptions())
+        lines.append(f"| of which, after the imports | - | {time.process_time() - started_s:.2f} | - |")
+        size = baselines[0].stat().st_size
+        lines += ["", f"A baseline of a run of 1 M IOs: {size / 1024:.0f} KiB.", "", *_error_lines(source, sides[0])]
+    return "\n".join(lines)
+
+
+def _row(name: str, base: str, new: str) -> str:
+    started_s = time.monotonic()
+    process = subprocess.Popen((sys.executable, "-m", "vio", "compare", base, new), stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1):
+        raise RuntimeError(f"vio compare ended with {process.returncode}")
+    wall_s, cpu_s = time.monotonic() - started_s, usage.ru_utime + usage.ru_stime
+    return f"| {name} | {wall_s:.1f} | {cpu_s:.1f} | {usage.ru_maxrss / 1024:,.0f} |"
+
+
+def _error_lines(source: Path, long: Path) -> list[str]:
+    """Compare the quantiles of every row with those of the IOs themselves."""
+    errors = []
+    for path in (source, long):
+        whole = read_run(path).whole()
+        for row in ROWS:
+            sketches = [tally.rows[row] for tally in whole.tallies.values() if row in tally.rows]
+            exact = np.concatenate([pc.drop_null(t[row]).to_numpy() for t in io_tables(path, (row,))])
+            if len(sketches) == 1 and exact.size:
+                wanted = np.quantile(exact, SHARES, method="inverted_cdf")
+                shown = np.array(sketches[0].quantiles_ns(SHARES))
+                errors.append(float(np.max(np.abs(shown - wanted) / np.maximum(wanted, 1))))
+    return [f"Quantiles (p50 to p99.9) of {len(errors)} rows against the exact ones: off by at most {max(errors):.2%}."]
