@@ -21,8 +21,8 @@ _WIDEST: Final = 20.0  # in logarithms: nothing is that much slower
 _DRIFT_P: Final = 0.002  # several figures are looked at: of equal runs one in some eighty may read as a drift
 _QUANTILES: Final = 200  # of the spread that a test will happen to see
 MIN_RUNS: Final = 3
-_MIN_IOS: Final = {"mean": 10, "p50": 20, "p99": 1000}
-"""Of fewer IOs in a run a figure says nothing of the setting: ten of them must lie on each side of a quantile."""
+_MIN_IOS: Final = {"mean": 10, "p50": 10, "p99": 500}
+"""Of fewer IOs in a run a figure says nothing of the setting: five of them must lie beyond a quantile."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from vio.bencher.bars import bar_of
 from vio.bencher.noise import Bar, needed_repeats, noise_of, power, power_same, visible_change
 from vio.bencher.witness import Told
+from vio.comparer.comparison import Figure, Word
+from vio.comparer.judge import Candidate, Family, judge
+from vio.comparer.options import CompareOptions
 
 ROUGH = Bar(margin=0.05, alpha=0.01, same_error=0.05)
 SIMULATED = 4000
@@ -91,3 +95,12 @@ def test_equal_runs_have_no_noise() -> None:
     noise = noise_of([told(1e5)] * 4, 3, lambda *_: ROUGH)[0]
     assert (noise.spread, noise.needed) == (0.0, 2)
     assert noise.visible == pytest.approx(0.05, abs=1e-6)
+
+
+def test_the_bar_is_the_one_that_the_comparer_sets() -> None:
+    options = CompareOptions()
+    bar = bar_of(options, "mean", 1)
+    for p, word in ((bar.alpha * 0.99, Word.SLOWER), (bar.alpha * 1.01, Word.UNDECIDED)):
+        figure = Figure("mean", 100.0, 120.0, 20.0, 1.0, 39.0, p)
+        judged = judge([Candidate(figure, Family.MEAN, options.min_effect * 100, 1.0)], options.false_alarms)
+        assert judged[0].word is word
