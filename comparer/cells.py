@@ -61,7 +61,7 @@ def open_cell(units: Units, keys: tuple[Key, Key], refused_parts: dict[str, str]
     cell = Cell(
         disk=keys[0].disk,
         op=keys[0].op,
-        size=keys[0].size_text,
+        size=keys[0].class_text,
         io_counts=(_count(base), _count(new)),
         beside=tuple(one.figure for one in found[len(rows) * size :]),
     )
@@ -107,6 +107,4 @@ def _closed(one: OpenCell, rows: list[tuple[Figure, ...]]) -> Cell:
     # what adds most to the change first, whichever its direction is
     sign = -1.0 if rows[0][0].difference >= 0 else 1.0
     parts.sort(key=lambda part: sign * part.added_ns)
-    return Cell(
-        cell.disk, cell.op, cell.size, cell.io_counts, rows[0], tuple(parts), cell.beside, cell.refused, cell.notes
-    )
+    return Cell(cell.disk, cell.op, cell.size, cell.io_counts, rows[0], tuple(parts), cell.beside, cell.refused)

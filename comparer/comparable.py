@@ -18,7 +18,7 @@ _SIZES_DIFFER = 0.1
 _DEPTH_RATIO, _RATE_RATIO, _ALONE = 2.0, 1.25, 1.5
 _MIX_DIFFERS = 0.1
 _WHOLE = 0.99
-_FEW = 10
+_FEW, _LEAST_BLOCKS = 10, 5
 
 _FACTS: tuple[tuple[str, Callable[[RunInfo], str]], ...] = (
     ("host", lambda info: info.host),
@@ -142,14 +142,20 @@ def refusal(units: Units, runs: tuple[Sequence[Run], Sequence[Run]], keys: tuple
     for side, which, every in zip(sides, ("base", "new"), (base, new), strict=True):
         if not side:
             return f"{which} has no such IO"
-        if len(side) < len(every):
-            what = "blocks" if units.are_blocks else "runs"
-            return f"{len(every) - len(side)} of {len(every)} {what} of {which} have no such IO"
-        if min(tally.io_count for _, tally in side) < _FEW:
+        counts = [tally.io_count for _, tally in side]
+        if units.are_blocks and (len(side) < _LEAST_BLOCKS or sum(counts) < _FEW * _LEAST_BLOCKS):
+            return (
+                f"{which} has too few of these IOs: {sum(counts):,}, in {len(side)} of {len(every)} blocks of its time"
+            )
+        if not units.are_blocks and len(side) < len(every):
+            return f"{len(every) - len(side)} of {len(every)} runs of {which} have no such IO"
+        if not units.are_blocks and min(counts) < _FEW:
             return f"{which} has fewer than {_FEW} of these IOs in a run"
     loads = [_load(side, some, key) for side, some, key in zip(sides, runs, keys, strict=True)]
     if keys[0].size < 0 and _distance(loads[0].sizes, loads[1].sizes) > _SIZES_DIFFER:
-        return "the IOs are of other sizes: --by-size compares each, --normalise as if they were the same"
+        return "the IOs are of other sizes: --by-size compares each size by itself"
+    if keys[0].depth >= 0:
+        return ""
     depths, rates = sorted(one.depth for one in loads), sorted(one.iops for one in loads)
     if depths[1] > max(_DEPTH_RATIO * depths[0], _ALONE) and rates[1] > _RATE_RATIO * rates[0]:
         shown = f"{loads[0].depth:.1f} against {loads[1].depth:.1f} in flight"

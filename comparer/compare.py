@@ -1,7 +1,7 @@
 """Compare two sides, each a recording, a directory of repeats, or a saved baseline."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vio.comparer.cells import OpenCell, close_cells, open_cell
@@ -42,20 +42,21 @@ def load(base: Path, new: Path, options: CompareOptions) -> Loaded:
         raise UsageError("the share of false alarms is between 0 and 50 %", "--false-alarms 2%")
     for text in options.fail_on:
         parse_rule(text)
-    return Loaded(base, new, (runs_at(base), runs_at(new)))
+    with_depth = options.is_normalised
+    return Loaded(base, new, (runs_at(base, with_depth=with_depth), runs_at(new, with_depth=with_depth)))
 
 
 def compare_loaded(loaded: Loaded, options: CompareOptions) -> Comparison:
     """Compare two sides that were read."""
     sides = loaded.runs
-    units = units_of(*sides, is_by_size=options.is_by_size)
+    units = units_of(*sides, is_by_class=options.is_by_size or options.is_normalised)
     renamed, doubts = _pair_disks(sides)
     parts = refused_parts(*sides)
     cells: list[OpenCell] = []
     for keys in _key_pairs(units, renamed):
         why = refusal(units, sides, keys)
         if why:
-            cells.append(OpenCell(*keys, Cell(keys[0].disk, keys[0].op, keys[0].size_text, (0, 0), refused=why)))
+            cells.append(OpenCell(*keys, Cell(keys[0].disk, keys[0].op, keys[0].class_text, (0, 0), refused=why)))
         else:
             cells.append(open_cell(units, keys, parts, options))
     closed = close_cells(cells, options.false_alarms)
@@ -86,10 +87,10 @@ def _pair_disks(sides: tuple[Sequence[Run], Sequence[Run]]) -> tuple[dict[str, s
 
 
 def _key_pairs(units: Units, renamed: dict[str, str]) -> list[tuple[Key, Key]]:
-    pairs = {(key, Key(renamed[key.disk], key.op, key.size)) for key in keys_of(units.base)}
+    pairs = {(key, replace(key, disk=renamed[key.disk])) for key in keys_of(units.base)}
     known = {new for _, new in pairs}
     back = {new: base for base, new in renamed.items()}
-    pairs |= {(Key(back.get(key.disk, key.disk), key.op, key.size), key) for key in keys_of(units.new) - known}
+    pairs |= {(replace(key, disk=back.get(key.disk, key.disk)), key) for key in keys_of(units.new) - known}
     return sorted(pairs)
 
 

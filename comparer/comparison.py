@@ -1,6 +1,6 @@
 """What a comparison has found: figures of two sides, their differences, a word for each, and the verdict."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 
@@ -87,7 +87,6 @@ class Cell:
     parts: tuple[Part, ...] = ()
     beside: tuple[Figure, ...] = ()
     refused: str = ""
-    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -118,21 +117,19 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side: where it came from, its runs by name, and what they are recordings of."""
+    """One side: where it came from, and its runs by name."""
 
     path: str
     runs: tuple[str, ...]
-    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Something that differs between the sides, or is wrong with one; `is_fatal`: nothing can be compared."""
+    """Something that differs between the sides, or is wrong with one."""
 
     what: str
     base: str
     new: str
-    is_fatal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +155,6 @@ class Comparison:
     doubts: tuple[Doubt, ...] = ()
     rules: tuple[RuleResult, ...] = ()
     is_weak: bool = False
-    notes: tuple[str, ...] = field(default=())
 
     def exit_code(self, *, is_strict: bool = False) -> CompareExit:
         """Return what the command exits with; undecided counts as same unless it is to be strict."""

@@ -12,10 +12,10 @@ class CompareOptions:
     """How to compare two sides.
 
     `min_effect` is the smallest change that matters, as a share (0.05: 5 %); `false_alarms` the share of comparisons of
-    equal sides in which anything may be called slower (and as many, faster). `run_noise` is by how much two runs of one setting may differ for
-    reasons of their own: it counts only where neither side has repeats. `fail_on` are rules such as 'write.p99 > 10%':
-    with them, they alone decide. `is_strict`: undecided has an exit code of its own. `is_normalised`: as if the IO
-    sizes and the depth of both sides were the same.
+    equal sides in which anything may be called slower (and as many, faster). `run_noise` is by how much two runs of one
+    setting may differ for reasons of their own: it counts only where neither side has repeats. `fail_on` are rules such
+    as 'write.p99 > 10%': with them, they alone decide. `is_strict`: undecided has an exit code of its own.
+    `is_normalised`: IOs of each size and depth are compared by themselves.
     """
 
     min_effect: float = MIN_EFFECT

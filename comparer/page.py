@@ -31,20 +31,20 @@ th:first-child, td:first-child, td.left { text-align: left; }
 """
 
 
-def write_page(comparison: Comparison, loaded: Loaded, path: Path, *, is_by_size: bool) -> None:
+def write_page(comparison: Comparison, loaded: Loaded, path: Path, *, is_by_class: bool) -> None:
     """Write the page.
 
     Raises:
         OutputError: it cannot be written.
     """
-    text = "\n".join(_lines(comparison, loaded, is_by_size))
+    text = "\n".join(_lines(comparison, loaded, is_by_class))
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}", "give it another place") from None
 
 
-def _lines(comparison: Comparison, loaded: Loaded, is_by_size: bool) -> Iterator[str]:
+def _lines(comparison: Comparison, loaded: Loaded, is_by_class: bool) -> Iterator[str]:
     first, *others = answer_lines(comparison)
     yield f"<!doctype html><html lang=en><meta charset=utf-8><title>vio compare</title><style>{_STYLE}</style>"
     yield f"<h1>{_plain(first)}</h1>"
@@ -53,7 +53,7 @@ def _lines(comparison: Comparison, loaded: Loaded, is_by_size: bool) -> Iterator
     if comparison.doubts:
         rows = [(doubt.what, doubt.base, doubt.new) for doubt in comparison.doubts]
         yield _table(("differs, or is wrong", "base", "new"), rows)
-    units = units_of(*loaded.runs, is_by_size=is_by_size)
+    units = units_of(*loaded.runs, is_by_class=is_by_class)
     for cell in comparison.cells:
         if not cell.refused:
             yield from _cell_lines(cell)
@@ -99,7 +99,7 @@ def _cells(figure: Figure, unit: TimeUnit) -> tuple[str, ...]:
 
 def _key_of(cell: Cell, blocks: Sequence[Block]) -> Key | None:
     """Return the key of a cell on one side: by its disk's name, or that of the only disk."""
-    keys = [key for key in sorted(keys_of(blocks)) if (key.op, key.size_text) == (cell.op, cell.size)]
+    keys = [key for key in sorted(keys_of(blocks)) if (key.op, key.class_text) == (cell.op, cell.size)]
     named = [key for key in keys if key.disk == cell.disk]
     return next(iter(named or keys), None)
 

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vio.comparer.depths import Depths
 from vio.comparer.run import BLOCKS, LATENCY, ROWS, Block, DiskWords, Key, Run, RunInfo, Tally
 from vio.comparer.sketch import Sketch, merged
 from vio.errors import RecordingError
@@ -22,13 +23,14 @@ from vio.schema import OPS
 
 _KEYS = ("io", "disk", "op", "bytes", "begin_ns", "is_whole")
 _COLUMNS = (*_KEYS, *ROWS)
-_SIZES = 64
-# disk, operation and size class of an IO as one number, which stays small enough to count with
+_CLASSES = 64
 _OPS = 16
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path, *, with_depth: bool = False) -> Run:
     """Read a recording's figures; its table of IOs is made first where it is absent.
+
+    `with_depth` keeps IOs apart by how many were in flight when they began.
 
     Raises:
         RecordingError: the recording cannot be read, or has no IO that ended.
@@ -39,8 +41,9 @@ def read_run(path: Path) -> Run:
         tempfile.TemporaryDirectory(prefix="vio-compare-") as scratch,
         pq.ParquetFile(_table_file(path, Path(scratch))) as file,
     ):
-        for table in _tables(file):
-            reader.add(table, file.metadata.num_rows)
+        depths = Depths.of(_tables(file, ("begin_ns", LATENCY))) if with_depth else None
+        for table in _tables(file, _COLUMNS):
+            reader.add(table, file.metadata.num_rows, depths)
     if not reader.ended_count:
         raise RecordingError(f"{path} has no IO that ended", "record while the load runs")
     return Run(_info(recording, reader.whole_count / reader.io_count), reader.blocks())
@@ -54,9 +57,9 @@ def _table_file(path: Path, scratch: Path) -> Path:
     return file
 
 
-def _tables(file: pq.ParquetFile) -> Iterator[pa.Table]:
+def _tables(file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[pa.Table]:
     for number in range(file.num_row_groups):
-        yield file.read_row_group(number, columns=list(_COLUMNS), use_threads=False)
+        yield file.read_row_group(number, columns=list(columns), use_threads=False)
 
 
 @dataclass(slots=True)
@@ -77,7 +80,7 @@ class _Reader:
         self._bounds = np.array([[np.iinfo(np.int64).max, 0]] * BLOCKS, dtype=np.int64)
         self.io_count = self.ended_count = self.whole_count = 0
 
-    def add(self, table: pa.Table, total: int) -> None:
+    def add(self, table: pa.Table, total: int, depths: Depths | None = None) -> None:
         """Count the IOs of a table of a recording with so many in `total`."""
         self.io_count += table.num_rows
         self.whole_count += pc.sum(table["is_whole"]).as_py() or 0
@@ -88,12 +91,10 @@ class _Reader:
         block = np.clip(ios["io"].to_numpy() * BLOCKS // total, 0, BLOCKS - 1)
         length = ios["bytes"].to_numpy()
         code = (block * (len(self._disks) + 1) + ios["disk"].to_numpy() + 1) * _OPS + ios["op"].to_numpy()
-        code = code * _SIZES + _size_class(length)
-        present = np.flatnonzero(np.bincount(code))
-        numbers = np.zeros(int(present[-1]) + 1, dtype=np.int64)
-        numbers[present] = np.arange(present.size)
-        number = numbers[code]
-        pending = [self._pending[divmod(int(one), (len(self._disks) + 1) * _OPS * _SIZES)] for one in present]
+        depth = depths.at(ios["begin_ns"].to_numpy()) if depths else np.zeros_like(length)
+        code = (code * _CLASSES + _class(length)) * _CLASSES + _class(depth)
+        present, number = np.unique(code, return_inverse=True)
+        pending = [self._pending[divmod(int(one), (len(self._disks) + 1) * _OPS * _CLASSES**2)] for one in present]
         counts = np.bincount(number, minlength=present.size)
         sums = np.bincount(number, weights=length, minlength=present.size)
         for one, count, size in zip(pending, counts.tolist(), sums.tolist(), strict=True):
@@ -120,15 +121,16 @@ class _Reader:
         return tuple(Block(bounds[b][0], bounds[b][1], tallies) for b, tallies in found.items())
 
     def _key(self, code: int) -> Key:
-        rest, size = divmod(code, _SIZES)
+        rest, depth = divmod(code, _CLASSES)
+        rest, size = divmod(rest, _CLASSES)
         disk, op = divmod(rest, _OPS)
         name = self._disks[disk - 1] if 0 < disk <= len(self._disks) else "unknown"
-        return Key(name, OPS[op].value, size - 1)
+        return Key(name, OPS[op].value, size - 1, depth - 1)
 
 
-def _size_class(length: Ints) -> Ints:
-    """Return 0 for no length, else one more than the exponent of the power of two at or below it."""
-    return np.asarray(np.frexp(np.clip(length, 0, None).astype(np.float64))[1], dtype=np.int64)
+def _class(number: Ints) -> Ints:
+    """Return 0 for nothing, else one more than the exponent of the power of two at or below it."""
+    return np.asarray(np.frexp(np.clip(number, 0, None).astype(np.float64))[1], dtype=np.int64)
 
 
 def _count_row(column: pa.ChunkedArray, name: str, number: Ints, pending: list[_Pending]) -> None:

@@ -87,12 +87,13 @@ def _places(cell: Cell) -> list[tuple[str, tuple[Figure, ...]]]:
 
 def _result(rule: Rule, cell: Cell, figure: Figure, adjusted: float, false_alarms: float) -> RuleResult:
     change = figure.change
-    if figure.word is Word.REFUSED or change is None or figure.p is None or figure.low is None or figure.high is None:
+    if figure.word is Word.REFUSED or change is None:
         return RuleResult(rule.text, cell.name, figure, is_broken=False, is_undecided=True)
+    low, high = (figure.difference if end is None else end for end in (figure.low, figure.high))
     is_found = adjusted / 2 <= false_alarms
     is_beyond = change > rule.limit if rule.is_above else change < rule.limit
     # Within the limit only if the whole interval is.
-    far = (figure.high if rule.is_above else figure.low) / figure.base
+    far = (high if rule.is_above else low) / figure.base
     is_within = far <= rule.limit if rule.is_above else far >= rule.limit
     word = Word.UNDECIDED
     if is_found and is_beyond:

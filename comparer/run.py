@@ -19,16 +19,24 @@ BLOCKS = 10
 
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
-    """Which IOs: disk, operation, and the power of two from which their length is less than the next (-1: none)."""
+    """Which IOs: disk, operation, and the powers of two at or below their length and depth (-1: none, or all).
+
+    The depth is the number of IOs in flight when one begins.
+    """
 
     disk: str
     op: str
     size: int = -1
+    depth: int = -1
 
     @property
-    def size_text(self) -> str:
-        """The size class in words."""
-        return bytes_text(1 << self.size).replace(".0", "") if self.size >= 0 else ""
+    def class_text(self) -> str:
+        """The classes of size and depth in words."""
+        words = [bytes_text(1 << self.size).replace(".0", "")] if self.size >= 0 else []
+        if self.depth >= 0:
+            least, most = 1 << self.depth, (2 << self.depth) - 1
+            words.append(f"{least} in flight" if least == most else f"{least} to {most} in flight")
+        return ", ".join(words)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,24 +6,27 @@ from pathlib import Path
 
 from vio.comparer.baseline import SUFFIX, load_baseline
 from vio.comparer.run import Block, Run, without_sizes
-from vio.errors import RecordingError
+from vio.errors import RecordingError, UsageError
 
 RECORDING_SUFFIX = ".vio"
 
 
-def runs_at(path: Path) -> tuple[Run, ...]:
-    """Return the runs of one side, by name.
+def runs_at(path: Path, *, with_depth: bool = False) -> tuple[Run, ...]:
+    """Return the runs of one side, by name; `with_depth`, its IOs by how many were in flight too.
 
     Raises:
         RecordingError: there is nothing, or something in it is damaged or of another version.
+        UsageError: a baseline, which does not know depths, was to be read with them.
     """
     if path.is_file() and path.name.endswith(SUFFIX):
+        if with_depth:
+            raise UsageError(f"{path} does not say how many IOs were in flight", "--normalise needs the recordings")
         return load_baseline(path)
     # only here: what compares baselines need not wait for the join to be imported
     from vio.comparer.reading import read_run
 
     repeats = repeats_in(path)
-    return tuple(read_run(one) for one in repeats) if repeats else (read_run(path),)
+    return tuple(read_run(one, with_depth=with_depth) for one in repeats or [path])
 
 
 def repeats_in(path: Path) -> list[Path]:
@@ -53,11 +56,11 @@ class Units:
     are_blocks: bool
 
 
-def units_of(base: Sequence[Run], new: Sequence[Run], *, is_by_size: bool) -> Units:
-    """Choose the units of two sides."""
+def units_of(base: Sequence[Run], new: Sequence[Run], *, is_by_class: bool) -> Units:
+    """Choose the units of two sides; `is_by_class` keeps sizes and depths apart."""
     are_blocks = len(base) == len(new) == 1
     sides = (_blocks(base, are_blocks), _blocks(new, are_blocks))
-    both = sides if is_by_size else [tuple(map(without_sizes, side)) for side in sides]
+    both = sides if is_by_class else [tuple(map(without_sizes, side)) for side in sides]
     return Units(both[0], both[1], are_blocks)
 
 

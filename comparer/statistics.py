@@ -3,6 +3,7 @@
 Every array has a row for each unit (a run, or a block of a run's time) and a column for each figure.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ Floats = npt.NDArray[np.float64]
 CONFIDENCE = 0.95
 SAME_ERROR = 0.05
 """The chance that an equivalence test calls sides the same that differ by the smallest effect that matters."""
+_ROUNDING = 1e-9
 _RESAMPLES = 9999
 _SEED = 20_231_117
 
@@ -46,7 +48,8 @@ def compare_units(base: Floats, new: Floats, margin: Floats, *, are_blocks: bool
     sizes = (len(base), len(new))
     means = base.mean(axis=0), new.mean(axis=0)
     low, high, p, p_same = (np.full(base.shape[1], np.nan) for _ in range(4))
-    varies = (np.ptp(base, axis=0) > 0) | (np.ptp(new, axis=0) > 0)
+    # rounding is no spread
+    varies = np.maximum(np.ptp(base, axis=0), np.ptp(new, axis=0)) > _ROUNDING * np.abs(means[0] + means[1])
     if max(sizes) < 2 or not varies.any():
         return Tested(*means, low, high, p, p_same)
     old, now, least = base[:, varies], new[:, varies], margin[varies]
@@ -55,18 +58,21 @@ def compare_units(base: Floats, new: Floats, margin: Floats, *, are_blocks: bool
     def p_of(a: Floats, b: Floats, alternative: str = "two-sided", **how: object) -> Floats:
         return np.asarray(stats.ttest_ind(a, b, equal_var=is_pooled, alternative=alternative, **how).pvalue)
 
-    if are_blocks:
-        method = stats.PermutationMethod(n_resamples=_RESAMPLES, random_state=_SEED)
-        p[varies] = p_of(now, old, method=method)
-        low[varies], high[varies] = _resampled(stats.bootstrap, old, now)
-    else:
-        tested = stats.ttest_ind(now, old, equal_var=is_pooled)
-        p[varies] = tested.pvalue
-        low[varies], high[varies] = tested.confidence_interval(CONFIDENCE)
-    # no closeness is enough for a margin that is not above 0
-    p_same[varies] = np.where(
-        least <= 0, np.nan, np.maximum(p_of(now, old + least, "less"), p_of(now, old - least, "greater"))
-    )
+    with warnings.catch_warnings():
+        # SciPy warns of a side whose values are all alike, which the other's spread makes up for
+        warnings.simplefilter("ignore", RuntimeWarning)
+        if are_blocks:
+            method = stats.PermutationMethod(n_resamples=_RESAMPLES, random_state=_SEED)
+            p[varies] = p_of(now, old, method=method)
+            low[varies], high[varies] = _resampled(stats.bootstrap, old, now)
+        else:
+            tested = stats.ttest_ind(now, old, equal_var=is_pooled)
+            p[varies] = tested.pvalue
+            low[varies], high[varies] = tested.confidence_interval(CONFIDENCE)
+        # no closeness is enough for a margin that is not above 0
+        p_same[varies] = np.where(
+            least <= 0, np.nan, np.maximum(p_of(now, old + least, "less"), p_of(now, old - least, "greater"))
+        )
     return Tested(*means, low, high, p, p_same)
 
 

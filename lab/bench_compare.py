@@ -7,7 +7,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,9 +55,11 @@ class Found:
 def run(folder: Path) -> str:
     """Measure; return Markdown."""
     paths = record_runs(folder, _tell)
-    runs = {name: [read_run(path) for path in some] for name, some in paths.items()}
+    with_blocks = {name: [read_run(path) for path in some] for name, some in paths.items()}
+    # The blocks count only where a run is alone.
+    runs = {name: [replace(one, blocks=(one.whole(),)) for one in some] for name, some in with_blocks.items()}
     base = runs[BASE.name]
-    lines = [f"{len(base)} runs of one setting; {_spread(base)}.", "", *_false_alarms(base), ""]
+    lines = [f"{len(base)} runs of one setting; {_spread(base)}.", "", *_false_alarms(base, with_blocks[BASE.name]), ""]
     lines += ["Slowed for real:", "", *_HEAD]
     for setting in SLOWED:
         found = _many(_PAIRS, partial(_two, base=runs[setting.base], new=runs[setting.name]))
@@ -98,11 +100,11 @@ def _split(
     return drawn[:repeats], [change(one) for one in drawn[repeats:]]
 
 
-def _false_alarms(base: Sequence[Run]) -> Iterator[str]:
+def _false_alarms(base: Sequence[Run], with_blocks: Sequence[Run]) -> Iterator[str]:
     yield "| A/A comparisons | pairs | any false slower | any false faster | verdicts |"
     yield "|---|---|---|---|---|"
-    for repeats, pairs in ((_REPEATS, _PAIRS), (3, _PAIRS), (1, _SINGLE_PAIRS)):
-        found = _many(pairs, partial(_split, runs=base, change=_unchanged, repeats=repeats))
+    for repeats, pairs, runs in ((_REPEATS, _PAIRS, base), (3, _PAIRS, base), (1, _SINGLE_PAIRS, with_blocks)):
+        found = _many(pairs, partial(_split, runs=runs, change=_unchanged, repeats=repeats))
         slower, faster = (f"{found.words[word] / found.pairs:.1%}" for word in (Word.SLOWER, Word.FASTER))
         verdicts = ", ".join(f"{verdict} {count}" for verdict, count in found.verdicts.most_common())
         yield f"| {repeats} against {repeats} | {pairs} | {slower} | {faster} | {verdicts} |"

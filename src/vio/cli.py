@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from vio import __version__
-from vio.cli_baseline import add_baseline_commands
 from vio.cli_bench import add_bench_command
-from vio.cli_compare import add_compare_command
+from vio.cli_compare import add_compare_commands
 from vio.cli_map import add_map_command
 from vio.errors import ExitCode, OutputError, UsageError, VioError, usage_text
 from vio.layer import Layer, Op
@@ -370,8 +369,7 @@ def _show(text: str) -> None:
         raise _unwritable(error) from None
 
 
-add_compare_command(app, _show, _show_json, lambda: has_colours(sys.stdout))
-add_baseline_commands(app, _show, _show_json)
+add_compare_commands(app, _show, _show_json, lambda: has_colours(sys.stdout))
 
 
 def _unwritable(error: OSError) -> OutputError:

@@ -23,7 +23,7 @@ Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Save 
 
 
 def add_baseline_commands(app: typer.Typer, show: Callable[[str], None], show_json: Callable[[object], None]) -> None:
-    """Give the command line `baseline save|list|show` and `trend`; the functions print text and JSON."""
+    """Give the command line `baseline save|list|show`; the functions print text and JSON."""
     baseline = typer.Typer(help="Keep the figures of runs in small files, to compare with later.", no_args_is_help=True)
     app.add_typer(baseline, name="baseline")
 
@@ -63,6 +63,10 @@ def add_baseline_commands(app: typer.Typer, show: Callable[[str], None], show_js
             show_json(baseline_data(baseline))
         else:
             show(baseline_text(baseline))
+
+
+def add_trend_command(app: typer.Typer, show: Callable[[str], None], show_json: Callable[[object], None]) -> None:
+    """Give the command line the command `trend`; the functions print text and JSON."""
 
     @app.command("trend")
     def trend(baselines: Several, figure: FigureName = "", as_json: AsJson = False, plot: Plot = None) -> None:

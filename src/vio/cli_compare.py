@@ -2,15 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from vio.comparer.comparison import Comparison
-
-ShowText = Callable[["Comparison"], None]
-Write = Callable[[Path, str], None]
+from vio.cli_baseline import add_baseline_commands, add_trend_command
 
 Base = Annotated[Path, typer.Argument(metavar="BASE", help="A recording, a directory of repeats, or a baseline.")]
 New = Annotated[Path, typer.Argument(metavar="NEW", help="The same, of what is to be judged.")]
@@ -23,7 +19,7 @@ RunNoise = Annotated[
 ]
 FailOn = Annotated[list[str] | None, typer.Option("--fail-on", metavar="RULE", help="'write.p99 > 10%'; repeatable.")]
 BySize = Annotated[bool, typer.Option("--by-size", help="Compare IOs of each size by themselves.")]
-Normalise = Annotated[bool, typer.Option("--normalise", help="Compare as if IO sizes and depth were the same.")]
+Normalise = Annotated[bool, typer.Option("--normalise", help="Compare IOs of the same size and depth.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 2 where nothing is decided.")]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML with a [compare] table.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -32,11 +28,18 @@ Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Wri
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with pictures.")]
 
 
-def add_compare_command(
+def add_compare_commands(
     app: typer.Typer, show: Callable[[str], None], show_json: Callable[[object], None], is_terminal: Callable[[], bool]
 ) -> None:
-    """Give the command line the command `compare`; the functions print text and JSON, and tell of the terminal."""
+    """Give the command line `compare`, `baseline` and `trend`; the functions print, and tell of the terminal."""
+    _add_compare_command(app, show, show_json, is_terminal)
+    add_baseline_commands(app, show, show_json)
+    add_trend_command(app, show, show_json)
 
+
+def _add_compare_command(
+    app: typer.Typer, show: Callable[[str], None], show_json: Callable[[object], None], is_terminal: Callable[[], bool]
+) -> None:
     @app.command("compare")
     def compare_runs(
         base: Base,
@@ -80,7 +83,7 @@ def add_compare_command(
         if html:
             from vio.comparer.page import write_page
 
-            write_page(found, loaded, html, is_by_size=options.is_by_size)
+            write_page(found, loaded, html, is_by_class=options.is_by_size or options.is_normalised)
         if as_json:
             from vio.comparer.machine import render_json
 

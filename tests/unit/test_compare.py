@@ -1,0 +1,184 @@
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from tests.runs import INFO, a_run, a_sketch, some_runs
+
+from vio.comparer.compare import Loaded, compare_loaded
+from vio.comparer.comparison import CompareExit, Comparison, Verdict, Word
+from vio.comparer.options import CompareOptions
+from vio.comparer.run import Key, Run
+from vio.comparer.statistics import adjust_p, compare_units
+from vio.errors import UsageError
+
+DEFAULTS = CompareOptions()
+
+
+def compared(base: Sequence[Run], new: Sequence[Run], options: CompareOptions = DEFAULTS) -> Comparison:
+    return compare_loaded(Loaded(Path("base"), Path("new"), (base, new)), options)
+
+
+def test_a_slower_device_is_found_and_named() -> None:
+    found = compared(some_runs(1), some_runs(11, device_ns=1_000_000))
+    (cell,) = found.cells
+    assert found.verdict is Verdict.SLOWER
+    assert found.exit_code() is CompareExit.SLOWER
+    assert cell.mean.word is Word.SLOWER
+    assert cell.mean.change == pytest.approx(0.1, abs=0.02)
+    assert cell.mean.low is not None
+    assert cell.mean.high is not None
+    assert cell.mean.low < cell.mean.difference < cell.mean.high
+    culprit = cell.culprit(cell.mean)
+    assert culprit is not None
+    assert culprit.name == "device"
+    assert cell.parts[0] is culprit
+
+
+def test_the_parts_add_up_to_the_change_of_the_mean() -> None:
+    cell = compared(some_runs(1), some_runs(11, device_ns=950_000)).cells[0]
+    assert sum(part.added_ns for part in cell.parts) == pytest.approx(cell.mean.difference, rel=1e-9)
+
+
+def test_faster_is_no_failure() -> None:
+    found = compared(some_runs(1), some_runs(11, device_ns=800_000))
+    assert found.verdict is Verdict.FASTER
+    assert found.exit_code(is_strict=True) is CompareExit.SAME_OR_BETTER
+
+
+def test_the_same_is_claimed_only_where_repeats_agree() -> None:
+    assert compared(some_runs(1), some_runs(11)).verdict is Verdict.SAME
+    noisy = compared(some_runs(1, noise=0.2), some_runs(11, noise=0.2))
+    assert noisy.verdict is Verdict.UNDECIDED
+    assert noisy.exit_code() is CompareExit.SAME_OR_BETTER
+    assert noisy.exit_code(is_strict=True) is CompareExit.UNDECIDED
+
+
+def test_a_change_below_what_matters_is_not_slower() -> None:
+    found = compared(some_runs(1, noise=0.001), some_runs(11, device_ns=920_000, noise=0.001))
+    assert found.cells[0].mean.p is not None
+    assert found.cells[0].mean.p < 0.001
+    assert found.verdict is Verdict.SAME
+
+
+def test_equal_sides_are_seldom_called_slower() -> None:
+    alarms = 0
+    for number in range(60):
+        base, new = some_runs(100 * number, noise=0.1), some_runs(100 * number + 50, noise=0.1)
+        cells = compared(base, new).cells
+        rows = [row for cell in cells for row in (cell.total, *(part.figures for part in cell.parts))]
+        alarms += any(figure.word is Word.SLOWER for row in rows for figure in row)
+    assert alarms <= 2  # of 60 at 2 %, more come once in 8 000 times
+
+
+def test_one_run_a_side_is_weak_and_decides_only_the_gross() -> None:
+    found = compared([a_run(1)], [a_run(2, device_ns=1_100_000)])
+    assert found.is_weak
+    assert found.verdict is Verdict.UNDECIDED
+    assert (
+        compared([a_run(1)], [a_run(2, device_ns=1_100_000)], CompareOptions(run_noise=0.05)).verdict is Verdict.SLOWER
+    )
+    assert compared([a_run(1)], [a_run(2, device_ns=3_000_000)]).verdict is Verdict.SLOWER
+
+
+def test_one_new_run_is_measured_by_the_spread_of_the_base() -> None:
+    base = some_runs(1, count=10)
+    found = compared(base, [a_run(50, device_ns=1_200_000)])
+    assert not found.is_weak
+    assert found.verdict is Verdict.SLOWER
+
+
+def test_quantiles_without_ios_enough_are_refused() -> None:
+    total = compared(some_runs(1), some_runs(11)).cells[0].total
+    assert [figure.word is Word.REFUSED for figure in total] == [False, False, False, False, True]
+    assert total[-1].why.startswith("too few IOs")
+
+
+def test_what_one_side_lacks_is_refused() -> None:
+    found = compared(some_runs(1), [a_run(9, key=Key("vda", "write", 12)) for _ in range(3)])
+    assert found.verdict is Verdict.NOT_COMPARABLE
+    assert found.exit_code() is CompareExit.NOT_COMPARABLE
+    assert {cell.refused for cell in found.cells} == {"new has no such IO", "base has no such IO"}
+
+
+def test_other_sizes_are_refused_unless_each_is_compared_by_itself() -> None:
+    both = replace(a_run(1), blocks=a_run(1).blocks + a_run(2, key=Key("vda", "read", 16)).blocks)
+    found = compared([a_run(3), a_run(4)], [both, both])
+    assert found.cells[0].refused.startswith("the IOs are of other sizes")
+    by_size = compared([a_run(3), a_run(4)], [both, both], CompareOptions(is_by_size=True))
+    assert [(cell.size, bool(cell.refused)) for cell in by_size.cells] == [("4 KiB", False), ("64 KiB", True)]
+
+
+def test_a_layer_that_one_side_did_not_see_is_refused() -> None:
+    blind = replace(INFO, layers=("block", "fs", "qemu-aio", "qemu-block", "vfs"))
+    found = compared(some_runs(1), [a_run(n, info=blind) for n in range(11, 16)])
+    device = next(part for part in found.cells[0].parts if part.name == "device")
+    assert {figure.word for figure in device.figures} == {Word.REFUSED}
+    assert any(doubt.what == "layers seen" for doubt in found.doubts)
+
+
+def test_what_differs_is_said() -> None:
+    other = replace(INFO, kernel="6.12", lost=7, is_cut=True, whole_share=0.5)
+    doubts = {doubt.what: doubt for doubt in compared(some_runs(1), [a_run(9, info=other)]).doubts}
+    assert (doubts["kernel"].base, doubts["kernel"].new) == ("6.1", "6.12")
+    assert {"records lost", "cut short", "IOs not whole"} <= doubts.keys()
+
+
+def test_the_only_disks_are_compared_whatever_their_names() -> None:
+    found = compared(some_runs(1), [a_run(n, key=Key("vdb", "read", 12)) for n in range(11, 16)])
+    assert found.verdict is Verdict.SAME
+    assert found.doubts[0].what == "the only disk"
+
+
+def test_a_rule_decides_alone() -> None:
+    base, new = some_runs(1), some_runs(11, device_ns=1_000_000)
+    broken = compared(base, new, CompareOptions(fail_on=("read.mean > 5%",)))
+    assert broken.verdict is Verdict.SLOWER
+    assert broken.rules[0].is_broken
+    kept = compared(
+        base, new, CompareOptions(fail_on=("vda.read.mean > 30%", "read.device.p50>30 %", "read.iops < -30%"))
+    )
+    assert kept.verdict is Verdict.SAME
+    just_above = f"read.mean > {100 * (broken.cells[0].mean.change or 0) + 0.1:.2f}%"
+    assert compared(base, new, CompareOptions(fail_on=(just_above,))).verdict is Verdict.UNDECIDED
+
+
+@pytest.mark.parametrize("rule", ["read.p99", "read.p42 > 1%", "p99 > 1%", "read.mean > 10"])
+def test_what_is_no_rule_is_refused(rule: str) -> None:
+    with pytest.raises(UsageError, match="is no rule"):
+        compared(some_runs(1), some_runs(11), CompareOptions(fail_on=(rule,)))
+
+
+def test_a_rule_about_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match="names nothing"):
+        compared(some_runs(1), some_runs(11), CompareOptions(fail_on=("write.mean > 1%",)))
+
+
+def test_identical_runs_are_the_same() -> None:
+    runs = [a_run(1)] * 3
+    assert compared(runs, runs).verdict is Verdict.SAME
+
+
+def test_the_tests_are_scipys() -> None:
+    draw = np.random.default_rng(3)
+    base, new = draw.normal(10, 1, (5, 4)), draw.normal(11, 2, (6, 4))
+    tested = compare_units(base, new, np.full(4, 0.5), are_blocks=False)
+    wanted = stats.ttest_ind(new, base, equal_var=False)
+    assert tested.p == pytest.approx(wanted.pvalue)
+    assert tested.low == pytest.approx(wanted.confidence_interval(0.95).low)
+
+
+def test_holm_multiplies_by_what_is_left() -> None:
+    adjusted = adjust_p(np.array([0.01, math.nan, 0.04, 0.03]))
+    assert adjusted[[0, 2, 3]] == pytest.approx([0.03, 0.06, 0.06])
+    assert math.isnan(adjusted[1])
+
+
+def test_a_sketch_is_near_the_exact_quantiles() -> None:
+    values = np.random.default_rng(1).lognormal(11, 2, 200_000).astype(np.int64)
+    shares = (0.5, 0.9, 0.99, 0.999)
+    wanted = np.quantile(values, shares, method="inverted_cdf")
+    assert a_sketch(values).quantiles_ns(shares) == pytest.approx(wanted, rel=0.01)
