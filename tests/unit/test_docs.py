@@ -55,7 +55,7 @@ def test_every_key_of_the_json_report_is_documented() -> None:
 
 def test_every_option_in_the_readme_exists() -> None:
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    commands |= {str(group.name) for group in app.registered_groups}
+    commands |= {group.name or "" for group in app.registered_groups}
     for line in re.findall(r"^    (vio .*)$", page("README.md"), re.MULTILINE):
         words = line.split("#")[0].split(" -- ")[0].split()
         assert words[1] in commands, line
