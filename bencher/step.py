@@ -72,7 +72,9 @@ def make_ready(scenario: Scenario, side: Side, here: Path, output: Path, files: 
     if scenario.image:
         image = replace(scenario.image, options=fill(scenario.image.options, values))
         source = here / fill(image.source, values) if image.source else None
-        place = here / fill(image.place, values) if image.place else output / "image"
+        # the scenario may leave the place to a value, and that may be empty
+        asked = fill(image.place, values)
+        place = here / asked if asked else output / "image"
         path = put_back(image, source, place)
         made = None if path == source else path
         values["image"] = str(path)

@@ -307,6 +307,26 @@ def test_a_machine_that_is_busy_is_named(
     assert "read: 40.0% of the mean is waiting for a CPU: this machine is busy" in shown
 
 
+@pytest.mark.parametrize(("place", "made"), [("", "out/image"), ("there", "there")])
+def test_an_image_is_made_where_the_scenario_says(
+    place: str, made: str, recorder: FakeRecorder, options: BenchOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def put_back(image: object, source: object, where: Path) -> Path:
+        asked.append(where)
+        return where / "disk.raw"
+
+    monkeypatch.setattr(step_module, "put_back", put_back)
+    text = (
+        SCENARIO.replace('"{run}"', '"{image}"')
+        + f'[image]\nsize = "1M"\nplace = "{{place}}"\n[values]\nplace = "{place}"\n'
+    )
+    options.scenario.write_text(text)
+    bench(options, lambda _: None)
+    assert set(asked) == {options.scenario.parent / made}
+
+
 def test_the_journal_keeps_the_scenario(recorder: FakeRecorder, options: BenchOptions) -> None:
     bench(options, lambda _: None)
     kept = read_journal(options.output).scenario
