@@ -26,6 +26,7 @@ from vio.recorder.target import Target, find_target, select_disks
 from vio.recorder.version import read_version
 
 _KNOWN = "qemu-system-*, qemu-img, qemu-io, qemu-nbd or qemu-storage-daemon"
+OUTPUT_FILES = ("stdout.txt", "stderr.txt")
 # Waits for one byte, and becomes the command; without the byte (vio has died) it ends. Python ignores SIGPIPE and
 # catches SIGINT; the command must not inherit that.
 _WAIT_AND_EXEC = """
@@ -56,15 +57,23 @@ class Aim:
 
 
 class Command:
-    """A command that vio starts; it waits until `go`."""
+    """A command that vio starts; it waits until `go`. What it prints goes to files in `output`, if that is given."""
 
-    def __init__(self, path: str, words: Sequence[str]) -> None:
+    def __init__(self, path: str, words: Sequence[str], output: Path | None = None) -> None:
         self.words = tuple(words)
         waiting, self._gate = os.pipe()
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _WAIT_AND_EXEC, str(waiting), path, *words], pass_fds=(waiting,)
-            )
+            with contextlib.ExitStack() as stack:
+                out, err = (
+                    stack.enter_context((output / name).open("wb")) if output else None for name in OUTPUT_FILES
+                )
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-c", _WAIT_AND_EXEC, str(waiting), path, *words],
+                    pass_fds=(waiting,),
+                    stdin=subprocess.DEVNULL if output else None,
+                    stdout=out,
+                    stderr=err,
+                )
         except BaseException:
             os.close(self._gate)
             raise
@@ -94,14 +103,16 @@ class Command:
 
 
 @contextmanager
-def aim(name: str | None, pid: int | None, command: Sequence[str], disks: Sequence[str]) -> Iterator[Aim]:
-    """Find the target, or start the command that becomes it.
+def aim(
+    name: str | None, pid: int | None, command: Sequence[str], disks: Sequence[str], output: Path | None = None
+) -> Iterator[Aim]:
+    """Find the target, or start the command that becomes it, with what it prints going to `output`.
 
     Raises:
         TargetError: it is not there, is not QEMU, or has no disk that can be followed.
     """
     if command:
-        with _aim_at_command(command, disks) as found:
+        with _aim_at_command(command, disks, output) as found:
             yield found
         return
     target = find_target(name, pid)
@@ -110,7 +121,7 @@ def aim(name: str | None, pid: int | None, command: Sequence[str], disks: Sequen
 
 
 @contextmanager
-def _aim_at_command(words: Sequence[str], disks: Sequence[str]) -> Iterator[Aim]:
+def _aim_at_command(words: Sequence[str], disks: Sequence[str], output: Path | None) -> Iterator[Aim]:
     place = shutil.which(words[0])
     if place is None:
         raise TargetError(f"there is no command {printable(words[0])}", "give its path")
@@ -135,7 +146,7 @@ def _aim_at_command(words: Sequence[str], disks: Sequence[str]) -> Iterator[Aim]
         )
         chosen = tuple(_without_descriptors(disk) for disk in select_disks(target, list(disks)))
         subject = _subject_of(target)
-        child = Command(path, words)
+        child = Command(path, words, output)
         try:
             yield Aim(replace(target, pid=child.pid), chosen, path, subject, child)
         finally:

@@ -47,6 +47,7 @@ class RecordOptions:
     CPU's part of a trace buffer, None for what fits the machine. `is_batched` prints records in batches, as is done
     where the kernel cannot hand them over; `is_plain` prints every record by itself: for comparing costs.
     `has_guest_files` reads the guest's file systems at the end, so that a report can say whose the IOs are.
+    `command_output` is a directory that takes what the command prints, in stdout.txt and stderr.txt; else it is ours.
     """
 
     output: Path
@@ -63,6 +64,7 @@ class RecordOptions:
     is_plain: bool = False
     observed: Observed = field(default_factory=Observed)
     has_guest_files: bool = False
+    command_output: Path | None = None
 
 
 def record(options: RecordOptions, progress: Progress | None = None) -> RecordSummary:
@@ -81,7 +83,9 @@ def record(options: RecordOptions, progress: Progress | None = None) -> RecordSu
     with ExitStack() as stack:
         shown = progress or NullProgress()
         stack.callback(shown.close)
-        found = stack.enter_context(aim(options.vm, options.pid, options.command, options.disks))
+        found = stack.enter_context(
+            aim(options.vm, options.pid, options.command, options.disks, options.command_output)
+        )
         prepared = _prepare(options, host, found, stack)
         for note in prepared.notes:
             shown.note(note)

@@ -91,9 +91,12 @@ class Places:
         """Look up ranges (bytes) of a device."""
         rows = self._rows[device]
         cuts = cut(rows.start, rows.end, start, end)
-        inside = cuts.row >= 0
-        image = np.where(inside, rows.image[cuts.row], NO_IMAGE)
-        offset = np.where(image >= 0, cuts.begin + rows.shift[cuts.row], 0)
+        # of a file whose extents are all still to be allocated there is no row to take
+        inside = np.flatnonzero(cuts.row >= 0)
+        row = cuts.row[inside]
+        image, offset = np.full(cuts.row.size, NO_IMAGE), np.zeros(cuts.row.size, dtype=np.int64)
+        image[inside] = rows.image[row]
+        offset[inside] = np.where(rows.image[row] >= 0, cuts.begin[inside] + rows.shift[row], 0)
         return Found(cuts.request, cuts.begin, cuts.end, image, offset)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vio import __version__
+from vio.cli_bench import add_bench_command
 from vio.cli_compare import add_compare_commands
 from vio.cli_export import add_export_command
 from vio.cli_inflight import InFlightOption, show_in_flight
@@ -28,7 +29,7 @@ from vio.cli_stream import show as _show
 from vio.cli_stream import show_drawn as _show_drawn
 from vio.cli_stream import show_json as _show_json
 from vio.cli_stream import write as _write
-from vio.errors import ExitCode, UsageError, VioError
+from vio.errors import ExitCode, UsageError, VioError, usage_text
 from vio.layer import Layer, Op
 from vio.printable import printable
 from vio.quantity import parse_duration_s, parse_stretch_s
@@ -326,7 +327,7 @@ def run(arguments: Sequence[str]) -> int:
         _complain(str(error))
         return int(error.exit_code)
     except _WrongUsage as error:
-        _complain(_usage_text(error))
+        _complain(usage_text(error))
         return int(ExitCode.USAGE)
     except (KeyboardInterrupt, typer.Abort):
         return int(ExitCode.INTERRUPTED)
@@ -368,12 +369,5 @@ def _recorded_exit(summary: "RecordSummary") -> ExitCode:
     return ExitCode.OK
 
 
-def _usage_text(error: Exception) -> str:
-    message = str(getattr(error, "message", "")) or str(error)
-    message = str(error.format_message()) if hasattr(error, "format_message") else message
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "vio"
-    return f"{message.rstrip('.')}: `{command} --help` shows what there is"
-
-
 add_compare_commands(app, _show, _show_json, lambda: has_colours(sys.stdout))
+add_bench_command(app, _show, _show_drawn, _show_json, _complain)

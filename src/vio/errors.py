@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
     TARGET = 4
     RECORDING = 5
     OUTPUT = 6
+    LOAD = 7
     BUG = 70  # EX_SOFTWARE of sysexits.h
     INTERRUPTED = 130
     PIPE = 141  # as the shell shows a program that SIGPIPE ended
@@ -66,3 +67,12 @@ class MapError(VioError):
     """An image or a device table holds a field that cannot be believed."""
 
     exit_code = ExitCode.RECORDING
+
+
+def usage_text(error: Exception) -> str:
+    """Return what the command line's library says of wrong words, as one line with a hint."""
+    message = str(getattr(error, "message", "")) or str(error)
+    message = str(error.format_message()) if hasattr(error, "format_message") else message
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "vio"
+    return f"{message.rstrip('.')}: `{command} --help` shows what there is"

@@ -41,6 +41,14 @@ def test_extents_that_came_during_the_recording_are_known_from_its_stop() -> Non
     assert found(places, DISK, 5000, 5100) == [(5000, 5100, 0, 0)]
 
 
+def test_of_an_image_without_any_allocated_extent_nothing_is_found() -> None:
+    delayed = extents((0, 100, -1), kind=Kind.DELALLOC)
+    places = Places.of(MapSet((TimedMap(delayed, START), TimedMap(delayed, STOP))), ["file:a"])
+
+    assert places.devices == [DISK]
+    assert found(places, DISK, 5000, 5100) == [(5000, 5100, NO_IMAGE, 0)]
+
+
 def test_of_what_start_and_stop_say_differently_nothing_is_said() -> None:
     early, late = extents((0, 100, 5000)), extents((0, 50, 5000), (500, 50, 5050))
     places = Places.of(MapSet((TimedMap(early, START, STOP), TimedMap(late, STOP))), ["file:a"])
