@@ -20,11 +20,16 @@ UNKNOWN = "?"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where a slot stands in the table: under which disks, at which level, how deep there, and what it is called."""
+    """Where a slot stands: under which disks, at which level, how deep there, and what it is called.
+
+    In their order the device below a loop device comes after it, with its bios and its requests: `storey` is BLOCK for
+    both levels of devices.
+    """
 
     disks: tuple[str, ...]
+    storey: Level
+    depth: int
     level: Level
-    depth: int = 0
     name: str = ""
 
 
@@ -53,7 +58,7 @@ class Below:
         disks = tuple(name for name, devices in self.devices.items() if any(slot.id == d.kernel_dev for d in devices))
         for name in disks:
             depth = next(i for i, one in enumerate(self.devices[name]) if one.kernel_dev == slot.id)
-            return Place(disks, slot.level, depth, self.devices[name][depth].name)
+            return Place(disks, Level.BLOCK, depth, slot.level, self.devices[name][depth].name)
         return None
 
 
@@ -88,7 +93,7 @@ class Names:
             if slot.level in {Level.BLOCK, Level.DEVICE}:
                 place = self._below.place(slot)
             elif slot.level is Level.QEMU_DEVICE:
-                place = Place((accounts.get(slot.id) or self._only(),), slot.level)
+                place = Place((accounts.get(slot.id) or self._only(),), slot.level, 0, slot.level)
             else:
                 place = self._node_place(slot, now, nodes)
             if place:
@@ -97,7 +102,8 @@ class Names:
 
     def _node_place(self, slot: Slot, now: Snapshot, nodes: Mapping[int, str]) -> Place:
         is_inner = slot.level is Level.QEMU_BLOCK and bool(now.of("in").get((slot.id, 0)))
-        return Place((nodes.get(slot.id) or self._only(),), slot.level, int(is_inner), "file" if is_inner else "")
+        name = nodes.get(slot.id) or self._only()
+        return Place((name,), slot.level, int(is_inner), slot.level, "file" if is_inner else "")
 
     def _only(self) -> str:
         return self._disks[0].name if len(self._disks) == 1 else UNKNOWN

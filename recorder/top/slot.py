@@ -3,7 +3,7 @@
 The kernel's maps are keyed by it: `id << 16 | level << 13 | op << 10`, and below that the bucket of a time.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from vio.layer import Op
@@ -25,6 +25,7 @@ class Level(IntEnum):
     DEVICE = 5
 
 
+_LEVELS = frozenset(Level)
 OPS = {1: Op.READ, 2: Op.WRITE, FLUSH: Op.FLUSH, 4: Op.DISCARD}
 
 
@@ -45,7 +46,12 @@ def slot_text(of: str, level: Level, op: str) -> str:
 def read_slot(number: int) -> tuple[Slot, int] | None:
     """Return the slot and the bucket of a key; None for one that is neither (as the 0 that gives a map its type)."""
     level = number >> _LEVEL & _LOW_LEVEL
-    if not number or level not in set(Level):
+    if level not in _LEVELS:
         return None
     op = OPS.get(number >> _OP & _LOW_OP, Op.OTHER)
     return Slot(number >> _ID, Level(level), op), number & _LOW_BUCKET
+
+
+def to_aio(slot: Slot) -> Slot:
+    """Return the slot of what a call into the block layer hands to the kernel."""
+    return replace(slot, level=Level.QEMU_AIO)

@@ -7,7 +7,9 @@ A span's begin is kept by what its end will know of it, and its end adds it to a
   nearest call above is its own; how far above is the same for all reads, so it is sought once and then remembered
   (`@gap`);
 - the way through the kernel (`@a`) by the same: it ends with the call that handed the request over (`@last`);
-- a bio (`@q`) and a request (`@d`) by device and sector.
+- a bio (`@q`) and a request (`@d`) by a hash of device and sector: the kernel leaves out a completion that interrupts
+  another program, so some never end; here the next one takes their place. How many there are the kernel counts itself
+  (vio.recorder.top.devstat).
 
 Which call is below which, which block device of QEMU has which requests, and which file is below it is noted as it is
 seen (`@in`, `@of`, `@fd`): vio makes names of it. Every integer is cast (docs/probes.md).
@@ -24,10 +26,12 @@ FRAME_BYTES = 1024  # of the functions between a call's entry and what ends it
 _NEST_BYTES = 8192  # of those between a call and the one below it
 BEGIN_TICK, END_TICK = "vio tick", "vio tock"
 _SUMS = ("n", "w", "y")
-_OPEN = ("r", "c", "q", "d")
+_OPEN = ("r", "c")
 _NOTED = ("in", "fd")
 _RELATED = "of"
-_NO_SECTOR = "(uint64)0xffffffffffffffff"
+_NO_SECTOR = "(uint64)0x7fffffffffffffff"
+_HASH_BITS = 13
+_GOLDEN = 0x1E3779B97F4A7C15
 _U = "(uint64)"
 
 
@@ -58,7 +62,7 @@ def _opening() -> list[str]:
     # each map gets its type here, before anything reads it
     zero = f"{_U}0"
     lines = [f"@{name}[{zero}] = ({zero}, {zero}, {zero});" for name in ("r", "c")]
-    lines += [f"@{name}[{zero}, {zero}] = ({zero}, {zero}, {zero});" for name in ("q", "d")]
+    lines += [f"@{name}[{zero}] = ({zero}, {zero}, {zero});" for name in ("q", "d")]
     lines += [f"@{name}[{zero}] = {zero};" for name in ("a", "last", "dev", "gap", "vq", *_NOTED)]
     lines += [f"@n[{zero}] = count();", f"@lost[{zero}] = count();", f"@{_RELATED}[{zero}, {zero}] = count();"]
     lines += [f"@{name}[{zero}] = sum({zero});" for name in ("w", "y")]
@@ -71,18 +75,21 @@ def _ticking(attach: str) -> list[str]:
     lines = [f'printf("{BEGIN_TICK} %llu\\n", (uint64)nsecs);', *(f"print(@{name});" for name in names)]
     lines.append(f'printf("{END_TICK}\\n");')
     if attach == "END":
-        lines += [f"clear(@{name});" for name in (*names, "last", "dev", "gap", "vq")]
+        lines += [f"clear(@{name});" for name in (*names, "q", "d", "last", "dev", "gap", "vq")]
     return [attach, "{", *(f"    {line}" for line in lines), "}", ""]
 
 
-def _ended(time: str, slot: str, size: str) -> list[str]:
+def _timed(time: str, slot: str) -> list[str]:
     return [
         f"$t = (uint64)((uint64)nsecs - {time});",
         *bucket_statements("$t", "$b"),
         f"@n[{slot} | $b] = count();",
         f"@w[{slot}] = sum($t);",
-        f"@y[{slot}] = sum({size});",
     ]
+
+
+def _ended(time: str, slot: str, size: str) -> list[str]:
+    return [*_timed(time, slot), f"@y[{slot}] = sum({size});"]
 
 
 def _queue_kick(words: Words, scope: TopScope) -> list[str]:
@@ -195,6 +202,12 @@ def _disk(words: Words, scope: TopScope) -> list[str]:
     return [*lines, *(f"if ($d == {_U}{part}) {{ $d = {_U}{disk}; }}" for part, disk in scope.whole.items())]
 
 
+def _at(sector: str) -> list[str]:
+    """Return statements that set $k to the key of a place: device $d and a sector, which goes into $s."""
+    mixed = f"($s + ($d << {_U}40)) * {_U}{_GOLDEN:#x}"
+    return [f"$s = {_U}({sector});", f"$k = ({mixed}) >> {_U}{64 - _HASH_BITS};"]
+
+
 def _bio(words: Words, scope: TopScope) -> list[str]:
     slot = slot_text("$d", Level.BLOCK, "$op")
     is_queued = " || ".join(f"$d == {_U}{device}" for device in scope.queues)
@@ -202,47 +215,50 @@ def _bio(words: Words, scope: TopScope) -> list[str]:
         *_disk(words, scope),
         f"if ({_U}({words.bytes}) != {_U}0 && ({is_queued or '0'})) {{",
         f"if ($op == {_U}{FLUSH}) {{ $op = {_U}2; }}",
-        f"@q[$d, {_U}({words.offset})] = ({_U}nsecs, {slot}, {_U}({words.bytes}) * {_U}512);",
+        *_at(words.offset),
+        f"@q[$k] = ({_U}nsecs, {slot}, $s);",
         "}",
     ]
 
 
 def _merged(words: Words, scope: TopScope) -> list[str]:
-    return [*_disk(words, scope), f"delete(@q[$d, {_U}({words.offset})]);"]
+    return [*_disk(words, scope), *_at(words.offset), "delete(@q[$k]);"]
 
 
 def _merged_before(words: Words, scope: TopScope) -> list[str]:
-    return [*_disk(words, scope), f"delete(@q[$d, {_U}({words.offset}) + {_U}({words.bytes})]);"]
+    return [*_disk(words, scope), *_at(f"{words.offset} + {words.bytes}"), "delete(@q[$k]);"]
+
+
+def _request(words: Words) -> list[str]:
+    # a flush has another sector when it is complete than when it was issued
+    return [
+        f"$d = {_U}({words.space});",
+        f"$s = {_U}({words.offset});",
+        f"if ({_U}({words.bytes}) == {_U}0) {{ $s = {_NO_SECTOR}; }}",
+        *_at("$s"),
+    ]
 
 
 def _issue(words: Words, scope: TopScope) -> list[str]:
     slot = slot_text("$d", Level.DEVICE, "$op")
     return [
-        f"$d = {_U}({words.space});",
-        f"$s = {_U}({words.offset});",
-        f"if ({_U}({words.bytes}) == {_U}0) {{ $s = {_NO_SECTOR}; }}",
-        f"else {{ if ($op == {_U}{FLUSH}) {{ $op = {_U}2; }} }}",
-        f"@d[$d, $s] = ({_U}nsecs, {slot}, {_U}({words.bytes}) * {_U}512);",
+        *_request(words),
+        f"if ($op == {_U}{FLUSH} && {_U}({words.bytes}) != {_U}0) {{ $op = {_U}2; }}",
+        f"@d[$k] = ({_U}nsecs, {slot}, $s);",
     ]
 
 
 def _complete(words: Words, scope: TopScope) -> list[str]:
+    return [*_request(words), *_done("d"), *_done("q")]
+
+
+def _done(name: str) -> list[str]:
     return [
-        f"$d = {_U}({words.space});",
-        f"$s = {_U}({words.offset});",
-        f"if ({_U}({words.bytes}) == {_U}0) {{ $s = {_NO_SECTOR}; }}",
-        "$r = @d[$d, $s].0;",
-        f"if ($r != {_U}0) {{",
-        "$k = @d[$d, $s].1;",
-        "$z = @d[$d, $s].2;",
-        *_ended("$r", "$k", "$z"),
-        "delete(@d[$d, $s]);",
-        "$r = @q[$d, $s].0;",
-        f"if ($r != {_U}0) {{",
-        "$k = @q[$d, $s].1;",
-        *_ended("$r", "$k", "$z"),
-        "delete(@q[$d, $s]);",
-        "}",
+        f"$r = @{name}[$k].0;",
+        f"if ($r != {_U}0 && @{name}[$k].2 == $s) {{",
+        f"$i = @{name}[$k].1;",
+        *_timed("$r", "$i"),
+        f"delete(@{name}[$k]);",
         "}",
     ]
 

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vio.errors import HostError, TargetError, UsageError
@@ -24,17 +24,21 @@ from vio.recorder.probe import load_probes
 from vio.recorder.procfs import HostRoots, read_open_files
 from vio.recorder.scope import Ground, find_ground
 from vio.recorder.stop import StopSignals, open_process
+from vio.recorder.top.devstat import DeviceCounts, read_counts
 from vio.recorder.top.figures import Frame, frame
 from vio.recorder.top.naming import Below, Names
 from vio.recorder.top.slot import Level
 from vio.recorder.top.snapshot import Reader, Snapshot
 from vio.recorder.top.spanform import FORMS, TopScope, generate_top
 
-_MAP_ENTRIES = 65_536
+_MAP_ENTRIES = 16_384
 _PAGES = 1024  # each tick prints all the maps at once
 _ATTACH_S = 180.0
 _END_S = 15.0
 _TICK_S = 0.2
+_LAST_TICK_S = 2.0  # how long an ended target's last figures are waited for
+# what the kernel leaves out of these is in its own counts (devstat)
+_COUNTED_BY_KERNEL = frozenset({"bio_queue", "bio_backmerge", "bio_frontmerge", "rq_issue", "rq_complete"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +102,23 @@ class Watch:
         """Yield the figures of each interval, until `count` of them, a signal, or the end of the target."""
         missed = MissedHits(self._tools.tracer.pid, self._tools.keys, boottime_ns())
         missed.begin()
-        before = Snapshot(boottime_ns())
+        before, counts = Snapshot(boottime_ns()), self._counts()
         shown = 0
         for now in self._snapshots():
+            later = self._counts()
+            both = {device: (counts[device], later[device]) for device in counts.keys() & later.keys()}
             missed.sample(now.time_ns)
-            figures = frame(before, now, self._learned(now))
-            lost = sum(loss.records for loss in missed.losses)
+            figures = frame(before, now, self._learned(now), both)
+            lost = sum(loss.records for loss in missed.losses if loss.where not in _COUNTED_BY_KERNEL)
             missed.losses.clear()
-            yield Frame(figures.time_ns, figures.seconds, figures.rows, tuple(_notes(before, now, lost)))
-            before, shown = now, shown + 1
+            yield replace(figures, notes=tuple(_notes(before, now, lost)))
+            before, counts, shown = now, later, shown + 1
             if shown == self._options.count:
                 return
+
+    def _counts(self) -> dict[int, DeviceCounts]:
+        read = {device: read_counts(device) for device in self._tools.below.queues()}
+        return {device: counts for device, counts in read.items() if counts}
 
     def _learned(self, now: Snapshot) -> Names:
         if not self._names.knows_all(now):
@@ -119,16 +129,25 @@ class Watch:
     def _snapshots(self) -> Iterator[Snapshot]:
         tools = self._tools
         waits = [tools.tracer.fileno(), tools.stop.fileno(), tools.pidfd]
+        last_s = 0.0
         while not tools.tracer.is_eof:
             woken = select.select(waits, [], [], _TICK_S)[0]
-            yield from self._reader.feed(tools.tracer.read())
-            if tools.stop.count or tools.pidfd in woken:
-                yield from self._last()
+            if tools.stop.count:
+                return
+            for snapshot in self._reader.feed(tools.tracer.read()):
+                yield snapshot
+                if last_s:
+                    return
+            if tools.pidfd in woken and not last_s:
+                waits.remove(tools.pidfd)
+                last_s = time.monotonic() + min(self._options.interval_s, _LAST_TICK_S)
+            if last_s and time.monotonic() > last_s:
+                yield from self._at_end()
                 return
         raise HostError(f"bpftrace ended before it was asked to: {tools.tracer.why_ended()}", "`vio doctor` tries it")
 
-    def _last(self) -> Iterator[Snapshot]:
-        """End bpftrace; it prints its maps once more."""
+    def _at_end(self) -> Iterator[Snapshot]:
+        """End bpftrace, which prints its maps once more."""
         tracer, deadline = self._tools.tracer, time.monotonic() + _END_S
         tracer.interrupt()
         while not tracer.is_eof and time.monotonic() < deadline:
