@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lab import bench_cost, bench_ingest, bench_loss, bench_maps, bench_matrix, bench_report
+from lab import bench_cost, bench_ingest, bench_loss, bench_maps, bench_matrix, bench_report, bench_top
 from lab.disk import Disk, make_image
 from lab.load import bench_load
 from lab.session import record_guest
@@ -26,6 +26,7 @@ def _ingest() -> str:
 
 BENCHES: dict[str, tuple[str, Callable[[], str]]] = {
     "cost": ("Cost to the guest", bench_cost.run),
+    "top": ("Cost of vio top", bench_top.run),
     "loss": ("No loss", bench_loss.run),
     "ingest": ("From the pipe to Parquet", _ingest),
     "report": ("The report", _report),

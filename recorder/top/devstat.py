@@ -14,9 +14,9 @@ _LEAST_FIELDS = 11
 
 @dataclass(frozen=True, slots=True)
 class DeviceCounts:
-    """Requests that the device has completed since it is there, and their bytes, by operation; reads and writes in flight.
+    """Requests that the device has completed since it is there, their bytes, and those in flight.
 
-    In flight are requests that have been made of bios, whether the device has got them or not.
+    In flight are reads and writes that have been made of bios, whether the device has got them or not.
     """
 
     requests: dict[Op, int]

@@ -1,7 +1,8 @@
 """From two snapshots to figures: rates, percentiles, and the share of the time that each layer has for itself. Pure.
 
-A level's own time is what IOs spent there less what they spent at the next level below. The levels are counted apart, so this is a difference of sums: what goes on below without an IO
-above waiting for it (writeback, other users of the device) makes the own time smaller than it is, never below 0.
+A level's own time is what IOs spent there less what they spent at the next level below. The levels are counted apart,
+so this is a difference of sums: what goes on below without an IO above waiting for it (writeback, other users of the
+device) makes the own time smaller than it is, never below 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,11 @@ class Row:
     def mean_ns(self) -> float | None:
         """The mean of their times."""
         return self.sums.total_ns / self.sums.timed if self.sums.timed else None
+
+    @property
+    def in_flight_is_known(self) -> bool:
+        """Whether IOs in flight are counted here: the kernel counts a device's as those of the block layer."""
+        return self.place.level is not Level.DEVICE
 
     def percentiles_ns(self) -> tuple[float | None, ...]:
         """Return PERCENTILES of their times."""

@@ -41,7 +41,9 @@ class Below:
 
     def queues(self) -> tuple[int, ...]:
         """Return the devices that make requests of bios: not those that hand them on."""
-        found = {one.kernel_dev: None for devices in self.devices.values() for one in devices if one.kind not in _MAPPED}
+        found = {
+            one.kernel_dev: None for devices in self.devices.values() for one in devices if one.kind not in _MAPPED
+        }
         return tuple(found)
 
     def whole(self) -> dict[int, int]:

@@ -3,8 +3,8 @@
 A span's begin is kept by what its end will know of it, and its end adds it to a histogram in the kernel:
 
 - a guest's request (`@r`) by its address, which is what is pushed back;
-- a call into the block layer (`@c`) by the stack pointer at its entry. What ends it runs deeper on the same stack, so the
-  nearest call above is its own; how far above is the same for all reads, so it is sought once and then remembered
+- a call into the block layer (`@c`) by the stack pointer at its entry. What ends it runs deeper on the same stack, so
+  the nearest call above is its own; how far above is the same for all reads, so it is sought once and then remembered
   (`@gap`);
 - the way through the kernel (`@a`) by the same: it ends with the call that handed the request over (`@last`);
 - a bio (`@q`) and a request (`@d`) by a hash of device and sector: the kernel leaves out a completion that interrupts

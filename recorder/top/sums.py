@@ -92,7 +92,11 @@ def _ages(snapshot: Snapshot) -> Iterator[tuple[Slot, int]]:
     for name in ("r", "c"):
         for key, (begin_ns, number, *_) in snapshot.open(name).items():
             read = read_slot(number)
-            if not read or not begin_ns or (read[0].op is Op.FLUSH and name == "c" and not _is_under_way(key[0], handed)):
+            if (
+                not read
+                or not begin_ns
+                or (read[0].op is Op.FLUSH and name == "c" and not _is_under_way(key[0], handed))
+            ):
                 continue
             yield read[0], max(snapshot.time_ns - begin_ns, 0)
             if name == "c" and handed.get(key):

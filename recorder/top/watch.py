@@ -15,10 +15,10 @@ from vio.recorder.attachkey import attach_key
 from vio.recorder.bpftrace import Bpftrace, BpftraceOptions, searches_types, takes_no_warnings
 from vio.recorder.checkup import PROBES
 from vio.recorder.clock import boottime_ns
-from vio.recorder.generate import Chosen, Scope
+from vio.recorder.generate import Scope
 from vio.recorder.host import HostFeatures, read_host
 from vio.recorder.lacks import missing
-from vio.recorder.missed import MissedHits
+from vio.recorder.missed import AttachKey, MissedHits
 from vio.recorder.plan import Plan, constants_of, make_plan
 from vio.recorder.probe import load_probes
 from vio.recorder.procfs import HostRoots, read_open_files
@@ -30,6 +30,7 @@ from vio.recorder.top.naming import Below, Names
 from vio.recorder.top.slot import Level
 from vio.recorder.top.snapshot import Reader, Snapshot
 from vio.recorder.top.spanform import FORMS, TopScope, generate_top
+from vio.recorder.top.target import Watched
 
 _MAP_ENTRIES = 16_384
 _PAGES = 1024  # each tick prints all the maps at once
@@ -56,20 +57,11 @@ class WatchOptions:
     count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """What is watched: its name, and its disks' names in their order; `notes` say what is not seen."""
-
-    title: str
-    disks: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
 class Watch:
     """A running watch; `frames` yields the figures of each interval, the last one when the target has ended."""
 
     def __init__(self, options: WatchOptions, found: Aim, tools: "_Tools") -> None:
-        self.watched = Watched(found.target.title, tuple(disk.name for disk in found.disks), tools.notes)
+        self.watched = Watched(found.target.title, found.target.name, found.target.pid, tools.notes)
         self._options = options
         self._aim = found
         self._tools = tools
@@ -161,7 +153,7 @@ class _Tools:
     stop: StopSignals
     pidfd: int
     below: Below
-    keys: dict[object, str]
+    keys: dict[AttachKey, str]
     notes: tuple[str, ...]
 
 
@@ -184,14 +176,16 @@ def watching(options: WatchOptions) -> Iterator[Watch]:
         found = stack.enter_context(aim(options.vm, options.pid, options.command, options.disks))
         below, grounds = _below(found)
         plan, scope = _plan(host, found, grounds)
-        program = generate_top(plan.chosen, TopScope(scope, round(options.interval_s * 1000), below.queues(), below.whole()))
+        program = generate_top(
+            plan.chosen, TopScope(scope, round(options.interval_s * 1000), below.queues(), below.whole())
+        )
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vio-top-")))
         (folder / "program.bt").write_text(program)
         stop = stack.enter_context(StopSignals())
         pidfd = _open_target(found, stack)
         tracer = stack.enter_context(_tracer(host, folder))
         keys = {key: one.point.name for one in plan.chosen if (key := attach_key(one.way, found, host))}
-        watch = Watch(options, found, _Tools(tracer, stop, pidfd, below, dict(keys), _lacking(plan)))
+        watch = Watch(options, found, _Tools(tracer, stop, pidfd, below, keys, _lacking(plan)))
         yield watch
 
 
@@ -243,6 +237,8 @@ def _notes(before: Snapshot, now: Snapshot, missed: int) -> Iterator[str]:
         yield f"{unplaced:,} requests were handed to the kernel by a call that was not seen: not counted in qemu-aio"
     if missed:
         yield f"{missed:,} hits of probes were not run by the kernel: counts may be short by as many"
-    for name, entries in (*now.spans.items(), *now.numbers.items()):
-        if len(entries) >= _MAP_ENTRIES - 1:
+    sizes = {name: len(entries) for name, entries in now.numbers.items()}
+    sizes |= {name: len(entries) for name, entries in now.spans.items()}
+    for name, size in sizes.items():
+        if size >= _MAP_ENTRIES - 1:
             yield f"map @{name} is full: what came after is not counted"

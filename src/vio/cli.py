@@ -18,6 +18,7 @@ import typer
 
 from vio import __version__
 from vio.cli_map import add_map_command
+from vio.cli_top import add_top_command
 from vio.errors import ExitCode, OutputError, UsageError, VioError
 from vio.layer import Layer, Op
 from vio.printable import printable
@@ -274,6 +275,7 @@ def _show_answer(answer: "Answer", as_json: bool) -> None:
 
 
 add_map_command(app, _show_answer)
+add_top_command(app, lambda text: _show(text), lambda text: _say(text), lambda: sys.stdout)
 
 
 def run(arguments: Sequence[str]) -> int:

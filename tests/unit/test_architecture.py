@@ -28,7 +28,7 @@ ALLOWED = {
     "reporter": {"core", "mappers"},
     "cli": {"core", "mappers", "recorder", "reporter"},
 }
-CLI_MODULES = {"cli", "cli_map", "__main__", "commands"}
+CLI_MODULES = {"cli", "cli_map", "cli_top", "__main__", "commands"}
 
 
 def name_of(path: Path) -> str:
