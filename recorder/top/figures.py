@@ -91,9 +91,14 @@ def frame(before: Snapshot, now: Snapshot, names: Names, counts: Mapping[int, Co
             together[key] = together.get(key, Sums()).plus(one)
     rows = [
         Row(place, _LAYERS[place.level], op, one, seconds)
-        for (place, op), one in sorted(together.items(), key=lambda item: (item[0][0], list(Op).index(item[0][1])))
+        for (place, op), one in sorted(together.items(), key=lambda item: _order(*item[0]))
     ]
     return Frame(now.time_ns, seconds, tuple(with_shares(rows)))
+
+
+def _order(place: Place, op: Op) -> tuple[bool, Place, int]:
+    """Put what several disks share after the disks."""
+    return len(place.disks) > 1, place, list(Op).index(op)
 
 
 def with_shares(rows: Sequence[Row]) -> list[Row]:

@@ -88,30 +88,27 @@ class Names:
 
     def places(self, now: Snapshot, slots: Iterable[Slot]) -> dict[Slot, Place]:
         """Return the place of each slot; those of devices under none of the disks are left out."""
-        nodes = self._disks_of_nodes(now)
-        accounts = _owners(now, nodes)
+        owners = self._owners(now)
         found: dict[Slot, Place] = {}
         for slot in slots:
             if slot.level in {Level.BLOCK, Level.DEVICE}:
                 place = self._below.place(slot)
-            elif slot.level is Level.QEMU_DEVICE:
-                place = Place((accounts.get(slot.id) or self._only(),), slot.level, 0, slot.level)
-            else:
-                place = self._node_place(slot, now, nodes)
-            if place:
-                found[slot] = place
+                if place:
+                    found[slot] = place
+                continue
+            name = owners.get(slot.id) or self._left_over(owners)
+            is_inner = slot.level is Level.QEMU_BLOCK and bool(now.of("in").get((slot.id, 0)))
+            found[slot] = Place((name,), slot.level, int(is_inner), slot.level, "file" if is_inner else "")
         return found
 
-    def _node_place(self, slot: Slot, now: Snapshot, nodes: Mapping[int, str]) -> Place:
-        is_inner = slot.level is Level.QEMU_BLOCK and bool(now.of("in").get((slot.id, 0)))
-        name = nodes.get(slot.id) or self._only()
-        return Place((name,), slot.level, int(is_inner), slot.level, "file" if is_inner else "")
+    def _left_over(self, owners: Mapping[int, str]) -> str:
+        """Name the disk that no other node was found to be of, if there is but one: it has used no file yet."""
+        left = [disk.name for disk in self._disks if disk.name not in set(owners.values())]
+        names = [disk.name for disk in self._disks]
+        return left[0] if len(left) == 1 else names[0] if len(names) == 1 else UNKNOWN
 
-    def _only(self) -> str:
-        return self._disks[0].name if len(self._disks) == 1 else UNKNOWN
-
-    def _disks_of_nodes(self, now: Snapshot) -> dict[int, str]:
-        """Name the disk of each node: of the file below it, and so of all nodes above that."""
+    def _owners(self, now: Snapshot) -> dict[int, str]:
+        """Name the disk of each node and BlockAcctStats: of the file below it, and so of all above that, and back."""
         above = {node: upper for (node, _), upper in now.of("in").items() if node and upper}
         found: dict[int, str] = {}
         for (node, _), number in now.of("fd").items():
@@ -119,14 +116,19 @@ class Names:
             while name and node and found.get(node) != name:
                 found.setdefault(node, name)
                 node = above.get(node, 0)
-        # a node that leads to no file of its own (one that answers from a cache) is as the one above it
-        for node, upper in above.items():
-            if node not in found and upper in found:
-                found[node] = found[upper]
+        found |= _accounts(now, found)
+        for node, account in now.of("of"):
+            if node and account in found and node not in above:
+                found.setdefault(node, found[account])
+        for _ in range(len(above)):
+            more = {node: found[upper] for node, upper in above.items() if node not in found and upper in found}
+            if not more:
+                break
+            found |= more
         return found
 
 
-def _owners(now: Snapshot, nodes: Mapping[int, str]) -> dict[int, str]:
+def _accounts(now: Snapshot, nodes: Mapping[int, str]) -> dict[int, str]:
     """Name the disk of each BlockAcctStats: that of the node it was most often followed by."""
     votes: dict[int, dict[str, int]] = {}
     for (node, account), count in now.of("of").items():

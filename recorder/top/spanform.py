@@ -61,8 +61,8 @@ def generate_top(chosen: Sequence[Chosen], scope: TopScope) -> str:
 def _opening() -> list[str]:
     # each map gets its type here, before anything reads it
     zero = f"{_U}0"
-    lines = [f"@{name}[{zero}] = ({zero}, {zero}, {zero});" for name in ("r", "c")]
-    lines += [f"@{name}[{zero}] = ({zero}, {zero}, {zero});" for name in ("q", "d")]
+    lines = [f"@{name}[{zero}] = ({zero}, {zero}, {zero});" for name in ("r", "q", "d")]
+    lines.append(f"@c[{zero}] = ({zero}, {zero}, {zero}, {zero});")
     lines += [f"@{name}[{zero}] = {zero};" for name in ("a", "last", "dev", "gap", "vq", *_NOTED)]
     lines += [f"@n[{zero}] = count();", f"@lost[{zero}] = count();", f"@{_RELATED}[{zero}, {zero}] = count();"]
     lines += [f"@{name}[{zero}] = sum({zero});" for name in ("w", "y")]
@@ -142,9 +142,12 @@ def _call(op: Callable[[Words], str], size: Callable[[Words], str]) -> "Form":
             f"$d = @dev[{_U}tid];",
             f"if ($l > $s && {_U}($l - $s) < {_U}{_NEST_BYTES} && @c[$l].0 != {_U}0) {{",
             f"if (@in[$i] == {_U}0) {{ @in[$i] = @c[$l].1 >> {_U}16; }}",
-            f"}} else {{ if ($d != {_U}0) {{ @of[$i, $d] = count(); @dev[{_U}tid] = {_U}0; }} }}",
+            "} else {",
+            f"$l = {_U}0;",
+            f"if ($d != {_U}0) {{ @of[$i, $d] = count(); @dev[{_U}tid] = {_U}0; }}",
+            "}",
             f"@last[{_U}tid] = $s;",
-            f"@c[$s] = ({_U}nsecs, {slot}, {_U}({size(words)}));",
+            f"@c[$s] = ({_U}nsecs, {slot}, {_U}({size(words)}), $l);",
         ]
 
     return form
@@ -176,6 +179,7 @@ def _call_end(ops: Sequence[int]) -> "Form":
             *_ended("@a[$s]", "$k", "$z"),
             "delete(@a[$s]);",
             "}",
+            f"@last[{_U}tid] = @c[$s].3;",  # the coroutine goes on in the call around it
             "delete(@c[$s]);",
             "}",
         ]

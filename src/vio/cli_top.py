@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
@@ -12,8 +13,12 @@ from vio.printable import printable
 from vio.quantity import parse_duration_s
 
 if TYPE_CHECKING:
-    from vio.recorder.top.screen import Screen
+    from rich.console import RenderableType
+
+    from vio.recorder.top.filewatch import FileWatchOptions
     from vio.recorder.top.watch import WatchOptions
+
+    Refresh = Callable[[Callable[[datetime], RenderableType], Callable[[datetime], object]], None]
 
 Show = Callable[[str], None]
 
@@ -58,33 +63,51 @@ def add_top_command(app: typer.Typer, show: Show, say: Show, stream: Callable[[]
           sudo vio top --vm web1 --interval 10s --count 6 --json
           sudo vio top --by file
         """
+        from vio.recorder.top.filewatch import FileWatchOptions
         from vio.recorder.top.screen import Screen
         from vio.recorder.top.watch import WatchOptions
 
         if command and "--" not in context.obj:
             hint = "--vm NAME watches a VM, `-- COMMAND...` a command"
             raise UsageError(f"{command[0]} stands without an option", hint)
-        if by != "layer":
+        if by not in {"layer", "file"}:
             raise UsageError(f"--by {printable(by)} is not known", "layer and file are")
+        if by == "file" and (vm is not None or command or disks):
+            raise UsageError("--by file is of all processes, or of one", "--pid N chooses it")
         interval_s = parse_duration_s(interval)
         if interval_s < _SHORTEST_S:
             raise UsageError(f"an interval of {interval} is too short", f"{_SHORTEST_S:g} s is the least")
-        options = WatchOptions(vm, pid, tuple(command or ()), tuple(disks or ()), interval_s, count)
         with Screen(stream(), show) as screen:
-            _watch(options, as_json, show, say, screen)
+
+            def refresh(page: "Callable[[datetime], RenderableType]", data: "Callable[[datetime], object]") -> None:
+                now = datetime.now().astimezone()
+                if as_json:
+                    show(json.dumps(data(now)))
+                else:
+                    screen.page(page(now))
+
+            if by == "file":
+                _watch_files(FileWatchOptions(pid, interval_s, count), refresh)
+            else:
+                options = WatchOptions(vm, pid, tuple(command or ()), tuple(disks or ()), interval_s, count)
+                _watch(options, say, refresh)
 
 
-def _watch(options: "WatchOptions", as_json: bool, show: Show, say: Show, screen: "Screen") -> None:
+def _watch(options: "WatchOptions", say: Show, refresh: "Refresh") -> None:
     from vio.recorder.top.draw import frame_json, frame_page
     from vio.recorder.top.watch import watching
 
-    with watching(options) as watch:
-        watch.attach()
-        for note in watch.watched.notes:
+    with watching(options) as (watched, frames):
+        for note in watched.notes:
             say(printable(note))
-        for frame in watch.frames():
-            now = datetime.now().astimezone()
-            if as_json:
-                show(json.dumps(frame_json(watch.watched, frame, now)))
-            else:
-                screen.page(frame_page(watch.watched, frame, now))
+        for frame in frames:
+            refresh(partial(frame_page, watched, frame), partial(frame_json, watched, frame))
+
+
+def _watch_files(options: "FileWatchOptions", refresh: "Refresh") -> None:
+    from vio.recorder.top.filedraw import file_json, file_page
+    from vio.recorder.top.filewatch import watching_files
+
+    with watching_files(options) as frames:
+        for frame in frames:
+            refresh(partial(file_page, frame), partial(file_json, frame))
