@@ -70,11 +70,14 @@ class FileWatchOptions:
 
 @contextmanager
 def watching_files(options: FileWatchOptions) -> Iterator[Iterator[FileFrame]]:
-    """Start to watch; give the figures. Leaving the context takes the probes away.
+    """Start to watch, and wait until the probes are attached; give the figures.
+
+    Leaving the context takes the probes away.
 
     Raises:
         HostError: this host cannot trace, or lacks the tracepoints of system calls.
         TargetError: there is no such process.
+        KeyboardInterrupt: the user does not want to any more.
     """
     host = able_host()
     calls = [name.removeprefix(_ENTER) for name in host.tracepoints if name.startswith(_ENTER)]
@@ -85,11 +88,11 @@ def watching_files(options: FileWatchOptions) -> Iterator[Iterator[FileFrame]]:
     program = generate_files(calls, round(options.interval_s * 1000), options.pid, os.getpid())
     with ExitStack() as stack:
         ticks = Ticks(program, host, options.pid, stack)
+        ticks.wait_ready()
         yield _frames(ticks, options)
 
 
 def _frames(ticks: Ticks, options: FileWatchOptions) -> Iterator[FileFrame]:
-    ticks.wait_ready()
     known = Descriptors()
 
     def look(pid: int, descriptor: int) -> OpenedAs | None:

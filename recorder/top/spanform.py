@@ -6,7 +6,7 @@ A span's begin is kept by what its end will know of it, and its end adds it to a
 - a call into the block layer (`@c`) by the stack pointer at its entry. What ends it runs deeper on the same stack, so
   the nearest call above is its own; how far above is the same for all reads, so it is sought once and then remembered
   (`@gap`);
-- the way through the kernel (`@a`) by the same: it ends with the call that handed the request over (`@last`);
+- the way through the kernel (`@a`) by the same: it ends with the call that handed the request over (`@last`, `@hand`);
 - a bio (`@q`) and a request (`@d`) by a hash of device and sector: the kernel leaves out a completion that interrupts
   another program, so some never end; here the next one takes their place. How many there are the kernel counts itself
   (vio.recorder.top.devstat).
@@ -33,6 +33,7 @@ _NO_SECTOR = "(uint64)0x7fffffffffffffff"
 _HASH_BITS = 13
 _GOLDEN = 0x1E3779B97F4A7C15
 _U = "(uint64)"
+_CALLS = (1, 2, 3, 4)  # a call's operation: read, write, flush, discard
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def _opening() -> list[str]:
     zero = f"{_U}0"
     lines = [f"@{name}[{zero}] = ({zero}, {zero}, {zero});" for name in ("r", "q", "d")]
     lines.append(f"@c[{zero}] = ({zero}, {zero}, {zero}, {zero});")
-    lines += [f"@{name}[{zero}] = {zero};" for name in ("a", "last", "dev", "gap", "vq", *_NOTED)]
+    lines += [f"@{name}[{zero}] = {zero};" for name in ("a", "last", "dev", "gap", "hand", "vq", *_NOTED)]
     lines += [f"@n[{zero}] = count();", f"@lost[{zero}] = count();", f"@{_RELATED}[{zero}, {zero}] = count();"]
     lines += [f"@{name}[{zero}] = sum({zero});" for name in ("w", "y")]
     head = "// vio top: IOs counted by bucket of their time (@n), with their bytes (@y) and times in ns (@w)."
@@ -75,7 +76,7 @@ def _ticking(attach: str) -> list[str]:
     lines = [f'printf("{BEGIN_TICK} %llu\\n", (uint64)nsecs);', *(f"print(@{name});" for name in names)]
     lines.append(f'printf("{END_TICK}\\n");')
     if attach == "END":
-        lines += [f"clear(@{name});" for name in (*names, "q", "d", "last", "dev", "gap", "vq")]
+        lines += [f"clear(@{name});" for name in (*names, "q", "d", "last", "dev", "gap", "hand", "vq")]
     return [attach, "{", *(f"    {line}" for line in lines), "}", ""]
 
 
@@ -188,16 +189,34 @@ def _call_end(ops: Sequence[int]) -> "Form":
     return form
 
 
-def _hand_over(words: Words, scope: TopScope) -> list[str]:
-    return [
-        f"$p = {_U}({words.aux});",
-        f"$s = @last[{_U}tid];",
-        f"if ($s > $p && {_U}($s - $p) < {_U}{_NEST_BYTES} && @c[$s].0 != {_U}0) {{",
-        f"@a[$s] = {_U}nsecs;",
-        f"$i = @c[$s].1 >> {_U}16;",
-        f"if (@fd[$i] == {_U}0) {{ @fd[$i] = {_U}({words.space}) + {_U}1; }}",
-        f"}} else {{ @lost[{_U}{Level.QEMU_AIO}] = count(); }}",
-    ]
+def _hand_over(kind: int) -> "Form":
+    """The call that hands over is the last that began on this thread, or else as far above as the last time."""
+
+    def form(words: Words, scope: TopScope) -> list[str]:
+        lines = [
+            f"$p = {_U}({words.aux});",
+            f"$s = @last[{_U}tid];",
+            f"$f = {_U}0;",
+            f"if ($s > $p && {_U}($s - $p) < {_U}{_NEST_BYTES} && @c[$s].0 != {_U}0) {{",
+            f"$f = {_U}1;",
+            f"@hand[{_U}{kind << 3} | ((@c[$s].1 >> {_U}10) & {_U}7)] = {_U}($s - $p);",
+            "}",
+        ]
+        for op in _CALLS:
+            lines += [
+                f"if ($f == {_U}0) {{ $s = $p + @hand[{_U}{kind << 3 | op}];",
+                f"if (@c[$s].0 != {_U}0 && ((@c[$s].1 >> {_U}10) & {_U}7) == {_U}{op}) {{ $f = {_U}1; }} }}",
+            ]
+        return [
+            *lines,
+            f"if ($f == {_U}1) {{",
+            f"@a[$s] = {_U}nsecs;",
+            f"$i = @c[$s].1 >> {_U}16;",
+            f"if (@fd[$i] == {_U}0) {{ @fd[$i] = {_U}({words.space}) + {_U}1; }}",
+            f"}} else {{ @lost[{_U}{Level.QEMU_AIO}] = count(); }}",
+        ]
+
+    return form
 
 
 def _disk(words: Words, scope: TopScope) -> list[str]:
@@ -290,9 +309,9 @@ FORMS: dict[str, Form] = {
     "bdrv_discard": _call(_constant(4), lambda words: words.key),
     "bdrv_end": _call_end((1, 2, 4)),
     "bdrv_flush_end": _call_end((3,)),
-    "laio": _hand_over,
-    "luring": _hand_over,
-    "pool": _hand_over,
+    "laio": _hand_over(1),
+    "luring": _hand_over(2),
+    "pool": _hand_over(3),
     "bio_queue": _bio,
     "bio_backmerge": _merged,
     "bio_frontmerge": _merged_before,

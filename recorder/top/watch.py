@@ -62,16 +62,14 @@ class Watch:
         """Yield the figures of each interval, until `count` of them, a signal, or the end of the target.
 
         Raises:
-            HostError: bpftrace does not attach the probes, or ended.
-            KeyboardInterrupt: the user does not want to any more.
+            HostError: bpftrace ended.
         """
-        self._ticks.wait_ready()
-        if self._aim.command:
-            self._aim.command.go()
         points = {key: one.point.name for one in self._plan.chosen if (key := attach_key(one.way, self._aim, host))}
         missed = MissedHits(self._ticks.tracer_pid, points, boottime_ns())
         missed.begin()
         before, counts = Snapshot(boottime_ns()), self._counts()
+        if self._aim.command:
+            self._aim.command.go()
         shown = 0
         for now in self._ticks.snapshots(self._options.interval_s):
             later = self._counts()
@@ -97,11 +95,14 @@ class Watch:
 
 @contextmanager
 def watching(options: WatchOptions) -> Iterator[tuple[Watched, Iterator[Frame]]]:
-    """Start to watch; give who is watched, and the figures. Leaving the context takes the probes away.
+    """Start to watch, and wait until the probes are attached; give who is watched, and the figures.
+
+    Leaving the context takes the probes away.
 
     Raises:
         UsageError: the options contradict each other.
         HostError: this host cannot trace.
+        KeyboardInterrupt: the user does not want to any more.
         TargetError: the target is not there or cannot be followed.
     """
     if sum([options.vm is not None, options.pid is not None, bool(options.command)]) > 1:
@@ -114,6 +115,7 @@ def watching(options: WatchOptions) -> Iterator[tuple[Watched, Iterator[Frame]]]
         top_scope = TopScope(scope, round(options.interval_s * 1000), below.queues(), below.whole())
         ticks = Ticks(generate_top(plan.chosen, top_scope), host, found.target.pid, stack)
         watch = Watch(options, found, below, plan, ticks)
+        ticks.wait_ready()
         yield watch.watched, watch.frames(host)
 
 

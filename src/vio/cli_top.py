@@ -87,7 +87,7 @@ def add_top_command(app: typer.Typer, show: Show, say: Show, stream: Callable[[]
                     screen.page(page(now))
 
             if by == "file":
-                _watch_files(FileWatchOptions(pid, interval_s, count), refresh)
+                _watch_files(FileWatchOptions(pid, interval_s, count), say, refresh)
             else:
                 options = WatchOptions(vm, pid, tuple(command or ()), tuple(disks or ()), interval_s, count)
                 _watch(options, say, refresh)
@@ -100,14 +100,16 @@ def _watch(options: "WatchOptions", say: Show, refresh: "Refresh") -> None:
     with watching(options) as (watched, frames):
         for note in watched.notes:
             say(printable(note))
+        say(f"watching {watched.title}: Ctrl-C ends it")
         for frame in frames:
             refresh(partial(frame_page, watched, frame), partial(frame_json, watched, frame))
 
 
-def _watch_files(options: "FileWatchOptions", refresh: "Refresh") -> None:
+def _watch_files(options: "FileWatchOptions", say: Show, refresh: "Refresh") -> None:
     from vio.recorder.top.filedraw import file_json, file_page
     from vio.recorder.top.filewatch import watching_files
 
     with watching_files(options) as frames:
+        say("watching files: Ctrl-C ends it")
         for frame in frames:
             refresh(partial(file_page, frame), partial(file_json, frame))
