@@ -112,7 +112,7 @@ def with_shares(rows: Sequence[Row]) -> list[Row]:
         if len(disks) > 1:
             continue  # a device of several disks: whose its time is, the counts do not tell
         ordered = sorted(levels)
-        whole = max(levels[ordered[0]], 1)
+        whole = max(1, *levels.values())
         for place, below in zip(ordered, [*(levels[one] for one in ordered[1:]), 0], strict=True):
             shares[place] = min(max((levels[place] - below) / whole, 0.0), 1.0)
     return [replace(row, share=shares.get(row.place)) for row in rows]

@@ -41,7 +41,7 @@ def _table(frame: FileFrame, rows: Sequence[FileRow]) -> Table:
             printable(row.opened.process) or "(ended)",
             str(row.pid),
             printable(_whose(row.opened)),
-            f"aio {row.op}" if row.is_async else row.op,
+            "aio" if row.is_async else row.op,
             rate_text(row.calls / frame.seconds),
             "-" if row.is_async else rate_text(row.bytes / frame.seconds / _MEBI),
             time_text(mean_ns),

@@ -38,7 +38,6 @@ _WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="vio",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -291,8 +290,8 @@ def run(arguments: Sequence[str]) -> int:
         return int(ExitCode.USAGE)
     except (KeyboardInterrupt, typer.Abort):
         return int(ExitCode.INTERRUPTED)
-    except SystemExit:  # typer's own answer to a broken pipe, for its help texts
-        return int(ExitCode.PIPE)
+    except SystemExit as ended:  # typer's own answer: 0 to a shell that completes, else for a help text's broken pipe
+        return int(ExitCode.PIPE if ended.code else ExitCode.OK)
     except Exception as error:  # whatever it is, the user gets one line
         if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
             close_broken(sys.stdout)
