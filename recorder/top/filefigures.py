@@ -62,6 +62,8 @@ def file_frame(before: Snapshot, now: Snapshot, look: Look) -> FileFrame:
     for key, (calls, size, waited_ns, waiting) in _sums(before, now).items():
         pid, descriptor, op = read_key(key)
         opened = look(pid, descriptor) if calls or waiting else None
+        if opened and not calls and not opened.process:
+            continue  # a thread that was ended within a call never returns from it
         if opened:
             kind = OPS.get(op, Op.OTHER)
             rows[key] = FileRow(pid, opened, kind, op == SUBMIT, calls, size, max(waited_ns, 0), waiting)

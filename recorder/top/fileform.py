@@ -61,6 +61,7 @@ def _call(call: str, whose: str) -> list[str]:
         f"@w[$k] = sum({_U}({_U}nsecs - $t));",
         *sized,
         f"delete(@e[{_U}tid]);",
+        f"delete(@f[{_U}tid]);",
         "}",
     ]
     return [*_block(enter, whose, begin), *_block(leave, whose, end)]

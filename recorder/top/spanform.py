@@ -232,11 +232,13 @@ def _at(sector: str) -> list[str]:
 
 
 def _bio(words: Words, scope: TopScope) -> list[str]:
+    if not scope.queues:
+        return []
     slot = slot_text("$d", Level.BLOCK, "$op")
     is_queued = " || ".join(f"$d == {_U}{device}" for device in scope.queues)
     return [
         *_disk(words, scope),
-        f"if ({_U}({words.bytes}) != {_U}0 && ({is_queued or '0'})) {{",
+        f"if ({_U}({words.bytes}) != {_U}0 && ({is_queued})) {{",
         f"if ($op == {_U}{FLUSH}) {{ $op = {_U}2; }}",
         *_at(words.offset),
         f"@q[$k] = ({_U}nsecs, {slot}, $s);",
@@ -244,12 +246,16 @@ def _bio(words: Words, scope: TopScope) -> list[str]:
     ]
 
 
+# some versions of bpftrace complain each time that what is deleted is not there
+_FORGOTTEN = (f"if (@q[$k].0 != {_U}0) {{ delete(@q[$k]); }}",)
+
+
 def _merged(words: Words, scope: TopScope) -> list[str]:
-    return [*_disk(words, scope), *_at(words.offset), "delete(@q[$k]);"]
+    return [*_disk(words, scope), *_at(words.offset), *_FORGOTTEN]
 
 
 def _merged_before(words: Words, scope: TopScope) -> list[str]:
-    return [*_disk(words, scope), *_at(f"{words.offset} + {words.bytes}"), "delete(@q[$k]);"]
+    return [*_disk(words, scope), *_at(f"{words.offset} + {words.bytes}"), *_FORGOTTEN]
 
 
 def _request(words: Words) -> list[str]:
