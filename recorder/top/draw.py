@@ -1,8 +1,9 @@
 """Figures as a table for people, and as one JSON object for machines (docs/top.md has every key). Pure."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +14,9 @@ from vio.recorder.top.target import Watched
 _NOTHING = "-"
 _UNITS = (("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000))
 _MEBI = 1 << 20
+_NUMBERS = ("IOPS", "MiB/s", *(f"p{share * 100:g}" for share in PERCENTILES), "max", "in flight", "oldest")
+_WIDE_ONLY = frozenset({"p95", "max", "oldest"})
+_WIDE = 110  # columns that the whole table takes
 _BRIGHT = 0.25  # of a disk's time: a layer that has more stands out
 
 
@@ -40,24 +44,34 @@ def head_text(watched: Watched, frame: Frame, now: datetime) -> str:
     return f"{watched.title}, {now:%H:%M:%S}, the last {frame.seconds:.1f} s"
 
 
-def frame_table(frame: Frame) -> Table:
-    """Return the figures as a table; a disk's layers top to bottom."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("disk", no_wrap=True)
-    table.add_column("layer", no_wrap=True)
-    table.add_column("op", no_wrap=True)
-    for name in ("IOPS", "MiB/s", *(f"p{share * 100:g}" for share in PERCENTILES), "max", "in flight", "oldest"):
+@dataclass(frozen=True, slots=True)
+class FrameTable:
+    """The figures as a table, a disk's layers top to bottom; a narrow terminal gets fewer columns."""
+
+    frame: Frame
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it as wide as there is room."""
+        yield _table(self.frame, is_narrow=options.max_width < _WIDE)
+
+
+def _table(frame: Frame, *, is_narrow: bool) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=is_narrow)
+    for name in ("disk", "layer", "op"):
+        table.add_column(name, no_wrap=True)
+    numbers = [name for name in _NUMBERS if not (is_narrow and name in _WIDE_ONLY)]
+    for name in (*numbers, "own time"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("own time", justify="right", no_wrap=True)
     before: Row | None = None
     for row in frame.rows:
         is_new_disk = before is None or before.place.disks != row.place.disks
         is_new_level = before is None or before.place != row.place
+        texts = dict(zip(_NUMBERS, _numbers(row), strict=True))
         table.add_row(
             ", ".join(map(printable, row.place.disks)) if is_new_disk else "",
             layer_text(row) if is_new_level else "",
             row.op,
-            *_numbers(row),
+            *(texts[name] for name in numbers),
             _share_text(row.share) if is_new_level else "",
         )
         before = row
@@ -83,7 +97,7 @@ def _share_text(share: float | None) -> Text:
 
 def frame_page(watched: Watched, frame: Frame, now: datetime) -> Group:
     """Return all that is shown of an interval."""
-    what = frame_table(frame) if frame.rows else Text("no IO")
+    what = FrameTable(frame) if frame.rows else Text("no IO")
     return Group(Text(head_text(watched, frame, now)), what, *(Text(f"note: {note}") for note in frame.notes))
 
 

@@ -1,12 +1,14 @@
 """From what the program of `vio top` prints to figures, a table and JSON."""
 
+import io
 import json
+import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from tests.golden.test_program import SCOPE, chosen
 
 from vio.layer import Layer, Op
@@ -208,21 +210,25 @@ def test_rates_are_short() -> None:
 
 
 def compare(name: str, text: str) -> None:
-    import os
-
     if os.environ.get("VIO_REGENERATE") == "1":
         (GOLDEN / name).write_text(text)
     assert text == (GOLDEN / name).read_text(), "it has changed: VIO_REGENERATE=1 pytest, and read the difference"
 
 
 def drawn(what: RenderableType) -> str:
-    import io
-
     return render(what, io.StringIO()) + "\n"
 
 
 def test_the_table() -> None:
     compare("top.txt", drawn(frame_page(Watched("web1 (pid 4711)", "web1", 4711), sample(), NOW)))
+
+
+def test_a_narrow_terminal_gets_fewer_columns() -> None:
+    text = io.StringIO()
+    Console(file=text, width=80).print(frame_page(Watched("web1 (pid 4711)", "web1", 4711), sample(), NOW))
+    head, *lines = text.getvalue().splitlines()[1:]
+    assert head.split() == ["disk", "layer", "op", "IOPS", "MiB/s", "p50", "p99", "in", "flight", "own", "time"]
+    assert "…" not in "".join(lines)
 
 
 def test_nothing_to_show() -> None:
