@@ -59,6 +59,7 @@ def test_its_counts_are_those_of_qemu_img(tmp_path: Path) -> None:
 
 
 @pytest.mark.live
+@pytest.mark.timeout(900)  # the first report of a version compiles its loops
 def test_its_times_are_those_of_a_recording(tmp_path: Path) -> None:
     with TARGETS["root"]() as target:
         image = make_image(target.directory / "disk.qcow2", 256 * MIB)
