@@ -108,7 +108,7 @@ def test_a_guest_with_two_disks() -> None:
         assert counts[disk, "qemu-device", "", "read"] == stats[name].read_ios
         assert counts[disk, "qemu-block", "", "write"] == pytest.approx(stats[name].data_write_ios, abs=4)
         aio, file = (counts[disk, layer, part, "write"] for layer, part in (("qemu-aio", ""), ("qemu-block", "file")))
-        assert aio == pytest.approx(file, rel=0.05)
+        assert 0.7 * file < aio <= file, "a note says how many requests could not be placed (docs/top.md)"
     assert counts["virtio1", "qemu-device", "", "flush"] == stats["vdb"].flush_ios
 
 
