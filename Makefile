@@ -26,6 +26,7 @@ fmt: setup
 
 docs: setup
 	$(PYTHON) tools/docs.py
+	$(PYTHON) tools/man.py
 
 dist: setup
 	@rm -rf dist

@@ -5,7 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lab import bench_cost, bench_ingest, bench_loss, bench_maps, bench_matrix, bench_page, bench_report
+from lab import (
+    bench_cost,
+    bench_ingest,
+    bench_loss,
+    bench_maps,
+    bench_matrix,
+    bench_page,
+    bench_report,
+    bench_top,
+)
 from lab.demo import SAMPLE
 from lab.disk import Disk, make_image
 from lab.load import bench_load
@@ -27,6 +36,7 @@ def _ingest() -> str:
 
 BENCHES: dict[str, tuple[str, Callable[[], str]]] = {
     "cost": ("Cost to the guest", bench_cost.run),
+    "top": ("Cost of vio top", bench_top.run),
     "loss": ("No loss", bench_loss.run),
     "ingest": ("From the pipe to Parquet", _ingest),
     "report": ("The report", _report),

@@ -151,17 +151,8 @@ def _end(maps: Iterable[str]) -> str:
 
 
 def _probe(one: Chosen, scope: Scope, batch: int) -> str:
-    way = one.way
-    is_user = way.provider in USER_PROVIDERS
-    attach = attach_point(way, scope.binary)
-    lines = [f"// {one.point.name} ({one.point.layer}): {one.point.meaning}", attach]
-    if way.predicate:
-        lines.append(f"/{_fill(way.predicate, scope)}/")
-    lines.append("{")
-    for statement in way.body[:-1]:
-        text = _RWBS_OP if statement == "RWBS_OP" else _fill(statement, scope)
-        lines.append(f"    {text}" if text.endswith("}") else f"    {text};")
-    words = _record(one, _fill(way.body[-1], scope), is_user)
+    is_user = one.way.provider in USER_PROVIDERS
+    words = _record(one, emitted_words(one, scope), is_user)
     stream, key = ("u", "(uint64)tid") if is_user else ("t", _cpu_key(one))
     if batch == STORED:
         emitted = _storing(stream, key, words)
@@ -169,21 +160,55 @@ def _probe(one: Chosen, scope: Scope, batch: int) -> str:
         emitted = _single("(uint64)cpu" if is_user else key, words, batch)
     else:
         emitted = _batching(stream, key, words, batch)
+    return probe_text(one, scope, emitted)
+
+
+def probe_text(one: Chosen, scope: Scope, emitted: Iterable[str]) -> str:
+    """Return a probe's text: the way's own statements, and these in the place of its `emit(...)`."""
+    way = one.way
+    lines = [f"// {one.point.name} ({one.point.layer}): {one.point.meaning}", attach_point(way, scope.binary)]
+    if way.predicate:
+        lines.append(f"/{_fill(way.predicate, scope)}/")
+    lines.append("{")
+    for statement in way.body[:-1]:
+        text = _RWBS_OP if statement == "RWBS_OP" else _fill(statement, scope)
+        lines.append(f"    {text}" if text.endswith("}") else f"    {text};")
     lines += [f"    {line}" for line in emitted]
     lines += ["}", ""]
     return "\n".join(lines)
 
 
-def _record(one: Chosen, emit: str, is_user: bool) -> str:
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a way emits: expressions of the program."""
+
+    flags: str
+    space: str
+    bytes: str
+    offset: str
+    key: str
+    aux: str
+
+
+def emitted_words(one: Chosen, scope: Scope) -> Words:
+    """Return what a way emits.
+
+    Raises:
+        UsageError: it emits another number of words.
+    """
+    emit = _fill(one.way.body[-1], scope)
     arguments = split_arguments(emit[len("emit(") : emit.rindex(")")])
     if len(arguments) != 6:
         where = f"{one.point.source}:{one.way.line}"
         raise UsageError(f"{where}: emit takes flags, space, bytes, offset, key, aux; here are {len(arguments)}")
-    flags, space, length, offset, key, aux = arguments
-    high = aux if is_user else "tid"
-    header = f"((uint64)({high}) << 32) | (((uint64)({flags}) & 0xffff) << 8) | (uint64){one.number}"
-    extent = f"((uint64)({space}) << 32) | ((uint64)({length}) & 0xffffffff)"
-    return f"(uint64)nsecs, {header}, {extent}, (uint64)({offset}), (uint64)({key})"
+    return Words(*arguments)
+
+
+def _record(one: Chosen, words: Words, is_user: bool) -> str:
+    high = words.aux if is_user else "tid"
+    header = f"((uint64)({high}) << 32) | (((uint64)({words.flags}) & 0xffff) << 8) | (uint64){one.number}"
+    extent = f"((uint64)({words.space}) << 32) | ((uint64)({words.bytes}) & 0xffffffff)"
+    return f"(uint64)nsecs, {header}, {extent}, (uint64)({words.offset}), (uint64)({words.key})"
 
 
 def attach_point(way: Way, binary: str) -> str:

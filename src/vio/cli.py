@@ -29,6 +29,7 @@ from vio.cli_stream import show as _show
 from vio.cli_stream import show_drawn as _show_drawn
 from vio.cli_stream import show_json as _show_json
 from vio.cli_stream import write as _write
+from vio.cli_top import add_top_command
 from vio.errors import ExitCode, UsageError, VioError, usage_text
 from vio.layer import Layer, Op
 from vio.printable import printable
@@ -46,7 +47,6 @@ _WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="vio",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -316,6 +316,7 @@ def _show_answer(answer: "Answer", as_json: bool) -> None:
 add_map_command(app, _show_answer)
 add_query_commands(app)
 add_export_command(app)
+add_top_command(app, lambda text: _show(text), lambda text: _say(text), lambda: sys.stdout)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -331,8 +332,8 @@ def run(arguments: Sequence[str]) -> int:
         return int(ExitCode.USAGE)
     except (KeyboardInterrupt, typer.Abort):
         return int(ExitCode.INTERRUPTED)
-    except SystemExit:  # typer's own answer to a broken pipe, for its help texts
-        return int(ExitCode.PIPE)
+    except SystemExit as ended:  # typer's own answer: 0 to a shell that completes, else for a help text's broken pipe
+        return int(ExitCode.PIPE if ended.code else ExitCode.OK)
     except Exception as error:  # whatever it is, the user gets one line
         if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
             close_broken(sys.stdout)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from vio.cli import app
+from vio.errors import ExitCode
 from vio.recorder.checkup import PROBES
 from vio.recorder.probe import load_probes
 
@@ -25,6 +27,26 @@ def page(name: str) -> str:
 def test_the_recording_format_is_not_stale() -> None:
     checked = subprocess.run([sys.executable, "tools/docs.py", "--check"], cwd=REPOSITORY, check=False, timeout=60)
     assert checked.returncode == 0, "docs/recording-format.md is stale: run `make docs`"
+
+
+def test_the_manual_page_is_not_stale() -> None:
+    checked = subprocess.run([sys.executable, "tools/man.py", "--check"], cwd=REPOSITORY, check=False, timeout=60)
+    assert checked.returncode == 0, "docs/vio.1 is stale: run `make docs`"
+
+
+def test_the_manual_page_names_every_command_and_exit_code() -> None:
+    text = page("docs/vio.1")
+    for command in app.registered_commands:
+        assert f".SS vio {command.name or (command.callback and command.callback.__name__)} " in text
+    assert not [code for code in ExitCode if f".B {int(code)}\n" not in text]
+
+
+def test_the_manual_page_is_good_roff() -> None:
+    if not shutil.which("groff"):
+        pytest.skip("groff is not installed")
+    asked = ["groff", "-man", "-Tascii", "-ww", "docs/vio.1"]
+    done = subprocess.run(asked, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
