@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from vio import __version__
-from vio.cli_inflight import InFlightOption, show_in_flight
+from vio.cli_inflight import InFlightOption, in_flight_text
 from vio.cli_map import add_map_command
 from vio.errors import ExitCode, OutputError, UsageError, VioError
 from vio.layer import Layer, Op
@@ -219,8 +219,6 @@ def report(
 ) -> None:
     """Say where the time of a recording's IOs went: by layer, the slowest, each of them. Needs no root.
 
-    The table has one row for every IO, with its time stamp at every point.
-
     \b
     Examples:
       vio report web1.vio
@@ -238,13 +236,11 @@ def report(
 
     if io_number is not None:
         if as_json:
-            raise UsageError(
-                "--io draws a tree, which has no JSON", "the table has one row for every IO: --format json"
-            )
+            raise UsageError("--io draws a tree, which has no JSON", "the table has every IO: --format json")
         _show(timeline(recording, io_number, is_terminal=has_colours(sys.stdout)).rstrip("\n"))
         return
     if in_flight:
-        show_in_flight(recording, as_json, _show)
+        _show(in_flight_text(recording, as_json, has_colours(sys.stdout)))
         return
     if by not in ("", "file"):
         raise UsageError(f"--by {printable(by)} is not known", "--by file is")
