@@ -18,7 +18,7 @@ from lab.guest import Guest
 from lab.host import Host
 from lab.load import MIB, FioJob, Load, fio
 from lab.session import Recorder
-from lab.volumes import FileSystem, Stack, volume
+from lab.volumes import FileSystem, Stack, load_modules, volume
 
 RECORDING, ENDED = "suspended.vio", "ended.json"
 DURATION_S = 40
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     """Boot a guest on the volume, record it, suspend the device under it, and resume it when the recorder has ended."""
     directory = Path(arguments[0])
     local = Path("/tmp") / RECORDING  # the shared directory is no place for quick small writes
+    load_modules("kvm_amd")
     with volume(Stack.LINEAR, FileSystem.EXT4) as place:
         device = place.devices[0]
         image = make_image(place.directory / "disk.raw", 64 * MIB, Format.RAW)

@@ -132,9 +132,6 @@ def report_on(
     result = Report(recorded, Summary(), stream.quality, options.choice, _NO_ROWS, _NO_ROWS)
     notable = Notable(options.slowest)
     page = _page(options, recorded) if options.html_path else None
-    opened = OpenedLayers.of(stream, recorded, result, options.way, is_kept=options.are_stages_written)
-    ticker = _Ticker(recorded, on_progress)
-    with _TableOutput(recorded, options, result) as output, _WritebackOutput(recorded, options, result) as later:
     opened = OpenedLayers.of(stream, options.way)
     result.parts = opened.summary
     watch = Watch(stream)

@@ -18,12 +18,11 @@ from vio import __version__
 from vio.cli_bench import add_bench_command
 from vio.cli_compare import add_compare_commands
 from vio.cli_export import add_export_command
-from vio.cli_inflight import InFlightOption, show_in_flight
 from vio.cli_map import add_map_command
 from vio.cli_query import add_query_commands
+from vio.cli_report import add_report_command
 from vio.cli_stream import complain as _complain
 from vio.cli_stream import prepare_streams, unwritable
-from vio.cli_stream import report_progress as _report_progress
 from vio.cli_stream import say as _say
 from vio.cli_stream import show as _show
 from vio.cli_stream import show_drawn as _show_drawn
@@ -31,15 +30,14 @@ from vio.cli_stream import show_json as _show_json
 from vio.cli_stream import write as _write
 from vio.cli_top import add_top_command
 from vio.errors import ExitCode, UsageError, VioError, usage_text
-from vio.layer import Layer, Op
+from vio.layer import Layer
 from vio.printable import printable
-from vio.quantity import parse_duration_s, parse_stretch_s
+from vio.quantity import parse_duration_s
 from vio.terminal import close_broken, has_colours
 
 if TYPE_CHECKING:
     from vio.mappers.answer import Answer
     from vio.recorder.summary import RecordSummary
-    from vio.reporter.report import ReportOptions
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 # Newer typers carry click inside, older ones use the package; this is its base class of wrong usage in both.
@@ -70,11 +68,6 @@ GuestFilesOption = Annotated[
 ProbesOption = Annotated[
     list[Path] | None, typer.Option("--probes", metavar="DIR", help="Probe files (.bt) of your own; repeatable.")
 ]
-WayOption = Annotated[
-    str,
-    typer.Option("--way", metavar="POINT,...", help="With --stages: the times between these points of the way only."),
-]
-TableFormatOption = Annotated[str, typer.Option("--format", metavar="parquet|csv|json", help="Of the table.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -206,99 +199,6 @@ def record(
     raise typer.Exit(_recorded_exit(summary))
 
 
-@app.command()
-def report(
-    recordings: Annotated[list[Path], typer.Argument(metavar="RECORDING...", help="What `vio record` wrote.")],
-    io_number: Annotated[int | None, typer.Option("--io", metavar="ID", help="Draw this IO's timeline only.")] = None,
-    slowest: Annotated[int, typer.Option(metavar="N", min=0, help="How many of the slowest IOs to list.")] = 10,
-    ops: Annotated[list[Op] | None, typer.Option("--op", help="Only this operation; repeatable.")] = None,
-    disks: Annotated[
-        list[str] | None, typer.Option("--disk", metavar="NAME", help="Only this disk; repeatable.")
-    ] = None,
-    between: Annotated[str, typer.Option(metavar="A:B", help="Only IOs begun then, from the recording's begin.")] = "",
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Save a picture (.png, .svg, .pdf).")] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Save a page for a browser (.html).")] = None,
-    stages: Annotated[bool, typer.Option("--stages", help="Show the parts of opened layers.")] = False,
-    way: WayOption = "",
-    by: Annotated[str, typer.Option(metavar="file", help="Count the IOs of each file of the guest too.")] = "",
-    in_flight: InFlightOption = False,
-    as_json: JsonOption = False,
-    table_format: TableFormatOption = "parquet",
-    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table of the chosen IOs here.")] = None,
-) -> None:
-    """Say where the time of a recording's IOs went: by layer, the slowest, each of them. Needs no root.
-
-    The table has one row for every IO, with its time stamp at every point. Of several recordings, the report is one
-    table: a row for each recording, disk and operation.
-
-    \b
-    Examples:
-      vio report web1.vio
-      vio report web1.vio --op write --between 10s:12s --slowest 3
-      vio report web1.vio --io 1234
-      vio report web1.vio --html web1.html
-      vio report web1.vio --stages --plot opened.png
-      vio report web1.vio --format csv --output ios.csv
-      vio report web1.vio db1.vio --op write
-    """
-    from vio.reporter.choice import Filter
-    from vio.reporter.machine import render_json
-    from vio.reporter.report import ReportOptions
-    from vio.reporter.report import report as report_on
-    from vio.reporter.table import TableFormat
-    from vio.reporter.text import render_text
-
-    if io_number is not None:
-        _show_timeline(recordings, io_number, as_json)
-        return
-    if in_flight:
-        show_in_flight(recordings, as_json, _show)
-        return
-    _check_word("--by", by, ("", "file"))
-    _check_word("--format", table_format, tuple(TableFormat))
-    options = ReportOptions(
-        choice=Filter(tuple(ops or ()), tuple(disks or ()), parse_stretch_s(between) if between else None),
-        slowest=slowest,
-        plot_path=plot,
-        html_path=html,
-        table_format=TableFormat(table_format),
-        table_path=output,
-        with_stages=stages or bool(way),
-        way=tuple(point.strip() for point in way.split(",")) if way else (),
-        is_by_file=bool(by),
-    )
-    if len(recordings) > 1:
-        _show_several(recordings, options, as_json)
-        return
-    found = report_on(recordings[0], options, _report_progress())
-    _show((render_json(found) if as_json else render_text(found, is_terminal=has_colours(sys.stdout))).rstrip("\n"))
-
-
-def _show_timeline(recordings: list[Path], number: int, as_json: bool) -> None:
-    from vio.reporter.report import timeline
-
-    if len(recordings) > 1:
-        raise UsageError("--io is the number of an IO in one recording", "give one recording")
-    if as_json:
-        raise UsageError("--io draws a tree, which has no JSON", "the table has one row for every IO: --format json")
-    _show(timeline(recordings[0], number, is_terminal=has_colours(sys.stdout)).rstrip("\n"))
-
-
-def _show_several(recordings: list[Path], options: "ReportOptions", as_json: bool) -> None:
-    from vio.reporter.several import report_several, several_json, several_text
-
-    reports = report_several(recordings, options, _report_progress())
-    if as_json:
-        _show_json(several_json(reports))
-    else:
-        _show(several_text(reports, is_terminal=has_colours(sys.stdout)).rstrip("\n"))
-
-
-def _check_word(option: str, word: str, words: Sequence[str]) -> None:
-    if word not in words:
-        raise UsageError(f"{option} {printable(word)} is not known", f"one of {', '.join(filter(None, words))}")
-
-
 def _show_answer(answer: "Answer", as_json: bool) -> None:
     from vio.mappers.answerdata import answer_data
     from vio.mappers.answertext import answer_lines, trail_table
@@ -313,9 +213,12 @@ def _show_answer(answer: "Answer", as_json: bool) -> None:
             _say(printable(note))
 
 
+add_report_command(app)
 add_map_command(app, _show_answer)
 add_query_commands(app)
 add_export_command(app)
+add_compare_commands(app, _show, _show_json, lambda: has_colours(sys.stdout))
+add_bench_command(app, _show, _show_drawn, _show_json, _complain)
 add_top_command(app, lambda text: _show(text), lambda text: _say(text), lambda: sys.stdout)
 
 
@@ -368,7 +271,3 @@ def _recorded_exit(summary: "RecordSummary") -> ExitCode:
         _complain(f"the command ended with exit code {summary.exit_code}: what it did until then is recorded")
         return ExitCode.FAILED
     return ExitCode.OK
-
-
-add_compare_commands(app, _show, _show_json, lambda: has_colours(sys.stdout))
-add_bench_command(app, _show, _show_drawn, _show_json, _complain)
