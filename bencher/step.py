@@ -19,12 +19,12 @@ from vio.bencher.scenario import Scenario, values_of
 from vio.bencher.witness import Told, read_witness
 from vio.errors import ExitCode, HostError, OutputError, TargetError, VioError
 from vio.manifest import EndReason
+from vio.manifestfile import read_manifest
 from vio.printable import printable
 from vio.recorder.aim import OUTPUT_FILES
 from vio.recorder.progress import Progress
 from vio.recorder.record import RecordOptions, record
 from vio.recorder.summary import RecordSummary
-from vio.recording import read_manifest
 
 STDOUT = "stdout"
 _DROP_CACHES = Path("/proc/sys/vm/drop_caches")

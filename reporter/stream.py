@@ -14,6 +14,7 @@ from vio.mappers.space import guest_space
 from vio.mappers.store import from_table
 from vio.mappers.timed import MapSet
 from vio.recording import Recording
+from vio.reporter.ahead import ahead
 from vio.reporter.busy import Busy
 from vio.reporter.events import Events
 from vio.reporter.evidence import DiskMaps, Targets, count_evidence
@@ -29,6 +30,7 @@ from vio.reporter.parts import PartsReader
 from vio.reporter.paths import Loop, Scope
 from vio.reporter.places import kernel_dev
 from vio.reporter.quality import JoinQuality
+from vio.reporter.runs import Moves
 from vio.reporter.steps import below_of
 from vio.reporter.waits import WaitReader, Waits
 from vio.reporter.writeback import CachedDisks, Writeback
@@ -87,21 +89,28 @@ class Join:
         self.writeback = Writeback(maps, cached) if cached.numbers else None
         disk_maps = tuple(_disk_maps(maps, disk, files) for disk in manifest.target.disks)
         self._reader = WaitReader.of(manifest, self.recording.read_losses())
-        pending: Events | None = None
-        for every in _windows(self.recording, renumbered):
-            events = self._reader.split(every) if self._reader else every
-            if pending is not None:
-                yield self._one(joiner.add(pending), table, disk_maps)
-            pending = events
-        last = joiner.add(pending if pending is not None else Events.empty(), is_last=True)
-        yield self._one(last, table, disk_maps, is_last=True)
+        for one in ahead(self._joined(joiner, renumbered)):
+            yield self._one(one, table, disk_maps)
 
-    def _one(
-        self, joined: Joined, table: IoTable, maps: tuple[DiskMaps, ...], *, is_last: bool = False
-    ) -> tuple[pa.Table, Joined]:
+    def _joined(self, joiner: Joiner, renumbered: Renumbering) -> "Iterator[_JoinedWindow]":
+        """Yield the joined windows, each with the threads' moves up to the end of the next one."""
+        pending, moves = Events.empty(), list[Moves]()
+        for number, every in enumerate(ahead(_windows(self.recording, renumbered))):
+            events = every
+            if self._reader:
+                events, moved = self._reader.split(every)
+                moves.append(moved)
+            if number:
+                yield _JoinedWindow(joiner.add(pending), moves)
+                moves = []
+            pending = events
+        yield _JoinedWindow(joiner.add(pending, is_last=True), moves, is_last=True)
+
+    def _one(self, one: "_JoinedWindow", table: IoTable, maps: tuple[DiskMaps, ...]) -> tuple[pa.Table, Joined]:
+        joined, is_last = one.joined, one.is_last
         disk = table.disks(joined)
         count_evidence(self.quality, joined, disk, maps)
-        self.waits = self._reader.add(joined) if self._reader else None
+        self.waits = self._reader.add(joined, one.moves) if self._reader else None
         rows = table.rows(joined, self.waits)
         self.fanout = fanout_of(joined)
         if self.writeback is not None:
@@ -110,6 +119,15 @@ class Join:
             self.stages = self.parts.add(joined, rows, is_last=is_last)
             self.quality.orphans.update(self.parts.take_orphans())
         return rows, joined
+
+
+@dataclass(frozen=True, slots=True)
+class _JoinedWindow:
+    """A window that was joined, and the threads' moves that are new since the last."""
+
+    joined: Joined
+    moves: list[Moves]
+    is_last: bool = False
 
 
 def _numbers(joined: Joined, rows: pa.Table) -> Ints:

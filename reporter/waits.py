@@ -126,20 +126,21 @@ class WaitReader:
         blind = [(loss.from_ns, loss.to_ns) for loss in lost]
         return cls(kinds, np.array(vcpus, np.int64), blind)
 
-    def split(self, events: Events) -> Events:
-        """Take the scheduler's events of the next window; return the others."""
+    def split(self, events: Events) -> tuple[Events, Moves]:
+        """Take the scheduler's events out of a window; return the others, and them as the threads' moves."""
         kind = self.kinds[events.point]
         mine = events.take(kind != _OTHERS)
         of = kind[kind != _OTHERS].astype(np.int64)
         tid = np.where(of == SWITCH, mine.space.astype(np.int64), mine.tid.astype(np.int64))
         other = (mine.key & np.uint64(0xFFFFFFFF)).astype(np.int64)
-        moves = Moves(mine.ts_ns, of, tid, other, mine.flags.astype(np.int64))
-        self.busy.add(moves)
-        self._moves.append(moves)
-        return events.take((kind == _OTHERS) | np.isin(kind, _SHARED))
+        rest = events.take((kind == _OTHERS) | np.isin(kind, _SHARED))
+        return rest, Moves(mine.ts_ns, of, tid, other, mine.flags.astype(np.int64))
 
-    def add(self, joined: Joined) -> Waits:
-        """Return the waits of the IOs that are done in a window."""
+    def add(self, joined: Joined, moves: Sequence[Moves]) -> Waits:
+        """Return the waits of the IOs that are done in a window; `moves` are those since the last, up to now."""
+        for some in moves:
+            self.busy.add(some)
+        self._moves.extend(moves)
         rows = np.flatnonzero(joined.is_done)
         ios, ev, spans = joined.ios, joined.window.events, joined.spans
         self._moves = [Moves.joined(self._moves)]

@@ -1,33 +1,12 @@
 """What stands at the top of the page: the verdict where the report has one, else where the time goes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, cast
 
 from vio.printable import printable
 from vio.reporter.result import Report
 from vio.reporter.text import answer
-
-
-class _Finding(Protocol):
-    rule: str
-    severity: str
-    sentence: str
-    command: str
-
-
-class _NotJudged(Protocol):
-    rule: str
-    why: str
-    disk: str
-
-
-class _Verdict(Protocol):
-    where: Sequence[_Finding]
-    findings: Sequence[_Finding]
-    not_judged: Sequence[_NotJudged]
-    judged: Sequence[str]
-    is_healthy: bool
+from vio.reporter.verdict.finding import Finding, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +43,8 @@ def unjudged(report: Report) -> list[str]:
     return [printable(f"{', '.join(rules)}: {why}") for why, rules in by_why.items()]
 
 
-def _found(verdict: _Verdict) -> Iterator[Headline]:
-    by_rule: dict[tuple[str, str], list[_Finding]] = {}
+def _found(verdict: Verdict) -> Iterator[Headline]:
+    by_rule: dict[tuple[str, str], list[Finding]] = {}
     for one in verdict.findings:
         by_rule.setdefault((str(one.severity), one.rule), []).append(one)
     for (severity, rule), (first, *others) in sorted(by_rule.items(), key=lambda one: one[0][0] != "problem"):
@@ -73,12 +52,11 @@ def _found(verdict: _Verdict) -> Iterator[Headline]:
         yield Headline(printable(first.sentence), severity, rule, printable(first.command), more)
 
 
-def _well(verdict: _Verdict) -> Iterator[Headline]:
+def _well(verdict: Verdict) -> Iterator[Headline]:
     if verdict.is_healthy:
         noted = "what is noted costs little" if verdict.findings else f"by {len(verdict.judged)} rules that were judged"
         yield Headline(f"Nothing is wrong here: {noted}.", "well")
 
 
-def _verdict(report: Report) -> _Verdict | None:
-    found = cast(_Verdict | None, getattr(report, "verdict", None))
-    return found if found and found.judged else None
+def _verdict(report: Report) -> Verdict | None:
+    return report.verdict if report.verdict and report.verdict.judged else None

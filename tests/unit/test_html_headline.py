@@ -1,46 +1,18 @@
 """The sentences at the top of the page."""
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from lab.demo import SAMPLE
-from tests.unit.test_report import Stream, recorded_at
+from tests.builders import a_stream
+from tests.unit.test_report import recorded_at
 
 from vio.reporter.html.headline import Headline, headlines, unjudged
 from vio.reporter.report import ReportOptions, report, report_on
 from vio.reporter.result import Report
 from vio.reporter.text import answer
-
-
-@dataclass
-class Finding:
-    rule: str
-    severity: str
-    sentence: str
-    command: str = ""
-
-
-@dataclass
-class NotJudged:
-    rule: str
-    why: str
-    disk: str = ""
-
-
-@dataclass
-class Verdict:
-    where: list[Finding] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    not_judged: list[NotJudged] = field(default_factory=list)
-    judged: list[str] = field(default_factory=list)
-    is_healthy: bool = True
-
-
-class Judged(Report):
-    """A report that has a verdict."""
-
-    verdict: Verdict
+from vio.reporter.verdict.finding import Finding, NotJudged, Verdict
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +21,7 @@ def found() -> Report:
 
 
 def judged(found: Report, verdict: Verdict) -> Report:
-    with_verdict = Judged(found.recorded, found.summary, found.quality, found.choice, found.slowest, found.unended)
-    with_verdict.verdict = verdict
-    return with_verdict
+    return replace(found, verdict=verdict)
 
 
 def test_without_a_verdict_it_is_the_answer_of_the_text(found: Report) -> None:
@@ -62,21 +32,20 @@ def test_without_a_verdict_it_is_the_answer_of_the_text(found: Report) -> None:
 
 
 def test_without_ios_there_is_nothing_to_judge(tmp_path: Path) -> None:
-    nothing = report_on(recorded_at(tmp_path), Stream([]), ReportOptions(is_table_written=False))
+    nothing = report_on(recorded_at(tmp_path), a_stream([]), ReportOptions(is_table_written=False))
     assert headlines(nothing) == [Headline("No IO was recorded.")]
 
 
 def test_where_the_time_is_comes_first_then_problems_then_notes(found: Report) -> None:
     verdict = Verdict(
-        where=[Finding("where", "note", "Writes are slow.")],
-        findings=[
-            Finding("small", "note", "It stands out."),
-            Finding("big", "problem", "The \u202edisk is ill.", "vio report x"),
-            Finding("big", "problem", "So is another."),
-        ],
-        not_judged=[NotJudged("a", "no point", "vda"), NotJudged("b", "no point")],
-        judged=["small", "big"],
-        is_healthy=False,
+        where=(Finding("where", Severity.NOTE, "Writes are slow."),),
+        findings=(
+            Finding("small", Severity.NOTE, "It stands out."),
+            Finding("big", Severity.PROBLEM, "The \u202edisk is ill.", command="vio report x"),
+            Finding("big", Severity.PROBLEM, "So is another."),
+        ),
+        not_judged=(NotJudged("a", "no point", "vda"), NotJudged("b", "no point")),
+        judged=("small", "big"),
     )
     assert headlines(judged(found, verdict)) == [
         Headline("Writes are slow."),
@@ -87,6 +56,6 @@ def test_where_the_time_is_comes_first_then_problems_then_notes(found: Report) -
 
 
 def test_nothing_wrong_is_said(found: Report) -> None:
-    assert headlines(judged(found, Verdict(judged=["a", "b"]))) == [
+    assert headlines(judged(found, Verdict(judged=("a", "b")))) == [
         Headline("Nothing is wrong here: by 2 rules that were judged.", "well")
     ]

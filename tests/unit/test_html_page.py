@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lab.demo import SAMPLE
-from tests.builders import a_recorded, an_io_table
+from tests.builders import a_recorded, a_stream, an_io_table
 from tests.samples import HOSTILE, with_names
-from tests.unit.test_report import Stream, recorded_at
+from tests.unit.test_report import recorded_at
 
 from vio.errors import OutputError
 from vio.layer import Op, Stage
@@ -158,14 +158,14 @@ def test_what_is_chosen_is_what_is_shown(tmp_path: Path) -> None:
 
 def test_no_io_makes_a_page_too(tmp_path: Path) -> None:
     path = tmp_path / "none.html"
-    found = report_on(recorded_at(tmp_path), Stream([]), ReportOptions(html_path=path, is_table_written=False))
+    found = report_on(recorded_at(tmp_path), a_stream([]), ReportOptions(html_path=path, is_table_written=False))
     assert "No IO was recorded." in Seen(path.read_text(encoding="utf-8")).texts
     assert f"page: {path}" in render_text(found)
 
 
 def test_ios_that_never_ended_are_listed(tmp_path: Path) -> None:
     path = tmp_path / "open.html"
-    stream = Stream([an_io_table(5, unended=5)])
+    stream = a_stream([an_io_table(5, unended=5)])
     report_on(recorded_at(tmp_path), stream, ReportOptions(html_path=path, is_table_written=False))
     texts = Seen(path.read_text(encoding="utf-8")).texts
     assert "IOs without an end" in texts
@@ -181,7 +181,7 @@ def test_a_page_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path: 
     for path in (tmp_path / "gone" / "x.html", tmp_path / "directory.html"):
         options = ReportOptions(html_path=path, is_table_written=False)
         with pytest.raises(OutputError, match="cannot be written"):
-            report_on(recorded_at(tmp_path), Stream([an_io_table(100)]), options)
+            report_on(recorded_at(tmp_path), a_stream([an_io_table(100)]), options)
     assert [path.name for path in tmp_path.iterdir()] == ["directory.html"]
 
 
@@ -190,5 +190,5 @@ def test_the_data_of_many_ios_stays_small(tmp_path: Path) -> None:
     ios = an_io_table(40_000)
     series = Series(a_recorded(), Filter())
     series.add(ios)
-    result = report_on(recorded_at(tmp_path), Stream([ios]), ReportOptions(is_table_written=False))
+    result = report_on(recorded_at(tmp_path), a_stream([ios]), ReportOptions(is_table_written=False))
     assert len(json.dumps(page_data(result, series))) < 1_000_000
