@@ -12,7 +12,7 @@ from vio.reporter.html.headline import Headline, headlines, unjudged
 from vio.reporter.report import ReportOptions, report, report_on
 from vio.reporter.result import Report
 from vio.reporter.text import answer
-from vio.reporter.verdict.finding import Finding, NotJudged, Verdict
+from vio.reporter.verdict.finding import Finding, NotJudged, Severity, Verdict
 
 
 @pytest.fixture(scope="module")
