@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vio.mappers.images import opened_chain, path_of
+from vio.mappers.images import opened_chain
+from vio.mappers.openfile import path_of
 from vio.mappers.qcow2.areas import metadata_areas
 from vio.mappers.qcow2.header import read_header
 from vio.mappers.qcow2.walk import map_qcow2
