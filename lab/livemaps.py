@@ -4,6 +4,7 @@ Inside the host it is `python -m lab.livemaps IMAGE ANSWER`, where IMAGE is what
 answer is JSON, a `Checked` for each volume.
 """
 
+import contextlib
 import json
 import mmap
 import os
@@ -26,7 +27,7 @@ from vio.mappers.extent import RangeMap
 from vio.mappers.hostfs import ocfs2
 from vio.mappers.hostfs.volume import opened_volume
 from vio.mappers.images import ImageSource
-from vio.mappers.kind import Flag, Kind, base_of
+from vio.mappers.kind import Flag, Ints, Kind, base_of
 from vio.mappers.space import device_of, device_space
 from vio.mappers.timed import MapSet
 
@@ -35,7 +36,20 @@ SECTOR = 512
 CLUSTER = 64 * KIB
 DISK_BYTES = 8 * MIB
 NAME = "disk.qcow2"
-STACKS = tuple(stack for stack in Stack if stack not in (Stack.PLAIN, Stack.THIN, Stack.DELAY, Stack.LOOP))
+STACKS = (
+    Stack.PLAIN,
+    Stack.LINEAR,
+    Stack.STRIPED,
+    Stack.CRYPT,
+    Stack.MULTIPATH,
+    Stack.PARTITION,
+    Stack.RAID0,
+    Stack.RAID1,
+    Stack.RAID10,
+    Stack.RAID5,
+    Stack.RAID6,
+)
+_FILE_SYSTEMS = {Stack.PLAIN: "ocfs2", Stack.CRYPT: "ext4", Stack.RAID10: "ext4"}
 _PIECES = {"ocfs2": 4 * KIB, "ext4": CLUSTER}
 _MKFS = {
     # blocks of 512 bytes: an inode has room for 19 extents, an extent block for 28
@@ -52,8 +66,9 @@ _EACH = 10
 class Checked:
     """What was read back on one volume: bytes at each place (device, copy), and how many pieces said something else.
 
-    `encrypted` are pieces of ciphertext that turned out to be those of the guest's offset, by a change made there.
-    `notes` are the map's own. The last three are of OCFS2: extents, depth of their tree, and sources that differ.
+    `file_system` is that on top, "" where the image lies on the device itself. `encrypted` are pieces of ciphertext
+    that turned out to be those of the guest's offset, by a change made there. `notes` are the map's own. The last three
+    are of OCFS2: extents, depth of their tree, and the readers that do not agree with ours.
     """
 
     stack: str
@@ -104,24 +119,14 @@ def by_debugfs(device: Path | str, what: str) -> list[tuple[int, int, int, int]]
     return rows
 
 
-def check_stack(stack: Stack, image: Path) -> Checked:
-    """Put the image on ext4 on a stack of devices, map it, and read all of its places."""
-    return _checked(stack, "ext4", image)
-
-
-def check_ocfs2(image: Path) -> Checked:
-    """Put the image on OCFS2 in very many extents; read its places, and compare three readers of its tree."""
-    return _checked(Stack.PLAIN, "ocfs2", image)
-
-
-def _checked(stack: Stack, file_system: str, image: Path) -> Checked:
-    checked, began_s = Checked(stack, file_system), time.monotonic()
-    load_modules(file_system)
+def check(stack: Stack, image: Path) -> Checked:
+    """Put the image on a stack of devices, map it, and read all of its places."""
+    began_s = time.monotonic()
+    file_system = _FILE_SYSTEMS.get(stack, "")
+    checked = Checked(stack, file_system)
     with stacked(stack) as (device, disks):
-        run(*_MKFS[file_system].format(device=device).split())
-        with mounted(device, file_system) as directory:
-            _copy_in_pieces(image, directory / NAME, _PIECES[file_system])
-            taken = survey(ImageSource(directory / NAME, "qcow2"), 1)
+        with _placed(image, device, file_system) as path:
+            taken = survey(ImageSource(path, "qcow2"), 1)
             for one in {device, *disks}:
                 run("blockdev", "--flushbufs", one)
             _read_back(taken, checked)
@@ -129,6 +134,22 @@ def _checked(stack: Stack, file_system: str, image: Path) -> Checked:
             _compare_readers(device, taken, checked)
     checked.seconds = round(time.monotonic() - began_s, 1)
     return checked
+
+
+@contextlib.contextmanager
+def _placed(image: Path, device: str, file_system: str) -> Iterator[Path]:
+    """Give the image's place: in a file on the device, or the device itself."""
+    if not file_system:
+        with Path(device).open("r+b") as file:
+            file.write(image.read_bytes())
+            os.fsync(file.fileno())
+        yield Path(device)
+        return
+    load_modules(file_system)
+    run(*_MKFS[file_system].format(device=device).split())
+    with mounted(device, file_system) as directory:
+        _copy_in_pieces(image, directory / NAME, _PIECES[file_system])
+        yield directory / NAME
 
 
 def _copy_in_pieces(source: Path, target: Path, piece: int) -> None:
@@ -154,14 +175,14 @@ def _read_back(taken: TakenMaps, checked: Checked) -> None:
         if space in ciphers:
             checked.encrypted += _changes_what_is_above(device, target, trail, ciphers[space])
             continue
-        for start, length, at in _placed(trail, target):
+        for start, length, at in _pieces(trail, target):
             checked.pieces += 1
             checked.different += read_direct(device, at, length) != stamped(start, length)
             name = f"{device.name} {copy}"
             checked.bytes_at[name] = checked.bytes_at.get(name, 0) + length
 
 
-def _placed(trail: Trail, target: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Iterator[tuple[int, int, int]]:
+def _pieces(trail: Trail, target: Ints) -> Iterator[tuple[int, int, int]]:
     rows = np.flatnonzero((target >= 0) & (base_of(trail.kind) == Kind.MAPPED))
     yield from zip(trail.start[rows].tolist(), trail.length[rows].tolist(), target[rows].tolist(), strict=True)
 
@@ -172,12 +193,10 @@ def _below_ciphers(taken: TakenMaps) -> dict[str, str]:
     return {one.target_space: one.source_space for one in maps if (one.kind & Flag.ENCRYPTED).any()}
 
 
-def _changes_what_is_above(
-    device: Path, target: np.ndarray[tuple[int], np.dtype[np.int64]], trail: Trail, clear: str
-) -> int:
+def _changes_what_is_above(device: Path, target: Ints, trail: Trail, clear: str) -> int:
     """Overwrite a sector of ciphertext in some pieces: in the clear, that sector and no other has to change."""
     above, found = trail.places[clear, 0], 0
-    places = list(zip(_placed(trail, target), _placed(trail, above), strict=True))
+    places = list(zip(_pieces(trail, target), _pieces(trail, above), strict=True))
     for (start, length, at), (_, _, at_clear) in places[::_EACH]:
         changed = length // 2 // SECTOR * SECTOR
         _write_direct(device, at + changed, bytes(SECTOR))
@@ -243,7 +262,7 @@ def main(arguments: list[str]) -> int:
     PLACE.mkdir(parents=True, exist_ok=True)
     local = Path("/tmp") / image.name
     local.write_bytes(image.read_bytes())
-    found = [check_ocfs2(local), *(check_stack(stack, local) for stack in STACKS)]
+    found = [check(stack, local) for stack in STACKS]
     answer.write_text(json.dumps([asdict(one) for one in found]))
     return 0
 

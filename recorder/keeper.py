@@ -19,6 +19,7 @@ from vio.recorder.generate import STORED
 from vio.recorder.host import HostFeatures
 from vio.recorder.maptaker import MapTaker
 from vio.recorder.preparation import Prepared
+from vio.recorder.procfs import HostRoots
 from vio.recorder.progress import Status
 from vio.recorder.session import Ended, Session
 from vio.recorder.summary import PRINTED_RECORD_NS, RECORD_NS, added_us_per_io
@@ -96,7 +97,8 @@ class Keeper:
         """
         with contextlib.suppress(OSError):
             remove_pending(self._directory)
-        self._refresh()
+        if self._refresh():
+            self._follow_command()
         self._maps.take(moment().boottime_ns)
         files = self._maps.read_guest_files() if self._has_guest_files else None
         losses = self._losses(session, ended.losses)
@@ -160,15 +162,25 @@ class Keeper:
         self._is_target_whole = has_all_files(self._target, [disk.name for disk in self._aim.disks])
         if self._is_target_whole:
             self.manifest = replace(self.manifest, target=describe_target(self._aim, self._target))
+            self._follow_command()
         return self._is_target_whole
 
-    def _refresh(self) -> None:
-        """Take what the target shows of itself now, if it still runs: threads come and go."""
+    def _follow_command(self) -> None:
+        """Take maps of what the command itself has opened by now."""
+        if self._aim.command is not None:
+            process = HostRoots().process(self._target.pid)
+            began_ns = self.manifest.clock.start.boottime_ns
+            self._maps.follow(self._target.disks, process, moment().boottime_ns, began_ns)
+
+    def _refresh(self) -> bool:
+        """Take what the target shows of itself now, if it still runs: threads come and go. Tell whether it does."""
         # a process that ends while it is looked at may show anything
         with contextlib.suppress(VioError, OSError, ValueError, IndexError):
             now = find_target(pid=self._aim.target.pid, with_qmp=False)
             if now.exe == self._aim.target.exe:
                 self._target = _renewed(self._target, now)
+                return True
+        return False
 
     def _write_maps(self) -> None:
         write_table(self._directory / MAPS_FILE, to_table(self._maps.maps))
