@@ -53,10 +53,10 @@ def test_files_are_named_with_the_ios_that_the_guest_did_to_them(vio: Vio, tmp_p
     assert code == 0
     files = {one["name"]: one for one in json.loads(said)["files"]}
     table, index = files["p1:/db/table"], files["p1:/db/index"]
-    assert (table["ios"], table["written_bytes"], table["read_bytes"]) == (64, 64 * 4096, 0)
+    assert (table["io_count"], table["written_bytes"], table["read_bytes"]) == (64, 64 * 4096, 0)
     assert (index["read_bytes"], index["written_bytes"]) == (512 << 10, 0)
     assert files["p1:/log/old.txt"]["read_bytes"] >= 90_000
     assert files["p1:/log/both.txt"]["written_bytes"] >= 120_000  # made while it was recorded
     assert {"p1:[journal]", "p1:[inode table]", "p1:[superblock and group descriptors]"} <= set(files)
-    unknown = files.get("unknown", {"ios": 0})
-    assert unknown["ios"] < 20, "the partition table and directories' blocks at most"
+    unknown = files.get("unknown", {"io_count": 0})
+    assert unknown["io_count"] < 20, "the partition table and directories' blocks at most"
