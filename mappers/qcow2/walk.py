@@ -11,6 +11,7 @@ import numpy as np
 
 from vio.errors import MapError
 from vio.mappers.extent import NOWHERE, RangeMap, Rows
+from vio.mappers.growing import GrowingRows
 from vio.mappers.kind import Ints, Kind
 from vio.mappers.openfile import File, read_at, read_into
 from vio.mappers.qcow2 import layout as fmt
@@ -41,22 +42,19 @@ def map_qcow2(
     """
     header = header or read_header(fd)
     begin, end = (0, header.size) if within is None else (within[0], min(header.size, within[1]))
-    parts: list[Rows] = []
+    growing = GrowingRows()
     reached = 0
     for rows in walk(fd, header, within):
-        parts.append(_with_holes(rows, reached))
+        growing.add(_with_holes(rows, reached))
         reached = int(rows.start[-1] + rows.length[-1]) if len(rows.start) else reached
-    if not parts:
+    if not growing.count:
         return RangeMap.of(source_space, target_space, [], [], []).fill(end, Kind.UNALLOCATED).slice(begin, end)
     if reached < end:
-        parts.append(_holes(np.array([reached]), np.array([end - reached])))
-    is_torn = _joins_nothing(parts)
-    rows = Rows.joined(parts)
-    parts.clear()  # a fragmented image has a row for each cluster: they should be in memory once
-    found = RangeMap(source_space, target_space, *rows)
+        growing.add(_holes(np.array([reached]), np.array([end - reached])))
+    found = RangeMap(source_space, target_space, *growing.finish())
     if reached > end:  # the last cluster goes on behind the end of the disk
         found = found.slice(0, end)
-    found = found if is_torn else found.coalesce()
+    found = found.coalesce() if growing.joins else found
     return found if within is None else found.slice(begin, end)
 
 
@@ -79,14 +77,6 @@ def _with_holes(rows: Rows, reached: int) -> Rows:
 def _holes(start: Ints, length: Ints) -> Rows:
     nowhere, kind = np.full(len(start), NOWHERE), np.full(len(start), Kind.UNALLOCATED, dtype=np.uint8)
     return Rows(start, length, nowhere, np.zeros(len(start), dtype=np.int64), kind)
-
-
-def _joins_nothing(parts: list[Rows]) -> bool:
-    """Tell whether no batch goes on where the one before ended; inside batches, rows are joined already."""
-    ends = [(rows.target[-1] + rows.length[-1], rows.kind[-1]) for rows in parts if len(rows.start)]
-    begins = [(rows.target[0], rows.kind[0]) for rows in parts if len(rows.start)]
-    pairs = zip(ends[:-1], begins[1:], strict=True)
-    return not any(kind == next_kind and (target < 0 or end == target) for (end, kind), (target, next_kind) in pairs)
 
 
 def walk(fd: File, header: Qcow2Header, within: tuple[int, int] | None = None) -> Iterator[Rows]:
