@@ -1,15 +1,18 @@
-"""An image's file as it is read: a descriptor, or a file inside a volume that is not mounted, by its map."""
+"""An image's file as it is read: a descriptor, or a file inside a volume that is not mounted, by its map.
+
+`vio list` reads headers, too, and need not wait for NumPy: it is imported where a map is used.
+"""
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from vio.mappers.extent import RangeMap
-from vio.mappers.kind import Flag, Kind
 from vio.mappers.space import size_of, space_of
+
+if TYPE_CHECKING:
+    from vio.mappers.extent import RangeMap
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +27,7 @@ class VolumeFile:
     size: int
     block_bytes: int
     file_system: str
-    ranges: RangeMap
+    ranges: "RangeMap"
     volume: int
     find: "Callable[[Path], VolumeFile]"
     notes: tuple[str, ...] = ()
@@ -36,6 +39,10 @@ class VolumeFile:
 
     def read_at(self, size: int, offset: int) -> bytes:
         """Read as a mounted file system would: holes and what was never written are zeroes."""
+        import numpy as np
+
+        from vio.mappers.kind import Flag, Kind
+
         end = min(offset + size, self.size)
         data = bytearray(max(0, end - offset))
         if not data:
