@@ -148,7 +148,7 @@ class _Survey:
         self.add(file.ranges)
         name, about = (
             printable(file.name),
-            f"{size_text(file.size)} on {file.file_system}, which was not mounted for this",
+            f"{size_text(file.size)} on {file.file_system}, read without mounting it",
         )
         totals = Totals.of([file.ranges.rows], file.size)
         below = (file.ranges.target_space,)
