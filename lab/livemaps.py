@@ -34,7 +34,7 @@ from vio.mappers.timed import MapSet
 KIB, MIB = 1 << 10, 1 << 20
 SECTOR = 512
 CLUSTER = 64 * KIB
-DISK_BYTES = 8 * MIB
+DISK_BYTES = 4 * MIB
 WRITTEN = tuple(number for number in range(DISK_BYTES // CLUSTER) if number % 5)
 NAME = "disk.qcow2"
 STACKS = (
@@ -60,7 +60,7 @@ _MKFS = {
 _ROW = re.compile(r"^\s*\d+\s+(\d+)\s+(\d+)\s+(\d+)\s+0x([0-9a-f]+)")
 _DEPTH = re.compile(r"Tree Depth: (\d+)")
 _LIMIT_S = 60
-_EACH = 10
+_EACH = 5
 
 
 @dataclass(slots=True)
