@@ -1,7 +1,7 @@
 # Small words; the long shell is in tools/. `make setup` is part of each and quick when there is nothing to do.
 PYTHON := .venv/bin/python
 
-.PHONY: setup demo lab test lint fmt docs dist bench bench-compare truth harm clean
+.PHONY: setup demo lab test lint fmt docs dist bench bench-compare truth harm fuzz clean
 
 setup:
 	@tools/setup.sh
@@ -43,6 +43,12 @@ truth: setup
 
 harm: setup
 	@$(PYTHON) -m lab.harm
+
+# All readers of untrusted bytes, so many seconds each; what was reached is kept in .cache/fuzz.
+FUZZ_SECONDS := 60
+fuzz: setup
+	@$(PYTHON) -c 'import atheris' 2>/dev/null || $(PYTHON) -m pip install --quiet --editable '.[fuzz]'
+	@$(PYTHON) -m lab.fuzz $(FUZZ_SECONDS)
 
 clean:
 	rm -rf .cache build dist demo/demo.vio demo/lab.vio demo/timeline.png .pytest_cache .mypy_cache .ruff_cache .hypothesis

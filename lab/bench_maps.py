@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lab.filematrix import SHAPES, check_files
 from lab.imagematrix import (
+    MIB,
     by_qemu,
     by_walk,
     cases,
@@ -55,7 +57,7 @@ def run() -> str:
     with tempfile.TemporaryDirectory(prefix="vio-maps-", dir="/var/tmp") as folder:
         lines = [*_walks(Path(folder)), *_against_qemu(Path(folder)), *_algebra(), *_guest(Path(folder))]
     with tempfile.TemporaryDirectory(prefix="vio-maps-") as folder:
-        lines.append(_matrix(Path(folder)))
+        lines += [_matrix(Path(folder)), _files()]
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -219,6 +221,15 @@ def _matrix(folder: Path, seeds: int = 150, chains: int = 50) -> str:
     return (
         f"{count} images against `qemu-img map`, and their content as read by the map against `qemu-img convert`:"
         f" {len(different)} differ{said}"
+    )
+
+
+def _files() -> str:
+    count, size, different = check_files()
+    said = f": {', '.join(different)}" if different else ""
+    return (
+        f"{count} files on {len(SHAPES)} sorts of ext4, xfs and btrfs, their bytes read at the devices' addresses"
+        f" ({size / MIB:.0f} MiB): {len(different)} differ{said}"
     )
 
 

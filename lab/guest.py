@@ -165,7 +165,7 @@ class Guest:
         base = initramfs.build(kernel)
         self._make_directory()
         with (self.directory / "initramfs.cpio").open("wb") as image:
-            image.write(base.read_bytes() + self._load_archive())
+            image.write(base.read_bytes() + self._load_archive(kernel))
         with (self.directory / "qemu.txt").open("wb") as log:
             self._process = subprocess.Popen(
                 self._command(kernel.image), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
@@ -179,12 +179,16 @@ class Guest:
         self._directory.mkdir(parents=True, exist_ok=True)
         (self._directory / "console.txt").unlink(missing_ok=True)
 
-    def _load_archive(self) -> bytes:
+    def _load_archive(self, kernel: initramfs.Kernel) -> bytes:
         settings = f"LIMIT_S={self._limit_s}\nWAIT_FOR_GO={int(self._wait_for_go)}\n"
         settings += f"SCSI_DISKS={sum(disk.is_scsi for disk in self.disks)}\n"
         steps = {f"load/{number:03}": f"{command}\n" for number, command in enumerate(self.load.commands)}
         files = {"settings": settings, **steps}
-        return cpio.archive(cpio.file_entry(f"/lab/{name}", text.encode()) for name, text in files.items())
+        entries = [cpio.file_entry(f"/lab/{name}", text.encode()) for name, text in files.items()]
+        if self.load.drivers:  # what comes later in an initramfs replaces what came before
+            order = initramfs.load_order(kernel, (*initramfs.DRIVERS, *self.load.drivers))
+            entries += initramfs.module_entries(order)
+        return cpio.archive(entries)
 
     def _command(self, kernel: Path) -> list[str]:
         directory = self.directory

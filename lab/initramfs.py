@@ -20,7 +20,7 @@ CACHE = REPOSITORY / ".cache" / "lab"
 UNPACKED = CACHE / "debian"
 """Where tools/setup.sh unpacks packages that need not, or should not, be installed on the host."""
 
-_DRIVERS = ("virtio_pci", "virtio_blk", "sd_mod", "virtio_scsi")
+DRIVERS = ("virtio_pci", "virtio_blk", "sd_mod", "virtio_scsi")
 _TOOLS = ("fio", "blkdiscard", "fallocate")
 _FIO_LIBRARIES = ("libc.", "libm.", "libaio.", "libz.", "libnuma.")
 _TOOL_FOLDERS = ("usr/bin", "usr/sbin", "bin", "sbin")
@@ -62,7 +62,7 @@ def build(kernel: Kernel) -> Path:
     """Give the initramfs for `kernel`, from the cache when nothing that goes into it has changed."""
     busybox = find_busybox()
     tools = [_find_tool(name) for name in _TOOLS]
-    modules = load_order(kernel, _DRIVERS)
+    modules = load_order(kernel, DRIVERS)
     key = _digest([busybox, *tools, *modules, *(Path(__file__).parent / name for name in _SOURCES)])
     path = CACHE / f"initramfs-{kernel.version}-{key}.cpio"
     if not path.exists():

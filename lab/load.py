@@ -12,10 +12,14 @@ DEMO_DISK_BYTES = 1024 * MIB
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Commands that a guest runs one after the other; the first that fails ends the load."""
+    """Commands that a guest runs one after the other; the first that fails ends the load.
+
+    `drivers` are kernel modules that it needs besides those for its disks.
+    """
 
     name: str
     commands: tuple[str, ...]
+    drivers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,9 @@ class Stack(StrEnum):
     CRYPT = "crypt"
     RAID0 = "raid0"
     RAID1 = "raid1"
+    RAID10 = "raid10"
+    RAID5 = "raid5"
+    RAID6 = "raid6"
     THIN = "thin"
     MULTIPATH = "multipath"
     PARTITION = "partition"
@@ -39,7 +42,17 @@ class Stack(StrEnum):
     @property
     def disk_count(self) -> int:
         """Count the disks that it takes."""
-        return 2 if self in (Stack.STRIPED, Stack.RAID0, Stack.RAID1) else 1
+        return _DISK_COUNTS.get(self, 1)
+
+
+_DISK_COUNTS = {
+    Stack.STRIPED: 2,
+    Stack.RAID0: 2,
+    Stack.RAID1: 2,
+    Stack.RAID10: 4,
+    Stack.RAID5: 3,
+    Stack.RAID6: 4,
+}
 
 
 class FileSystem(StrEnum):
@@ -65,6 +78,9 @@ _MODULES = {
     Stack.CRYPT: ("dm_mod", "dm_crypt"),
     Stack.RAID0: ("raid0",),
     Stack.RAID1: ("raid1",),
+    Stack.RAID10: ("raid10",),
+    Stack.RAID5: ("raid456",),
+    Stack.RAID6: ("raid456",),
     Stack.THIN: ("dm_mod", "dm_thin_pool"),
     Stack.MULTIPATH: ("dm_mod", "dm_multipath", "dm_round_robin"),
     Stack.PARTITION: (),
@@ -86,14 +102,22 @@ def volume(stack: Stack, file_system: FileSystem, first_disk: int = 0) -> Iterat
 
     All that was on the disks is lost. Its directory is /srv/vm, or /srv/vm1 ... for those after the first disk.
     """
-    load_modules("nvme", *_MODULES[stack], file_system)
-    disks = [f"/dev/nvme{number}n1" for number in range(first_disk, first_disk + stack.disk_count)]
-    with _STACKS[stack](disks) as device:
-        run("wipefs", "--all", "--quiet", device)  # mkfs.ocfs2 refuses a disk that it made a volume on before
+    load_modules(file_system)
+    with stacked(stack, first_disk) as (device, disks):
         run(*_MKFS[file_system].split(), device)
         with mounted(device, file_system, Path(f"{PLACE}{first_disk or ''}")) as directory:
             names = (_kernel_name(device), *(Path(disk).name for disk in disks))
             yield Volume(directory, tuple(dict.fromkeys(names)))
+
+
+@contextlib.contextmanager
+def stacked(stack: Stack, first_disk: int = 0) -> Iterator[tuple[str, list[str]]]:
+    """Put devices together on NVMe disks from the one with this number on: the uppermost, and the disks."""
+    load_modules("nvme", *_MODULES[stack])
+    disks = [f"/dev/nvme{number}n1" for number in range(first_disk, first_disk + stack.disk_count)]
+    with _STACKS[stack](disks) as device:
+        run("wipefs", "--all", "--quiet", device)  # mkfs.ocfs2 refuses a disk that it made a volume on before
+        yield device, disks
 
 
 @contextlib.contextmanager
@@ -221,6 +245,9 @@ _STACKS: dict[Stack, Callable[[Sequence[str]], contextlib.AbstractContextManager
     Stack.CRYPT: _crypt,
     Stack.RAID0: lambda disks: _raid(disks, "0"),
     Stack.RAID1: lambda disks: _raid(disks, "1"),
+    Stack.RAID10: lambda disks: _raid(disks, "10"),
+    Stack.RAID5: lambda disks: _raid(disks, "5"),
+    Stack.RAID6: lambda disks: _raid(disks, "6"),
     Stack.THIN: _thin,
     Stack.MULTIPATH: _multipath,
     Stack.PARTITION: _partition,

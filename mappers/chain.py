@@ -13,9 +13,10 @@ from vio.mappers.device.tree import Device, DeviceKind, DeviceTree
 from vio.mappers.extent import RangeMap
 from vio.mappers.hostfs.hostfile import HostFile, map_host_file
 from vio.mappers.imagemap import Visible, image_level, map_image
-from vio.mappers.images import ImageFormat, ImageSource, OpenImage, opened_chain, path_of
+from vio.mappers.images import ImageFormat, ImageSource, OpenImage, opened_chain
 from vio.mappers.kind import Ints, Kind
 from vio.mappers.level import Level, LevelSort
+from vio.mappers.openfile import File, VolumeFile, name_of_file
 from vio.mappers.space import device_of, device_space, guest_space, space_of, tables_space
 from vio.mappers.timed import MapSet, TimedMap
 from vio.mappers.totals import Totals
@@ -100,7 +101,10 @@ class _Survey:
         if level.areas is not None:
             self.add(level.areas.as_map(tables_space(level.areas.space)))
 
-    def follow_file(self, fd: int) -> None:
+    def follow_file(self, fd: File) -> None:
+        if isinstance(fd, VolumeFile):
+            self._follow_volume_file(fd)
+            return
         status, space = os.fstat(fd), space_of(fd)
         if stat.S_ISBLK(status.st_mode):
             self.follow_device(status.st_rdev)
@@ -115,7 +119,7 @@ class _Survey:
                 self.follow_device(device, reached(list(file.maps), device_space(device)))
 
     def _add_file(self, fd: int, space: str, file: HostFile) -> None:
-        name = printable(str(path_of(fd)))
+        name = printable(name_of_file(fd))
         size = os.fstat(fd).st_size
         if not file.maps:
             self.taken.notes.append(f"{space}: {file.why_not}")
@@ -136,6 +140,26 @@ class _Survey:
                 notes=file.notes,
             )
         )
+
+    def _follow_volume_file(self, file: VolumeFile) -> None:
+        if file.space in self.seen:
+            return
+        self.seen.add(file.space)
+        self.add(file.ranges)
+        name, about = (
+            printable(file.name),
+            f"{size_text(file.size)} on {file.file_system}, read without mounting it",
+        )
+        totals = Totals.of([file.ranges.rows], file.size)
+        below = (file.ranges.target_space,)
+        self.taken.levels.append(
+            Level(LevelSort.FILE, file.space, below, name, about, file.block_bytes, totals, notes=file.notes)
+        )
+        status = os.fstat(file.volume)
+        if stat.S_ISBLK(status.st_mode):
+            self.follow_device(status.st_rdev, reached([(file.ranges, 0)], file.ranges.target_space))
+        else:
+            self.follow_file(file.volume)
 
     def follow_device(self, dev: int, within: tuple[Ints, Ints] | None = None) -> None:
         """Follow a device down; `within` are the ranges of it that matter, all if it is not given."""

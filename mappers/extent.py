@@ -13,6 +13,7 @@ from vio.mappers.interval import Cuts, cut, flatten, range_end
 from vio.mappers.kind import Bools, Flag, Ints, Kind, Kinds, base_of, is_encoded
 
 NOWHERE = -1
+CHECKED_ROWS = 1 << 15
 
 
 class Rows(NamedTuple):
@@ -24,8 +25,8 @@ class Rows(NamedTuple):
     target_length: Ints
     kind: Kinds
 
-    def take(self, which: Ints | Bools) -> "Rows":
-        """Keep the rows of these indices, or where the mask is true."""
+    def take(self, which: Ints | Bools | slice) -> "Rows":
+        """Keep the rows of these indices, of this stretch, or where the mask is true."""
         start, length, target, target_length, kind = self
         return Rows(start[which], length[which], target[which], target_length[which], kind[which])
 
@@ -83,13 +84,25 @@ class RangeMap:
         sizes = {len(column) for column in (self.start, self.length, self.target, self.target_length, self.kind)}
         if len(sizes) != 1:
             raise MapError(f"map of {self.source_space}: columns of different lengths {sorted(sizes)}")
-        self._refuse(base_of(self.kind) > max(Kind), "kind is unknown")
-        self._refuse(self.start < 0, "start is negative")
-        self._refuse((self.length <= 0) | (self.length > LAST - self.start), "length is not positive or too great")
-        self._refuse(self.start[1:] < self.end[:-1], "range is out of order or overlaps the one before")
-        reach = np.maximum(self.target, 0)
-        self._refuse((self.target < NOWHERE) | (self.target_length < 0), "target is negative")
-        self._refuse(np.maximum(self.target_length, 1) > LAST - reach, "target_length is too great")
+        for first in range(0, len(self.start), CHECKED_ROWS):
+            self._check(first, min(len(self.start), first + CHECKED_ROWS))
+
+    def _check(self, first: int, last: int) -> None:
+        """Check some rows, and that they follow those before: few at once, so that the work stays in the cache."""
+        start, length, target, stored, kind = self.rows.take(slice(first, last))
+        for bad, why in (
+            (base_of(kind) > max(Kind), "kind is unknown"),
+            (start < 0, "start is negative"),
+            ((length <= 0) | (length > LAST - start), "length is not positive or too great"),
+            ((target < NOWHERE) | (stored < 0), "target is negative"),
+            (np.maximum(stored, 1) > LAST - np.maximum(target, 0), "target_length is too great"),
+        ):
+            self._refuse(bad, why, first)
+        before = max(0, first - 1)
+        ends = self.start[before : last - 1] + self.length[before : last - 1]
+        self._refuse(
+            self.start[before + 1 : last] < ends, "range is out of order or overlaps the one before", before + 1
+        )
 
     @classmethod
     def of(
@@ -240,9 +253,9 @@ class RangeMap:
         stored[found] = np.where(is_linear, length[found], self.target_length[row])
         return Pieces(cuts.request, cuts.begin, length, target, stored, kind)
 
-    def _refuse(self, bad: Bools, why: str) -> None:
+    def _refuse(self, bad: Bools, why: str, first: int) -> None:
         if bad.any():
-            row = int(np.argmax(bad))
+            row = first + int(np.argmax(bad))
             raise MapError(f"map of {self.source_space} to {self.target_space}, row {row}: {why}")
 
 

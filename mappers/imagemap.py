@@ -4,16 +4,16 @@ from dataclasses import dataclass
 
 from vio.errors import MapError
 from vio.mappers.extent import RangeMap, Rows
-from vio.mappers.images import ImageFormat, OpenImage, path_of
+from vio.mappers.images import ImageFormat, OpenImage
 from vio.mappers.kind import Ints, Kind, base_of
 from vio.mappers.level import Level, LevelSort
+from vio.mappers.openfile import file_size, name_of_file, space_of_file
 from vio.mappers.qcow2 import layout as fmt
 from vio.mappers.qcow2.areas import metadata_areas
 from vio.mappers.qcow2.header import Qcow2Header
 from vio.mappers.qcow2.walk import map_qcow2, walk
 from vio.mappers.qemuimg import map_by_qemu_img
 from vio.mappers.raw import map_raw
-from vio.mappers.space import size_of, space_of
 from vio.mappers.totals import Totals
 from vio.printable import printable
 from vio.quantity import size_text
@@ -53,15 +53,17 @@ def map_image(image: OpenImage, guest: str, within: tuple[int, int] | None = Non
     if image.data_fd is None:
         raise MapError("where its data lies is not known")
     if image.format == ImageFormat.RAW:
-        whole = map_raw(size_of(image.fd), guest, space_of(image.fd))
+        whole = map_raw(file_size(image.fd), guest, space_of_file(image.fd))
         return whole.slice(*within) if within else whole
     if image.header is not None:
-        return map_qcow2(image.fd, guest, space_of(image.data_fd), image.header, within)
+        return map_qcow2(image.fd, guest, space_of_file(image.data_fd), image.header, within)
     if image.format not in list(ImageFormat):
         raise MapError(f"the format {printable(image.format)} is not mapped")
     if image.format == ImageFormat.VMDK and not image.is_trusted:
         raise MapError("qemu-img would open the files that a vmdk image names", "--follow allows it, if you trust it")
-    whole = map_by_qemu_img(image.fd, image.format, guest, space_of(image.fd))
+    if not isinstance(image.fd, int):
+        raise MapError(f"a {image.format} image inside a volume is not mapped: qemu-img cannot open it there")
+    whole = map_by_qemu_img(image.fd, image.format, guest, space_of_file(image.fd))
     return whole.slice(*within) if within else whole
 
 
@@ -72,15 +74,15 @@ def image_level(image: OpenImage, guest: str, ranges: RangeMap | None = None) ->
     batches = [ranges.rows] if ranges is not None else walk(image.fd, header) if header else []
     if header:
         notes += header.conditions
-        areas = metadata_areas(image.fd, header, space_of(image.fd))
+        areas = metadata_areas(image.fd, header, space_of_file(image.fd))
     elif image.format != ImageFormat.RAW:
         is_told = ranges is None or not (base_of(ranges.kind) == Kind.UNMAPPED).any()
         notes.append("mapped by asking qemu-img map" + ("" if is_told else ", which does not tell all its addresses"))
     return Level(
         LevelSort.IMAGE,
         guest,
-        () if image.data_fd is None else (space_of(image.data_fd),),
-        printable(str(path_of(image.fd))),
+        () if image.data_fd is None else (space_of_file(image.data_fd),),
+        printable(name_of_file(image.fd)),
         _about(image, size),
         header.cluster_size if header else RAW_UNIT,
         Totals.of(batches, size),
@@ -97,7 +99,7 @@ def disk_size(image: OpenImage, ranges: RangeMap | None = None) -> int:
     if image.format != ImageFormat.RAW:
         known = ranges if ranges is not None else map_image(image, "")
         return int(known.end[-1]) if len(known) else 0
-    return size_of(image.fd)
+    return file_size(image.fd)
 
 
 def _about(image: OpenImage, size: int) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from vio.errors import MapError
+from vio.mappers.openfile import File, name_of_file, path_of, read_at, space_of_file
 from vio.mappers.qcow2.header import Qcow2Header, read_header
 from vio.mappers.qcow2.snapshot import at_snapshot
 from vio.printable import printable
@@ -50,7 +51,7 @@ class Named:
     directory: Path
 
 
-Opener = Callable[[Named], int]
+Opener = Callable[[Named], File]
 """Returns a new descriptor for reading, or raises MapError: the file is not to be opened, or cannot be."""
 
 
@@ -61,7 +62,7 @@ class ImageSource:
     `opener` decides about the backing and data files that images name; without one they stay closed.
     """
 
-    image: Path | int
+    image: Path | File
     format: str = ""
     opener: Opener | None = None
     snapshot: str = ""
@@ -74,8 +75,8 @@ class OpenImage:
     `header` is of qcow2 only; `data_fd` is what its offsets refer to, None where that was not opened.
     """
 
-    fd: int
-    data_fd: int | None
+    fd: File
+    data_fd: File | None
     format: str
     depth: int
     header: Qcow2Header | None
@@ -116,7 +117,7 @@ def opened_chain(source: ImageSource) -> Iterator[list[OpenImage]]:
     try:
         fd = _descriptor(source.image, mine)
         chain_format, snapshot = source.format, source.snapshot
-        seen: set[tuple[int, int]] = set()
+        seen: set[str] = set()
         while True:
             _check_fresh(fd, seen)
             image, below = _open_one(fd, chain_format, len(chain), snapshot, opener, mine)
@@ -130,9 +131,9 @@ def opened_chain(source: ImageSource) -> Iterator[list[OpenImage]]:
             os.close(fd)
 
 
-def detect_format(fd: int) -> str:
+def detect_format(fd: File) -> str:
     """Tell the format by its magic number; what has none is raw."""
-    head = os.pread(fd, 512, 0)
+    head = read_at(fd, 512, 0)
     if head.startswith(b"QFI\xfb"):
         return ImageFormat.QCOW2
     if head.startswith((b"KDMV", b"COWD", b"# Disk DescriptorFile")):
@@ -142,14 +143,9 @@ def detect_format(fd: int) -> str:
     return ImageFormat.VDI if head[64:68] == _VDI_SIGNATURE else ImageFormat.RAW
 
 
-def path_of(fd: int) -> Path:
-    """Return the path that the kernel has for a descriptor."""
-    return Path(str(Path(f"/proc/self/fd/{fd}").readlink()).removesuffix(" (deleted)"))
-
-
 def _open_one(
-    fd: int, image_format: str, depth: int, snapshot: str, opener: Opener, mine: list[int]
-) -> tuple[OpenImage, tuple[int, str] | None]:
+    fd: File, image_format: str, depth: int, snapshot: str, opener: Opener, mine: list[int]
+) -> tuple[OpenImage, tuple[File, str] | None]:
     """Describe one image, and open the next below it: its descriptor and format, None if there is none to open."""
     notes = [] if image_format else [f"its format was not said: it looks like {detect_format(fd)}"] if depth else []
     image_format = image_format or detect_format(fd)
@@ -168,8 +164,8 @@ def _open_one(
 
 
 def _opened(
-    role: Role, fd: int, depth: int, name: str | None, opener: Opener, mine: list[int], notes: list[str]
-) -> int | None:
+    role: Role, fd: File, depth: int, name: str | None, opener: Opener, mine: list[int], notes: list[str]
+) -> File | None:
     """Open another file of the image open as `fd`; None if it names none, or the opener refuses."""
     if name is None:
         return None
@@ -178,26 +174,28 @@ def _opened(
     except MapError as error:
         notes.append(f"its {role} file is not followed: {error}")
         return None
-    mine.append(other)
+    if isinstance(other, int):
+        mine.append(other)
     return other
 
 
-def _descriptor(file: Path | int, mine: list[int]) -> int:
+def _descriptor(file: Path | File, mine: list[int]) -> File:
     """Open a path that the caller chose (a link is followed: maps go by what was opened); keep an fd open."""
-    if isinstance(file, int):
+    if not isinstance(file, Path):
         return file
     fd = os.open(file, _READ)
     mine.append(fd)
     return fd
 
 
-def _check_fresh(fd: int, seen: set[tuple[int, int]]) -> None:
-    status = os.fstat(fd)
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)):
-        raise MapError(f"{printable(str(path_of(fd)))} is neither a file nor a block device")
-    identity = (status.st_rdev, 0) if stat.S_ISBLK(status.st_mode) else (status.st_dev, status.st_ino)
-    if identity in seen:
-        raise MapError(f"the chain of images contains {printable(str(path_of(fd)))} twice")
+def _check_fresh(file: File, seen: set[str]) -> None:
+    if isinstance(file, int):
+        mode = os.fstat(file).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+            raise MapError(f"{printable(name_of_file(file))} is neither a file nor a block device")
+    space = space_of_file(file)
+    if space in seen:
+        raise MapError(f"the chain of images contains {printable(name_of_file(file))} twice")
     if len(seen) >= MAX_DEPTH:
         raise MapError(f"the chain of images is longer than {MAX_DEPTH}")
-    seen.add(identity)
+    seen.add(space)

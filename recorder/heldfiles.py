@@ -1,7 +1,7 @@
 """Keep a disk's image and its other files open: by the process's own descriptors, never by a name in an image."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from vio.errors import MapError
 from vio.mappers.images import ImageSource, Named, Role
 from vio.printable import printable
 from vio.recorder.disks import Disk
+from vio.recorder.imagechain import ChainFile
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -36,6 +37,21 @@ class HeldImage:
         """All descriptors that it holds."""
         return (self.fd, *self.others.values())
 
+    def hold_others(self, chain: Iterable[ChainFile], process: Path, stack: ExitStack) -> bool:
+        """Open the image's other files that are not held yet, until the stack is left; tell whether there were any.
+
+        `process` is the directory in /proc of the process that has them open.
+        """
+        depth, known = 0, len(self.others)
+        for file in chain:
+            if (file.role, depth) not in self.others:
+                try:
+                    self.others[file.role, depth] = _opened(process, file.fds, file.path, stack)
+                except OSError as error:
+                    self.notes.append(f"{printable(file.path)}: not mapped: {error.strerror}")
+            depth += file.role is Role.BACKING
+        return len(self.others) > known
+
     def open_other(self, named: Named) -> int:
         """Open what the process has open in that place of the chain, whatever its name.
 
@@ -58,18 +74,12 @@ def held_image(disk: Disk, process: Path) -> Iterator[HeldImage]:
         OSError: The image cannot be opened.
     """
     with ExitStack() as stack:
-
-        def opened(fds: tuple[int, ...], path: str) -> int:
-            fd = os.open(process / "fd" / str(fds[0]) if fds else path, _READ)
-            stack.callback(os.close, fd)
-            return fd
-
-        held = HeldImage(disk, opened(() if disk.fd is None else (disk.fd,), disk.path))
-        depth = 0
-        for file in disk.chain:
-            try:
-                held.others[file.role, depth] = opened(file.fds, file.path)
-            except OSError as error:
-                held.notes.append(f"{printable(file.path)}: not mapped: {error.strerror}")
-            depth += file.role is Role.BACKING
+        held = HeldImage(disk, _opened(process, () if disk.fd is None else (disk.fd,), disk.path, stack))
+        held.hold_others(disk.chain, process, stack)
         yield held
+
+
+def _opened(process: Path, fds: tuple[int, ...], path: str, stack: ExitStack) -> int:
+    fd = os.open(process / "fd" / str(fds[0]) if fds else path, _READ)
+    stack.callback(os.close, fd)
+    return fd

@@ -104,7 +104,8 @@ class Keeper:
         """
         with contextlib.suppress(OSError):
             remove_pending(self._directory)
-        self._refresh()
+        if self._refresh():
+            self._follow_command()
         self._maps.take(moment().boottime_ns)
         files = self._maps.read_guest_files() if self._has_guest_files else None
         losses = self._losses(session, ended.losses)
@@ -169,20 +170,30 @@ class Keeper:
         self._is_target_whole = has_all_files(self._target, [disk.name for disk in self._aim.disks])
         if self._is_target_whole:
             self.manifest = replace(self.manifest, target=describe_target(self._aim, self._target))
+            self._follow_command()
         return self._is_target_whole
 
-    def _refresh(self) -> None:
-        """Take what the target shows of itself now, if it still runs: threads come and go."""
+    def _follow_command(self) -> None:
+        """Take maps of what the command itself has opened by now."""
+        if self._aim.command is not None:
+            process = HostRoots().process(self._target.pid)
+            began_ns = self.manifest.clock.start.boottime_ns
+            self._maps.follow(self._target.disks, process, moment().boottime_ns, began_ns)
+
+    def _refresh(self) -> bool:
+        """Take what the target shows of itself now, if it still runs: threads come and go. Tell whether it does."""
         # a process that ends while it is looked at may show anything; images' headers may be beyond reach
         try:
             now = guarded(lambda: find_target(pid=self._aim.target.pid, with_qmp=False))
         except StuckError:
             self._maps.is_stuck = True
-            return
+            return False
         except (VioError, OSError, ValueError, IndexError):
-            return
-        if now.exe == self._aim.target.exe:
-            self._target = _renewed(self._target, now)
+            return False
+        if now.exe != self._aim.target.exe:
+            return False
+        self._target = _renewed(self._target, now)
+        return True
 
     def _write_maps(self) -> None:
         write_table(self._directory / MAPS_FILE, to_table(self._maps.maps))

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from vio.mappers.guestfs.files import GuestFiles, read_guest_files
 from vio.mappers.guestfs.store import files_table
 from vio.mappers.images import ImageSource, opened_chain
 from vio.mappers.space import guest_space
-from vio.mappers.timed import MapSet
+from vio.mappers.timed import MapSet, TimedMap
 from vio.recorder.disks import Disk
 from vio.recorder.guarded import STUCK_AGAIN_S, STUCK_S, StuckError, guarded
 from vio.recorder.heldfiles import HeldImage, held_image
@@ -35,14 +36,19 @@ class MapTaker:
     maps: MapSet = field(default_factory=MapSet)
     notes: list[str] = field(default_factory=list)
     is_stuck: bool = False
+    stack: ExitStack = field(default_factory=ExitStack)
+    """What is opened later goes when this is left."""
 
-    def take(self, at_ns: int) -> None:
-        """Take all maps as they are now, at `at_ns` of CLOCK_BOOTTIME."""
+    def take(self, at_ns: int, known_from_ns: int | None = None) -> None:
+        """Take all maps as they are now, at `at_ns` of CLOCK_BOOTTIME.
+
+        Of spaces of which there was no map, they are said to hold from `known_from_ns` on, if that is given.
+        """
         for image in self.images:
             name = image.disk.name
             try:
                 taken = self._guarded(partial(survey, image.source, at_ns, name), image)
-                self.maps = self.maps.renew(taken.maps)
+                self.maps = self.maps.renew([self._dated(one, known_from_ns) for one in taken.maps])
             except StuckError:
                 self._note(f"{name}: not mapped{' again' if self.maps.maps else ''}: its storage does not answer")
                 continue
@@ -51,6 +57,23 @@ class MapTaker:
                 continue
             for note in taken.notes:
                 self._note(f"{name}: {note}")
+
+    def follow(self, disks: Iterable[Disk], process: Path, at_ns: int, began_ns: int) -> None:
+        """Map the images' other files that a command has opened since it began, and that only a header named before.
+
+        Nobody else can have moved what lies in them, so these maps hold from the beginning, `began_ns`, on.
+        """
+        chains = {disk.name: disk.chain for disk in disks}
+        found = [image.hold_others(chains.get(image.disk.name, ()), process, self.stack) for image in self.images]
+        if any(found):
+            self.notes = [f"{image.disk.name}: {note}" for image in self.images for note in image.notes]
+            self.take(at_ns, began_ns)
+
+    def _dated(self, taken: TimedMap, known_from_ns: int | None) -> TimedMap:
+        spaces = {(one.map.source_space, one.map.target_space) for one in self.maps}
+        if known_from_ns is None or (taken.map.source_space, taken.map.target_space) in spaces:
+            return taken
+        return replace(taken, valid_from_ns=known_from_ns)
 
     def read_guest_files(self) -> pa.Table:
         """Find the guest's files on the disks, as far as they are there already: see docs/mapping.md."""
@@ -90,8 +113,8 @@ def _guest_files(source: ImageSource, name: str) -> GuestFiles:
 @contextmanager
 def held_images(pid: int, disks: Iterable[Disk], roots: HostRoots = _HOST) -> Iterator[MapTaker]:
     """Open the disks' images for as long as a recording lasts."""
-    taker = MapTaker()
     with ExitStack() as stack:
+        taker = MapTaker(stack=stack)
         for disk in disks:
             try:
                 image = stack.enter_context(held_image(disk, roots.process(pid)))

@@ -1,4 +1,4 @@
-"""md arrays: raid0, 1, 4, 5 and 10 as /sys describes them, turned into maps to the member devices."""
+"""md arrays: raid0, 1, 4, 5, 6 and 10 as /sys describes them, turned into maps to the member devices."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,8 @@ from vio.mappers.space import device_space
 SECTOR = 512
 KIB = 1024
 LEFT_ASYMMETRIC, RIGHT_ASYMMETRIC, LEFT_SYMMETRIC, RIGHT_SYMMETRIC, PARITY_FIRST, PARITY_LAST = range(6)
+ADDED_PARITY = 16
+"""Added to the number of a raid5's layout, where raid6 was made of one by putting a disk to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,17 @@ def read_array(path: Path, size: int) -> Array:
         sizes.append(read_number(one / "size") * KIB)
     return Array(
         read_text(md / "level"),
-        read_number(md / "layout"),
+        _layout(md / "layout"),
         read_number(md / "chunk_size"),
         size,
         tuple(members),
         tuple(sizes),
     )
+
+
+def _layout(path: Path) -> int:
+    """Read the number of a layout: raid0 of members of one size has none, which the kernel writes as -1."""
+    return -1 if read_text(path) == "-1" else read_number(path)
 
 
 def map_array(source: str, array: Array, within: tuple[Ints, Ints]) -> Copies:
@@ -90,7 +97,18 @@ def _deals(array: Array, count: int) -> list[Deal]:
         if layout not in range(6):
             _refuse(array.level, f"the layout {layout} is unknown")
         return [partial(_parity, layout=layout, count=count)]
+    if array.level == "raid6" and count > 2:
+        return [_double_parity(array.layout, count)]
     return _refuse(array.level, "this level is not mapped")
+
+
+def _double_parity(layout: int, count: int) -> Deal:
+    """Give the deal of raid6, whose layout is one of its own, or of a raid5 with the second parity on the last disk."""
+    if layout in range(6):
+        return partial(_parity, layout=layout, count=count, parities=2)
+    if layout - ADDED_PARITY in range(5):
+        return partial(_parity, layout=layout - ADDED_PARITY, count=count - 1)
+    return _refuse("raid6", f"the layout {layout} is not mapped")
 
 
 def _near(chunk: Ints, near: int, count: int, copy: int) -> tuple[Ints, Ints]:
@@ -98,17 +116,19 @@ def _near(chunk: Ints, near: int, count: int, copy: int) -> tuple[Ints, Ints]:
     return place % count, place // count
 
 
-def _parity(chunk: Ints, layout: int, count: int) -> tuple[Ints, Ints]:
-    row, number = chunk // (count - 1), chunk % (count - 1)
+def _parity(chunk: Ints, layout: int, count: int, parities: int = 1) -> tuple[Ints, Ints]:
+    row, number = chunk // (count - parities), chunk % (count - parities)
     if layout == PARITY_FIRST:
-        return number + 1, row
+        return number + parities, row
     if layout == PARITY_LAST:
         return number, row
     turn = row % count
     parity = count - 1 - turn if layout in (LEFT_ASYMMETRIC, LEFT_SYMMETRIC) else turn
     if layout in (LEFT_SYMMETRIC, RIGHT_SYMMETRIC):
-        return (parity + 1 + number) % count, row
-    return np.asarray(number + (number >= parity)), row
+        return (parity + parities + number) % count, row
+    # Of two, the second follows the first: where that is on the last disk, it is on the first one.
+    is_apart = (parities == 2) & (parity == count - 1)
+    return np.where(is_apart, number + 1, number + parities * (number >= parity)), row
 
 
 def _refuse(what: str, why: str) -> NoReturn:

@@ -14,6 +14,7 @@ from vio.mappers.extent import RangeMap, Rows
 from vio.mappers.imagemap import Visible, disk_size, map_image
 from vio.mappers.images import OpenImage
 from vio.mappers.kind import BASE_MASK, Kind, base_of
+from vio.mappers.openfile import read_at
 
 BLOCK = 64 << 10
 BLOCKS = 512
@@ -148,11 +149,11 @@ def _rows_within(rows: Rows, offset: int, end: int) -> Iterator[tuple[int, int, 
 def _read_row(image: OpenImage, rows: Rows, row: int, inside: int, count: int) -> bytes:
     fd = image.fd if image.data_fd is None else image.data_fd
     if int(rows.kind[row]) & BASE_MASK == Kind.MAPPED:
-        return os.pread(fd, count, int(rows.target[row]) + inside)
+        return read_at(fd, count, int(rows.target[row]) + inside)
     header = image.header
     if header is None:
         raise MapError("compressed data in an image that is not qcow2")
-    packed = os.pread(fd, int(rows.target_length[row]), int(rows.target[row]))
+    packed = read_at(fd, int(rows.target_length[row]), int(rows.target[row]))
     # The row may be the later part of a cluster whose beginning another image hides.
     ahead = int(rows.start[row]) % header.cluster_size + inside
     return _unpacked(packed, header.cluster_size, header.compression_type)[ahead : ahead + count]

@@ -7,22 +7,17 @@ import numpy as np
 
 from vio.errors import MapError, UsageError
 from vio.mappers.extent import NOWHERE
+from vio.mappers.guestfs.apart import walk_apart
 from vio.mappers.guestfs.content import Content, disk_content
-from vio.mappers.guestfs.entries import Walked
-from vio.mappers.guestfs.ext4 import Areas, ext4_areas, walk_ext4
-from vio.mappers.guestfs.ntfs import walk_ntfs
+from vio.mappers.guestfs.ext4 import Areas, ext4_areas
 from vio.mappers.guestfs.volumes import EXT, LVM, NOTHING, NTFS, XFS, Volume, find_volumes
-from vio.mappers.guestfs.xfs import walk_xfs, xfs_areas
+from vio.mappers.guestfs.xfs import xfs_areas
 from vio.mappers.images import OpenImage
 from vio.mappers.kind import Ints
 from vio.mappers.named import NamedRanges
 from vio.printable import printable
 
-_WALKS: dict[str, tuple[Callable[[Content], Walked], Callable[[Content], Areas]]] = {
-    EXT: (walk_ext4, ext4_areas),
-    XFS: (walk_xfs, xfs_areas),
-    NTFS: (walk_ntfs, lambda volume: []),
-}
+_AREAS: dict[str, Callable[[Content], Areas]] = {EXT: ext4_areas, XFS: xfs_areas, NTFS: lambda volume: []}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +73,20 @@ def find_file(files: GuestFiles, path: str) -> NamedRanges:
 
 
 def _files_of(volume: Volume, guest: str, notes: list[str]) -> NamedRanges:
-    if volume.holds not in _WALKS:
+    if volume.holds not in _AREAS:
         if volume.holds not in (NOTHING, LVM):
             notes.append(f"{volume.name}: {volume.holds} inside a guest is not supported: its files are unknown")
         return NamedRanges.of(guest, (), [], [], [])
     if not volume.is_whole:
         raise MapError("a part of it is not on this disk: its files are unknown")
-    walk, areas_of = _WALKS[volume.holds]
-    walked = walk(volume.content)
+    walked = walk_apart(volume.holds, volume.content)
     if walked.unreadable:
         notes.append(f"{volume.name}: {walked.unreadable} entries without extents that can be read (links, devices)")
     start, length, owner, offset = walked.columns()
     names = [f"{volume.name}:{path}" for path in walked.paths]
     columns = [(start, length, owner, offset)]
     try:
-        areas = areas_of(volume.content)
+        areas = _AREAS[volume.holds](volume.content)
     except MapError as error:
         notes.append(f"{volume.name}: {error}")
         areas = []

@@ -72,6 +72,11 @@ def map_ocfs2_file(fd: int, path: str | int, source_space: str, target_space: st
     """
     geometry = read_geometry(fd)
     inode = read_inode(fd, geometry, path if isinstance(path, int) else find_inode(fd, geometry, path))
+    return map_inode(fd, geometry, inode, source_space, target_space)
+
+
+def map_inode(fd: int, geometry: Geometry, inode: Inode, source_space: str, target_space: str) -> RangeMap:
+    """Map a file of the volume by its inode, as `map_ocfs2_file`; raise MapError where that cannot be believed."""
     if inode.features & INLINE:
         place = inode.block * geometry.block + INLINE_DATA
         return RangeMap.of(source_space, target_space, 0, max(inode.size, 1), place, Kind.INLINE)

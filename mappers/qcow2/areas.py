@@ -1,6 +1,5 @@
 """What a qcow2 file holds besides guest data: which bytes are header, L1, L2, refcounts, snapshots, bitmaps."""
 
-import os
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -9,6 +8,7 @@ import numpy as np
 from vio.errors import MapError
 from vio.mappers.kind import Ints
 from vio.mappers.named import NamedRanges
+from vio.mappers.openfile import File, read_at
 from vio.mappers.qcow2 import layout as fmt
 from vio.mappers.qcow2.header import Qcow2Header
 from vio.mappers.qcow2.snapshot import read_snapshots, table_length
@@ -29,7 +29,7 @@ Area = tuple[str, Ints, int]
 """A name, offsets in the file, and the length of what lies at each."""
 
 
-def metadata_areas(fd: int, header: Qcow2Header, space: str) -> NamedRanges:
+def metadata_areas(fd: File, header: Qcow2Header, space: str) -> NamedRanges:
     """Name the ranges of the image file that hold metadata; the L2 tables of snapshots alone are not among them.
 
     Raises:
@@ -56,10 +56,10 @@ def metadata_areas(fd: int, header: Qcow2Header, space: str) -> NamedRanges:
     return _named(space, [area for area in areas if len(area[1]) and area[2]])
 
 
-def _refcounts(fd: int, header: Qcow2Header) -> Iterator[Area]:
+def _refcounts(fd: File, header: Qcow2Header) -> Iterator[Area]:
     length = header.refcount_table_clusters * header.cluster_size
     yield "refcount table", np.array([header.refcount_table_offset]), length
-    data = os.pread(fd, length, header.refcount_table_offset)
+    data = read_at(fd, length, header.refcount_table_offset)
     if len(data) < length:
         _refuse("refcount_table_offset", "the refcount table is not inside the file")
     blocks = (np.frombuffer(data, dtype=">u8") & np.uint64(fmt.OFFSET_MASK)).astype(np.int64)

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from vio.errors import MapError
 from vio.mappers.bounds import LAST
+from vio.mappers.openfile import File, read_at
 from vio.mappers.qcow2 import layout as fmt
 
 _KEPT = (
@@ -90,9 +91,9 @@ class Qcow2Header:
         return -(-self.size // (self.cluster_size * self.l2_entries))
 
 
-def read_header(fd: int) -> Qcow2Header:
+def read_header(fd: File) -> Qcow2Header:
     """Read and check the header of a qcow2 image; raise MapError that names the first bad field."""
-    data = os.pread(fd, fmt.HEADER_V2.size + fmt.HEADER_V3.size + 8, 0)
+    data = read_at(fd, fmt.HEADER_V2.size + fmt.HEADER_V3.size + 8, 0)
     if len(data) < fmt.HEADER_V2.size or not data.startswith(fmt.MAGIC):
         _refuse("magic", "this is no qcow2 image")
     fields = dict(zip(fmt.HEADER_V2_FIELDS, fmt.HEADER_V2.unpack_from(data), strict=True))
@@ -165,7 +166,7 @@ def _check_tables(fields: dict[str, int]) -> None:
         _refuse("nb_snapshots", f"{fields['nb_snapshots']} is above {fmt.MAX_SNAPSHOTS}")
 
 
-def _backing_file(fd: int, fields: dict[str, int]) -> str | None:
+def _backing_file(fd: File, fields: dict[str, int]) -> str | None:
     offset, size = fields["backing_file_offset"], fields["backing_file_size"]
     if offset == 0:
         return None
@@ -174,14 +175,14 @@ def _backing_file(fd: int, fields: dict[str, int]) -> str | None:
     return _read_name(fd, offset, size, "backing_file_size")
 
 
-def _extensions(fd: int, fields: dict[str, int]) -> dict[int, tuple[int, int]]:
+def _extensions(fd: File, fields: dict[str, int]) -> dict[int, tuple[int, int]]:
     """Find the header extensions: offset and length of each one's data."""
     # They end where the backing file's name begins, or with the first cluster.
     offset = fields["header_length"]
     end = min(fields["backing_file_offset"] or LAST, 1 << fields["cluster_bits"])
     places: dict[int, tuple[int, int]] = {}
     while offset + fmt.EXTENSION_HEADER.size <= end:
-        head = os.pread(fd, fmt.EXTENSION_HEADER.size, offset)
+        head = read_at(fd, fmt.EXTENSION_HEADER.size, offset)
         if len(head) < fmt.EXTENSION_HEADER.size:
             break
         kind, length = fmt.EXTENSION_HEADER.unpack(head)
@@ -195,17 +196,17 @@ def _extensions(fd: int, fields: dict[str, int]) -> dict[int, tuple[int, int]]:
     return places
 
 
-def _text(fd: int, places: dict[int, tuple[int, int]], kind: fmt.Extension) -> str | None:
+def _text(fd: File, places: dict[int, tuple[int, int]], kind: fmt.Extension) -> str | None:
     return _read_name(fd, *places[kind], "header extension") if kind in places else None
 
 
-def _stated_place(fd: int, places: dict[int, tuple[int, int]], kind: fmt.Extension) -> tuple[int, int]:
+def _stated_place(fd: File, places: dict[int, tuple[int, int]], kind: fmt.Extension) -> tuple[int, int]:
     """Read the offset and length that an extension states of something that lies elsewhere in the file."""
     if kind not in places:
         return (0, 0)
     form = fmt.ENCRYPTION_HEADER if kind is fmt.Extension.FULL_DISK_ENCRYPTION else fmt.BITMAPS_HEADER
     offset, length = places[kind]
-    data = os.pread(fd, min(length, form.size), offset)
+    data = read_at(fd, min(length, form.size), offset)
     if len(data) < form.size:
         _refuse("header extension", f"{kind.name} of {length} bytes is shorter than its fields")
     values = form.unpack(data)
@@ -215,8 +216,8 @@ def _stated_place(fd: int, places: dict[int, tuple[int, int]], kind: fmt.Extensi
     return place
 
 
-def _read_name(fd: int, offset: int, size: int, field: str) -> str:
-    name = os.pread(fd, size, offset)
+def _read_name(fd: File, offset: int, size: int, field: str) -> str:
+    name = read_at(fd, size, offset)
     if len(name) < size or b"\0" in name:
         _refuse(field, "the name is cut off or holds a zero byte")
     return os.fsdecode(name)

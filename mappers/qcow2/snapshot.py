@@ -1,11 +1,11 @@
 """Internal snapshots of a qcow2 image: the table of them, and the header as it was at one."""
 
-import os
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from vio.errors import MapError, UsageError
 from vio.mappers.bounds import LAST
+from vio.mappers.openfile import File, read_at
 from vio.mappers.qcow2 import layout as fmt
 from vio.mappers.qcow2.header import Qcow2Header
 from vio.printable import printable
@@ -22,7 +22,7 @@ class Snapshot:
     l1_size: int
 
 
-def read_snapshots(fd: int, header: Qcow2Header) -> tuple[Snapshot, ...]:
+def read_snapshots(fd: File, header: Qcow2Header) -> tuple[Snapshot, ...]:
     """Read the snapshot table; raise MapError that names the field that cannot be believed."""
     found = []
     offset = header.snapshots_offset
@@ -32,7 +32,7 @@ def read_snapshots(fd: int, header: Qcow2Header) -> tuple[Snapshot, ...]:
     return tuple(found)
 
 
-def table_length(fd: int, header: Qcow2Header) -> int:
+def table_length(fd: File, header: Qcow2Header) -> int:
     """Tell how many bytes the snapshot table takes."""
     end = header.snapshots_offset
     for number in range(header.nb_snapshots):
@@ -40,7 +40,7 @@ def table_length(fd: int, header: Qcow2Header) -> int:
     return end - header.snapshots_offset
 
 
-def at_snapshot(fd: int, header: Qcow2Header, name: str) -> Qcow2Header:
+def at_snapshot(fd: File, header: Qcow2Header, name: str) -> Qcow2Header:
     """Give the header with the tables of a snapshot, by its name or id.
 
     Raises:
@@ -57,8 +57,8 @@ def at_snapshot(fd: int, header: Qcow2Header, name: str) -> Qcow2Header:
     raise UsageError(f"the image has no snapshot {printable(name)}", f"its snapshots: {known}")
 
 
-def _read_one(fd: int, header: Qcow2Header, number: int, offset: int) -> tuple[Snapshot, int]:
-    fixed = os.pread(fd, fmt.SNAPSHOT.size, offset)
+def _read_one(fd: File, header: Qcow2Header, number: int, offset: int) -> tuple[Snapshot, int]:
+    fixed = read_at(fd, fmt.SNAPSHOT.size, offset)
     if len(fixed) < fmt.SNAPSHOT.size:
         _refuse(str(number), "it is not inside the file")
     l1_offset, l1_size, id_size, name_size, _, _, _, _, extra_size = fmt.SNAPSHOT.unpack(fixed)
@@ -68,7 +68,7 @@ def _read_one(fd: int, header: Qcow2Header, number: int, offset: int) -> tuple[S
         _refuse(f"{number}: l1_table_offset", f"{l1_offset:#x} is not aligned to a cluster, or too great")
     if l1_size * 8 > fmt.MAX_L1_BYTES:
         _refuse(f"{number}: l1_size", f"{l1_size} entries are more than {fmt.MAX_L1_BYTES} bytes")
-    rest = os.pread(fd, extra_size + id_size + name_size, offset + len(fixed))
+    rest = read_at(fd, extra_size + id_size + name_size, offset + len(fixed))
     if len(rest) < extra_size + id_size + name_size:
         _refuse(str(number), "it is not inside the file")
     has_size = extra_size >= fmt.SNAPSHOT_EXTRA.size

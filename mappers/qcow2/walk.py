@@ -4,7 +4,6 @@ Reads only, takes no lock, and never opens another file, so it works on an image
 flushed is not in the file: such a map lags behind the guest's newest writes.
 """
 
-import os
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -12,7 +11,9 @@ import numpy as np
 
 from vio.errors import MapError
 from vio.mappers.extent import NOWHERE, RangeMap, Rows
+from vio.mappers.growing import GrowingRows
 from vio.mappers.kind import Ints, Kind
+from vio.mappers.openfile import File, read_at, read_into
 from vio.mappers.qcow2 import layout as fmt
 from vio.mappers.qcow2.entry import decode_extended, decode_standard
 from vio.mappers.qcow2.header import Qcow2Header, read_header
@@ -24,7 +25,7 @@ MAX_CLUSTERS = 1 << 30
 
 
 def map_qcow2(
-    fd: int,
+    fd: File,
     source_space: str,
     target_space: str,
     header: Qcow2Header | None = None,
@@ -41,22 +42,19 @@ def map_qcow2(
     """
     header = header or read_header(fd)
     begin, end = (0, header.size) if within is None else (within[0], min(header.size, within[1]))
-    parts: list[Rows] = []
+    growing = GrowingRows()
     reached = 0
     for rows in walk(fd, header, within):
-        parts.append(_with_holes(rows, reached))
+        growing.add(_with_holes(rows, reached))
         reached = int(rows.start[-1] + rows.length[-1]) if len(rows.start) else reached
-    if not parts:
+    if not growing.count:
         return RangeMap.of(source_space, target_space, [], [], []).fill(end, Kind.UNALLOCATED).slice(begin, end)
     if reached < end:
-        parts.append(_holes(np.array([reached]), np.array([end - reached])))
-    is_torn = _joins_nothing(parts)
-    rows = Rows.joined(parts)
-    parts.clear()  # a fragmented image has a row for each cluster: they should be in memory once
-    found = RangeMap(source_space, target_space, *rows)
+        growing.add(_holes(np.array([reached]), np.array([end - reached])))
+    found = RangeMap(source_space, target_space, *growing.finish())
     if reached > end:  # the last cluster goes on behind the end of the disk
         found = found.slice(0, end)
-    found = found if is_torn else found.coalesce()
+    found = found.coalesce() if growing.joins else found
     return found if within is None else found.slice(begin, end)
 
 
@@ -81,15 +79,7 @@ def _holes(start: Ints, length: Ints) -> Rows:
     return Rows(start, length, nowhere, np.zeros(len(start), dtype=np.int64), kind)
 
 
-def _joins_nothing(parts: list[Rows]) -> bool:
-    """Tell whether no batch goes on where the one before ended; inside batches, rows are joined already."""
-    ends = [(rows.target[-1] + rows.length[-1], rows.kind[-1]) for rows in parts if len(rows.start)]
-    begins = [(rows.target[0], rows.kind[0]) for rows in parts if len(rows.start)]
-    pairs = zip(ends[:-1], begins[1:], strict=True)
-    return not any(kind == next_kind and (target < 0 or end == target) for (end, kind), (target, next_kind) in pairs)
-
-
-def walk(fd: int, header: Qcow2Header, within: tuple[int, int] | None = None) -> Iterator[Rows]:
+def walk(fd: File, header: Qcow2Header, within: tuple[int, int] | None = None) -> Iterator[Rows]:
     """Yield what the L2 tables say, some tables at a time, in guest order; of ranges that nothing says, nothing.
 
     Memory: one batch, however large the image. The last rows may reach beyond the end of the disk.
@@ -111,9 +101,9 @@ def walk(fd: int, header: Qcow2Header, within: tuple[int, int] | None = None) ->
         yield _map_tables(fd, header, l1_table, l1_index[first : first + per_batch])
 
 
-def read_l1(fd: int, header: Qcow2Header) -> Ints:
+def read_l1(fd: File, header: Qcow2Header) -> Ints:
     """Read the L1 table as offsets of L2 tables in the file, 0 for none, as far as the guest disk goes."""
-    data = os.pread(fd, header.l1_entries * 8, header.l1_table_offset)
+    data = read_at(fd, header.l1_entries * 8, header.l1_table_offset)
     if len(data) < header.l1_entries * 8:
         _refuse("l1_table_offset", "the L1 table is not inside the file")
     table = (np.frombuffer(data, dtype=">u8") & np.uint64(fmt.OFFSET_MASK)).astype(np.int64)
@@ -126,11 +116,11 @@ def read_l1(fd: int, header: Qcow2Header) -> Ints:
     return table
 
 
-def _map_tables(fd: int, header: Qcow2Header, l1_table: Ints, l1_index: Ints) -> Rows:
+def _map_tables(fd: File, header: Qcow2Header, l1_table: Ints, l1_index: Ints) -> Rows:
     words = 2 if header.has_extended_l2 else 1
     raw = np.empty((len(l1_index), header.l2_entries, words), dtype=">u8")
     for table, offset in zip(raw, l1_table[l1_index].tolist(), strict=True):
-        if os.preadv(fd, [table.data], offset) < header.cluster_size:
+        if read_into(fd, table.data, offset) < header.cluster_size:
             _refuse("l1_table", f"the L2 table at {offset:#x} is not inside the file")
     entries = raw.reshape(-1, words).astype(np.uint64)
     cluster = (l1_index[:, None] * header.l2_entries + np.arange(header.l2_entries)).ravel()

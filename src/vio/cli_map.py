@@ -22,6 +22,10 @@ Vm = Annotated[str | None, typer.Option("--vm", metavar="NAME", help="A disk of 
 Pid = Annotated[int | None, typer.Option("--pid", metavar="N", min=1, help="A disk of this process.")]
 DiskName = Annotated[str, typer.Option("--disk", metavar="NAME", help="Which disk of the VM.")]
 Format = Annotated[str, typer.Option("--format", metavar="FORMAT", help="raw, qcow2, vmdk, vhdx or vdi.")]
+On = Annotated[
+    Path | None,
+    typer.Option("--on", metavar="DEVICE", help="IMAGE is a path on this OCFS2 volume, which need not be mounted."),
+]
 Follow = Annotated[bool, typer.Option("--follow", help="Open the files that the image names: you trust it.")]
 SnapshotName = Annotated[str, typer.Option("--snapshot", metavar="NAME", help="The disk as it was at this snapshot.")]
 Flush = Annotated[bool, typer.Option("--flush", help="Let QEMU write its tables out first.")]
@@ -54,6 +58,7 @@ def add_map_command(app: typer.Typer, show: Show) -> None:
         pid: Pid = None,
         disk: DiskName = "",
         image_format: Format = "",
+        on: On = None,
         follow: Follow = False,
         snapshot: SnapshotName = "",
         flush: Flush = False,
@@ -84,7 +89,7 @@ def add_map_command(app: typer.Typer, show: Show) -> None:
         ranges = {From.GUEST: guest_offsets, From.FILE: file_offsets, From.DEVICE: device_offsets}
         asked = _question(ranges, device, guest_file, files)
         live = LiveDisk(vm, pid, disk, image_format, snapshot, is_flushed=flush)
-        with _source(image, live, follow) as source:
+        with _source(image, on, live, follow) as source:
             found = answer(source, disk or "disk0", asked)
         if parquet:
             from vio.mappers.answerdata import write_answer
@@ -94,21 +99,30 @@ def add_map_command(app: typer.Typer, show: Show) -> None:
 
 
 @contextmanager
-def _source(image: Path | None, live: "LiveDisk", follow: bool) -> "Iterator[ImageSource]":
+def _source(image: Path | None, on: Path | None, live: "LiveDisk", follow: bool) -> "Iterator[ImageSource]":
     from vio.mappers.images import ImageSource, refuse_names, trust_names
 
     is_live = live.vm is not None or live.pid is not None
     if (image is not None) == is_live:
         raise UsageError("give either an IMAGE or a VM", "`vio map disk.qcow2`, `vio map --vm NAME`")
-    if image is not None:
-        if live.is_flushed or live.disk:
-            raise UsageError("--flush and --disk are for a running VM", "--vm NAME chooses it")
+    if image is None:
+        if on is not None:
+            raise UsageError("--on says where an IMAGE is", "`vio map /disk.qcow2 --on /dev/sdb`")
+        from vio.recorder.livedisk import opened_disk
+
+        with opened_disk(live) as source:
+            yield source
+        return
+    if live.is_flushed or live.disk:
+        raise UsageError("--flush and --disk are for a running VM", "--vm NAME chooses it")
+    if on is None:
         yield ImageSource(image, live.format, trust_names if follow else refuse_names, snapshot=live.snapshot)
         return
-    from vio.recorder.livedisk import opened_disk
+    from vio.mappers.hostfs.volume import opened_volume
 
-    with opened_disk(live) as source:
-        yield source
+    with opened_volume(on) as volume:
+        opener = volume.open_named if follow else refuse_names
+        yield ImageSource(volume.find(image), live.format, opener, snapshot=live.snapshot)
 
 
 def _question(

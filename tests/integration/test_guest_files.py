@@ -5,6 +5,7 @@ import hashlib
 import os
 import random
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,11 +71,15 @@ def make_volume(kind: str, source: Path, where: Path) -> Path:
                 pytest.skip("needs FUSE to fill NTFS")
             root = where / "root"
             root.mkdir()
-            disks.run("ntfs-3g", loop, root)
-            try:
-                disks.run("cp", "-r", f"{source}/.", root)
-            finally:
-                disks.run("umount", root)
+            # after umount it writes on for a while: its end is the end of that
+            with subprocess.Popen(["ntfs-3g", "-o", "no_detach", str(loop), str(root)]) as writer:
+                while not root.is_mount():
+                    assert writer.poll() is None
+                    time.sleep(0.05)
+                try:
+                    disks.run("cp", "-r", f"{source}/.", root)
+                finally:
+                    disks.run("umount", root)
     return volume
 
 

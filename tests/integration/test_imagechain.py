@@ -1,25 +1,33 @@
 """The other files of an image, as the process that holds them open shows them; images by qemu-img."""
 
+import contextlib
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vio.mappers.images import opened_chain, path_of
+from vio.errors import VioError
+from vio.mappers.images import opened_chain
+from vio.mappers.openfile import path_of
 from vio.mappers.qcow2.areas import metadata_areas
 from vio.mappers.qcow2.header import read_header
 from vio.mappers.qcow2.walk import map_qcow2
+from vio.mappers.space import file_space
 from vio.recorder.disks import Disk
 from vio.recorder.heldfiles import held_image
 from vio.recorder.imagechain import NOT_FOLLOWED, FoundChain, find_chain
 from vio.recorder.imagefile import ProcessFiles
+from vio.recorder.maptaker import held_images
 from vio.recorder.nodes import ImageChain, resolve
 from vio.recorder.procfs import HostRoots, read_mounts, read_open_files
+from vio.recorder.target import Target, find_target
 
 MIB = 1 << 20
 
@@ -159,3 +167,44 @@ def test_tables_and_data_are_all_that_is_in_an_image(tmp_path: Path, options: st
             if start >= 0:
                 is_used[start // cluster * cluster : -(-(start + length) // cluster) * cluster] = True
     assert (is_table ^ is_data).all()
+
+
+def test_what_only_a_header_names_is_mapped_once_a_command_has_it_open(images: Path) -> None:
+    # As `vio record -- qemu-io IMAGE` does: the command begins later, and nothing of its chain is known before.
+    (images / "base.img").write_bytes(b"x" * 4 * MIB)
+    words = ["qemu-io", "-f", "qcow2", str(images / "top.qcow2")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        try:
+            target = opened_target(process.pid)
+            before = replace(target.disks[0], fd=None, fds=(), chain=())
+            with held_images(process.pid, [before]) as taker:
+                taker.take(5)
+                assert [note for note in taker.notes if "middle.qcow2" in note and "not open in the process" in note]
+                assert "base.img" not in " ".join(taker.maps.sources())
+                taker.follow(target.disks, HostRoots().process(process.pid), 9, 5)
+                status = (images / "base.img").stat()
+                base = file_space(status.st_dev, status.st_ino)
+                assert not [note for note in taker.notes if "not open" in note]
+                assert [one.valid_from_ns for one in taker.maps if one.map.source_space == base] == [5]
+                ((start, length),) = [
+                    (one.map.start.tolist(), one.map.length.tolist())
+                    for one in taker.maps
+                    if one.map.target_space == base and one.map.source_space.startswith("guest:")
+                ]
+                assert (start, length) == ([0], [4 * MIB])
+                sources = len(taker.maps)
+                taker.follow(target.disks, HostRoots().process(process.pid), 12, 5)
+                assert len(taker.maps) == sources
+        finally:
+            process.kill()
+
+
+def opened_target(pid: int) -> Target:
+    deadline_s = time.monotonic() + 20
+    while True:
+        with contextlib.suppress(VioError):
+            target = find_target(pid=pid, with_qmp=False)
+            if target.disks and len(target.disks[0].chain) == 2:
+                return target
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)

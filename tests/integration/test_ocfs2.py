@@ -1,13 +1,16 @@
 """OCFS2 read from its disk, against debugfs.ocfs2, on volumes of mkfs.ocfs2. None is mounted: this kernel need not."""
 
+import json
 import os
-import re
 import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lab.imagematrix import qemu_img
+from lab.livemaps import by_debugfs, stamped
+from tests.commandline import Vio, vio
 from tests.integration import disks
 
 from vio.errors import MapError, UsageError
@@ -15,9 +18,8 @@ from vio.mappers.extent import RangeMap
 from vio.mappers.hostfs import ocfs2
 from vio.mappers.kind import Flag, Kind
 
+__all__ = ["vio"]
 MIB = 1 << 20
-ROW = re.compile(r"^\s*\d+\s+(\d+)\s+(\d+)\s+(\d+)\s+0x([0-9a-f]+)")
-DEPTH = re.compile(r"Tree Depth: (\d+)")
 
 
 def volume(path: Path, block: str = "4K", cluster: str = "64K") -> Path:
@@ -27,19 +29,6 @@ def volume(path: Path, block: str = "4K", cluster: str = "64K") -> Path:
     words = ["mkfs.ocfs2", "-q", "-F", "-M", "local", "--fs-features=local", "-N", "1"]
     subprocess.run([*words, "-C", cluster, "-b", block, str(path)], check=True, timeout=60, capture_output=True)
     return path
-
-
-def by_debugfs(path: Path, what: str) -> list[tuple[int, int, int, int]]:
-    """Give start, clusters, block and flags of the leaf records: rows count while the last depth said is 0."""
-    done = subprocess.run(["debugfs.ocfs2", "-n", "-R", f"stat {what}", str(path)], capture_output=True, timeout=60)
-    rows, depth = [], 0
-    for line in done.stdout.decode().splitlines():
-        found = DEPTH.search(line)
-        depth = int(found[1]) if found else depth
-        row = ROW.match(line)
-        if row and not found and depth == 0:
-            rows.append((int(row[1]), int(row[2]), int(row[3]), int(row[4], 16)))
-    return rows
 
 
 def by_reader(path: Path, what: str | int) -> list[tuple[int, int, int, int]]:
@@ -67,11 +56,16 @@ def test_system_files_are_where_debugfs_has_them(block: str, cluster: str, tmp_p
 
 def plant_tree(path: Path, depth: int, leaves: int) -> list[tuple[int, int, int, int]]:
     """Put a tree of extents into the inode of the heartbeat file, its nodes into free space; give its records."""
+    records = [(2 * i, 1 + i % 2, 1000 + 37 * i, (i % 3 == 1) + 2 * (i % 5 == 2)) for i in range(leaves)]
+    plant(path, depth, records)
+    return records
+
+
+def plant(path: Path, depth: int, records: list[tuple[int, int, int, int]]) -> None:
     with path.open("r+b") as file:
         geometry = ocfs2.read_geometry(file.fileno())
         number = ocfs2.find_inode(file.fileno(), geometry, "//heartbeat")
         free = iter(range(40_000, 70_000))
-        records = [(2 * i, 1 + i % 2, 1000 + 37 * i, (i % 3 == 1) + 2 * (i % 5 == 2)) for i in range(leaves)]
         nodes = [
             (start, ocfs2.LEAF.pack(start, clusters, 0, flags, block)) for start, clusters, block, flags in records
         ]
@@ -79,7 +73,6 @@ def plant_tree(path: Path, depth: int, leaves: int) -> list[tuple[int, int, int,
             nodes = _parents(file.fileno(), nodes, level, free, geometry.block)
         head = ocfs2.LIST.pack(depth, 243, len(nodes))
         os.pwrite(file.fileno(), head + b"".join(node for _, node in nodes), number * geometry.block + ocfs2.INODE_LIST)
-    return records
 
 
 def _parents(
@@ -162,3 +155,55 @@ def test_tree_that_contains_itself_is_refused(tmp_path: Path) -> None:
     patched(path, top * 4096 + inside + ocfs2.RECORD_BYTES, ocfs2.INDEX.pack(504, 504, 40_000))
     with pytest.raises(MapError, match="twice"):
         mapped(path, "//heartbeat")
+
+
+def planted_image(tmp_path: Path) -> Path:
+    """Make a volume whose heartbeat file is a qcow2 image, its clusters of 64 KiB in places that do not follow."""
+    image, path = tmp_path / "image.qcow2", volume(tmp_path / "volume")
+    stamp = tmp_path / "stamp"
+    stamp.write_bytes(stamped(MIB, MIB))
+    qemu_img("create", "-q", "-f", "qcow2", "-b", "/etc/passwd", "-u", "-F", "raw", str(image), "8M")
+    disks.run("qemu-io", "-t", "unsafe", "-c", f"write -s {stamp} 1M 1M", image)
+    data, cluster = image.read_bytes(), 64 << 10
+    records = [(n, 1, 30_000 + 16 * (n * 7 % 101), 0) for n in range(-(-len(data) // cluster))]
+    plant(path, 1, records)
+    with path.open("r+b") as file:
+        fd = file.fileno()
+        for n, _, block, _ in records:
+            os.pwrite(fd, data[n * cluster : (n + 1) * cluster], block * 4096)
+        number = ocfs2.find_inode(fd, ocfs2.read_geometry(fd), "//heartbeat")
+        os.pwrite(fd, struct.pack("<Q", len(data)), number * 4096 + 0x20)
+    return path
+
+
+def test_image_on_a_volume_that_is_not_mounted_is_mapped_to_the_device(vio: Vio, tmp_path: Path) -> None:
+    path = planted_image(tmp_path)
+    code, out, _ = vio("map", "//heartbeat", "--on", str(path), "--guest-offset", "1M+1M", "--json")
+    assert code == 0
+    said = json.loads(out)
+    assert [level["sort"] for level in said["levels"]][:3] == ["image", "file", "file"]
+    assert said["levels"][1]["name"] == f"//heartbeat in {path}"
+    assert "/etc/passwd is not opened" in said["notes"][0]
+    with path.open("rb") as file:
+        for piece in said["pieces"]:
+            (place,) = (one for one in piece["places"] if one["name"] == str(path))
+            found = os.pread(file.fileno(), piece["bytes"], place["offset"])
+            assert found == stamped(piece["guest_offset"], piece["bytes"])
+    assert sum(piece["bytes"] for piece in said["pieces"]) == MIB
+    assert len(said["pieces"]) > 10
+
+
+def test_what_is_wrong_with_a_volume_is_said_in_a_line(vio: Vio, tmp_path: Path) -> None:
+    path = planted_image(tmp_path)
+    for words, said in (
+        (("//heartbeat", "--on", str(path), "--follow"), ""),
+        (("/not/there", "--on", str(path)), "has no file /not/there"),
+        (("/lost+found", "--on", str(path)), "no regular file"),
+        (("/x", "--on", str(tmp_path / "stamp")), "no OCFS2 volume"),
+        (("/x", "--on", str(tmp_path / "none")), "none"),
+        (("--pid", "1", "--on", str(path)), "--on"),
+    ):
+        code, _, error = vio("map", *words)
+        assert (code == 0) == (said == ""), words
+        assert said in error
+        assert len(error.splitlines()) <= 2

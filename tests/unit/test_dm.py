@@ -145,10 +145,42 @@ def test_raid5_chunks_are_where_the_drawing_has_them(layout: int) -> None:
                 assert of_array(array("raid5", 4, layout), int(number) * chunk + 3) == expected
 
 
-@pytest.mark.parametrize(("level", "layout"), [("raid10", 0x201), ("raid10", 0), ("raid5", 17), ("raid6", 2)])
+# The same of five members of raid6, Q being the second parity; from 16 on it is raid5 of the first four, Q on the last.
+DOUBLE_LAYOUTS = {
+    0: ["Q 0 1 2 P", "3 4 5 P Q", "6 7 P Q 8", "9 P Q 10 11", "P Q 12 13 14", "Q 15 16 17 P"],
+    1: ["P Q 0 1 2", "3 P Q 4 5", "6 7 P Q 8", "9 10 11 P Q", "Q 12 13 14 P", "P Q 15 16 17"],
+    2: ["Q 0 1 2 P", "3 4 5 P Q", "7 8 P Q 6", "11 P Q 9 10", "P Q 12 13 14", "Q 15 16 17 P"],
+    3: ["P Q 0 1 2", "5 P Q 3 4", "7 8 P Q 6", "9 10 11 P Q", "Q 12 13 14 P", "P Q 15 16 17"],
+    4: ["P Q 0 1 2", "P Q 3 4 5"],
+    5: ["0 1 2 P Q", "3 4 5 P Q"],
+    16: ["0 1 2 P Q", "3 4 P 5 Q", "6 P 7 8 Q", "P 9 10 11 Q", "12 13 14 P Q"],
+    18: ["0 1 2 P Q", "4 5 P 3 Q", "8 P 6 7 Q", "P 9 10 11 Q", "12 13 14 P Q"],
+    20: ["P 0 1 2 Q", "P 3 4 5 Q"],
+}
+
+
+@pytest.mark.parametrize("layout", DOUBLE_LAYOUTS)
+def test_raid6_chunks_are_where_the_kernel_puts_them(layout: int) -> None:
+    chunk = 64 << 10
+    for row, drawn in enumerate(DOUBLE_LAYOUTS[layout]):
+        for member, number in enumerate(drawn.split()):
+            if number not in "PQ":
+                expected = [(f"dev:8:{16 * member}", MIB + row * chunk + 3)]
+                assert of_array(array("raid6", 5, layout), int(number) * chunk + 3) == expected
+
+
+@pytest.mark.parametrize(("level", "layout"), [("raid10", 0x201), ("raid10", 0), ("raid5", 17), ("raid6", 8)])
 def test_other_arrays_are_refused(level: str, layout: int) -> None:
     with pytest.raises(MapError, match=level):
         of_array(array(level, 4, layout), 0)
+
+
+def test_raid0_has_no_layout(tmp_path: Path) -> None:
+    md = tmp_path / "md0" / "md"
+    md.mkdir(parents=True)
+    for name, text in {"level": "raid0", "raid_disks": "1", "layout": "-1", "chunk_size": "65536"}.items():
+        (md / name).write_text(f"{text}\n")
+    assert read_array(tmp_path / "md0", MIB).layout == -1
 
 
 def test_array_and_its_missing_member_are_read_from_sys(tmp_path: Path) -> None:
