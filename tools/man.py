@@ -22,6 +22,7 @@ _EXITS = {
     ExitCode.TARGET: "no such VM or process, or one that cannot be followed",
     ExitCode.RECORDING: "the recording is absent, damaged, empty, or of a newer schema",
     ExitCode.OUTPUT: "the output exists already, or cannot be written",
+    ExitCode.LOAD: "a load of vio bench failed: what was recorded is kept",
     ExitCode.BUG: "a bug in vio",
     ExitCode.INTERRUPTED: "interrupted before there was anything to keep",
     ExitCode.PIPE: "the reader of a pipe went away",

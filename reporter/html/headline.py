@@ -59,4 +59,4 @@ def _well(verdict: Verdict) -> Iterator[Headline]:
 
 
 def _verdict(report: Report) -> Verdict | None:
-    return report.verdict if report.verdict and report.verdict.judged else None
+    return report.verdict if report.verdict.judged else None

@@ -31,12 +31,10 @@ from vio.cli_stream import write as _write
 from vio.cli_top import add_top_command
 from vio.errors import ExitCode, UsageError, VioError, usage_text
 from vio.layer import Layer
-from vio.printable import printable
 from vio.quantity import parse_duration_s
-from vio.terminal import close_broken, has_colours
+from vio.terminal import close_broken
 
 if TYPE_CHECKING:
-    from vio.mappers.answer import Answer
     from vio.recorder.summary import RecordSummary
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
@@ -199,27 +197,13 @@ def record(
     raise typer.Exit(_recorded_exit(summary))
 
 
-def _show_answer(answer: "Answer", as_json: bool) -> None:
-    from vio.mappers.answerdata import answer_data
-    from vio.mappers.answertext import answer_lines, trail_table
-
-    if as_json:
-        _show_json(answer_data(answer))
-    elif answer.trail is None:
-        _show("\n".join(answer_lines(answer)))
-    else:
-        _show_drawn(trail_table(answer.trail, answer))
-        for note in answer.notes:
-            _say(printable(note))
-
-
 add_report_command(app)
-add_map_command(app, _show_answer)
+add_map_command(app)
 add_query_commands(app)
 add_export_command(app)
-add_compare_commands(app, _show, _show_json, lambda: has_colours(sys.stdout))
-add_bench_command(app, _show, _show_drawn, _show_json, _complain)
-add_top_command(app, lambda text: _show(text), lambda text: _say(text), lambda: sys.stdout)
+add_compare_commands(app)
+add_bench_command(app)
+add_top_command(app)
 
 
 def run(arguments: Sequence[str]) -> int:

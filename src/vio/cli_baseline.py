@@ -1,11 +1,11 @@
-"""`vio baseline` and `vio trend`: their options. What they show is printed by vio.cli."""
+"""`vio baseline` and `vio trend`: their options."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from vio.cli_stream import show, show_json
 from vio.errors import UsageError
 
 Source = Annotated[Path, typer.Argument(metavar="RUNS", help="A recording, a directory of repeats, or a baseline.")]
@@ -22,8 +22,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")
 Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Save a picture (.png, .svg, .pdf).")]
 
 
-def add_baseline_commands(app: typer.Typer, show: Callable[[str], None], show_json: Callable[[object], None]) -> None:
-    """Give the command line `baseline save|list|show`; the functions print text and JSON."""
+def add_baseline_commands(app: typer.Typer) -> None:
+    """Give the command line `baseline save|list|show`."""
     baseline = typer.Typer(help="Keep the figures of runs in small files, to compare with later.", no_args_is_help=True)
     app.add_typer(baseline, name="baseline")
 
@@ -65,8 +65,8 @@ def add_baseline_commands(app: typer.Typer, show: Callable[[str], None], show_js
             show(baseline_text(baseline))
 
 
-def add_trend_command(app: typer.Typer, show: Callable[[str], None], show_json: Callable[[object], None]) -> None:
-    """Give the command line the command `trend`; the functions print text and JSON."""
+def add_trend_command(app: typer.Typer) -> None:
+    """Give the command line the command `trend`."""
 
     @app.command("trend")
     def trend(baselines: Several, figure: FigureName = "", as_json: AsJson = False, plot: Plot = None) -> None:

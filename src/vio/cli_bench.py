@@ -1,21 +1,13 @@
-"""`vio bench`: its options. What it shows is printed by vio.cli."""
+"""`vio bench`: its options."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from vio.cli_stream import complain, show, show_drawn, show_json
 from vio.errors import UsageError
 from vio.printable import printable
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-Show = Callable[[str], None]
-ShowDrawn = Callable[["RenderableType"], None]
-ShowJson = Callable[[object], None]
-Tell = Callable[[str], None]
 
 ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO", help="What to run: a TOML file, docs/benching.md.")]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where to put the recordings.")]
@@ -30,8 +22,8 @@ IsResumed = Annotated[bool, typer.Option("--resume", help="Go on with a bench th
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
-def add_bench_command(app: typer.Typer, show: Show, show_drawn: ShowDrawn, show_json: ShowJson, tell: Tell) -> None:
-    """Give the command line the command `bench`; the functions print a result, and what it tells meanwhile."""
+def add_bench_command(app: typer.Typer) -> None:
+    """Give the command line the command `bench`."""
 
     @app.command("bench")
     def bench_scenario(
@@ -62,7 +54,7 @@ def add_bench_command(app: typer.Typer, show: Show, show_drawn: ShowDrawn, show_
 
         values = dict(_pair(text) for text in settings or ())
         options = BenchOptions(scenario, output, values, repeats, is_aa=aa, is_resumed=resume)
-        result = bench(options, tell)
+        result = bench(options, complain)
         if as_json:
             show_json(bench_data(result))
         else:

@@ -1,12 +1,12 @@
-"""`vio compare`: its options. What it shows is printed by vio.cli."""
+"""`vio compare`: its options."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vio.cli_baseline import add_baseline_commands, add_trend_command
+from vio.cli_stream import is_coloured, show, show_json
 
 Base = Annotated[Path, typer.Argument(metavar="BASE", help="A recording, a directory of repeats, or a baseline.")]
 New = Annotated[Path, typer.Argument(metavar="NEW", help="The same, of what is to be judged.")]
@@ -28,18 +28,14 @@ Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Wri
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with pictures.")]
 
 
-def add_compare_commands(
-    app: typer.Typer, show: Callable[[str], None], show_json: Callable[[object], None], is_terminal: Callable[[], bool]
-) -> None:
-    """Give the command line `compare`, `baseline` and `trend`; the functions print, and tell of the terminal."""
-    _add_compare_command(app, show, show_json, is_terminal)
-    add_baseline_commands(app, show, show_json)
-    add_trend_command(app, show, show_json)
+def add_compare_commands(app: typer.Typer) -> None:
+    """Give the command line `compare`, `baseline` and `trend`."""
+    _add_compare_command(app)
+    add_baseline_commands(app)
+    add_trend_command(app)
 
 
-def _add_compare_command(
-    app: typer.Typer, show: Callable[[str], None], show_json: Callable[[object], None], is_terminal: Callable[[], bool]
-) -> None:
+def _add_compare_command(app: typer.Typer) -> None:
     @app.command("compare")
     def compare_runs(
         base: Base,
@@ -93,5 +89,5 @@ def _add_compare_command(
 
             show(render_markdown(found).rstrip("\n"))
         else:
-            show(render_text(found, is_terminal=is_terminal()).rstrip("\n"))
+            show(render_text(found, is_terminal=is_coloured()).rstrip("\n"))
         raise typer.Exit(found.exit_code(is_strict=options.is_strict))

@@ -1,13 +1,15 @@
-"""`vio map`: its options. What it shows is printed by vio.cli."""
+"""`vio map`: its options."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vio.cli_stream import say, show, show_drawn, show_json
 from vio.errors import UsageError
+from vio.printable import printable
 from vio.quantity import parse_range
 
 if TYPE_CHECKING:
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from vio.mappers.images import ImageSource
     from vio.recorder.livedisk import LiveDisk
 
-Show = Callable[["Answer", bool], None]
 
 Image = Annotated[Path | None, typer.Argument(metavar="IMAGE", help="The guest disk's image.")]
 Vm = Annotated[str | None, typer.Option("--vm", metavar="NAME", help="A disk of the VM of this name.")]
@@ -48,8 +49,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")
 Parquet = Annotated[Path | None, typer.Option("--parquet", metavar="FILE", help="Write the pieces, or the totals.")]
 
 
-def add_map_command(app: typer.Typer, show: Show) -> None:
-    """Give the command line the command `map`; `show` prints an answer, as JSON if the flag is set."""
+def add_map_command(app: typer.Typer) -> None:
+    """Give the command line the command `map`."""
 
     @app.command("map")
     def map_disk(
@@ -95,7 +96,7 @@ def add_map_command(app: typer.Typer, show: Show) -> None:
             from vio.mappers.answerdata import write_answer
 
             write_answer(found, parquet)
-        show(found, as_json)
+        _show_answer(found, as_json)
 
 
 @contextmanager
@@ -142,3 +143,17 @@ def _question(
     if with_files:
         raise UsageError("--files names the files at addresses", "give addresses too, such as --guest-offset 1M+64k")
     return None
+
+
+def _show_answer(answer: "Answer", as_json: bool) -> None:
+    from vio.mappers.answerdata import answer_data
+    from vio.mappers.answertext import answer_lines, trail_table
+
+    if as_json:
+        show_json(answer_data(answer))
+    elif answer.trail is None:
+        show("\n".join(answer_lines(answer)))
+    else:
+        show_drawn(trail_table(answer.trail, answer))
+        for note in answer.notes:
+            say(printable(note))

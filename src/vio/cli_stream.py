@@ -10,7 +10,7 @@ import typer
 
 from vio.errors import ExitCode, OutputError
 from vio.printable import printable
-from vio.terminal import close_broken, render
+from vio.terminal import close_broken, has_colours, render
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -79,6 +79,16 @@ def write(text: str, stream: TextIO) -> None:
     """Write to a stream at once."""
     stream.write(text)
     stream.flush()
+
+
+def is_coloured() -> bool:
+    """Tell whether the output goes to a terminal that shows colours."""
+    return has_colours(sys.stdout)
+
+
+def output() -> TextIO:
+    """Return what a table that is redrawn in place goes to."""
+    return sys.stdout
 
 
 def is_typed() -> bool:

@@ -1,13 +1,14 @@
-"""`vio top`: its options, and the loop that shows each refresh. What it shows is printed by vio.cli."""
+"""`vio top`: its options, and the loop that shows each refresh."""
 
 import json
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vio.cli_stream import output, say, show
 from vio.errors import UsageError
 from vio.printable import printable
 from vio.quantity import parse_duration_s
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from vio.recorder.top.watch import WatchOptions
 
     Refresh = Callable[[Callable[[datetime], RenderableType], Callable[[datetime], object]], None]
-
-Show = Callable[[str], None]
 
 Command = Annotated[list[str] | None, typer.Argument(metavar="[-- COMMAND...]", help="Start this and watch it.")]
 Vm = Annotated[str | None, typer.Option("--vm", metavar="NAME", help="The VM of this name (`vio list` shows names).")]
@@ -34,11 +33,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a li
 _SHORTEST_S = 0.2
 
 
-def add_top_command(app: typer.Typer, show: Show, say: Show, stream: Callable[[], TextIO]) -> None:
-    """Give the command line the command `top`.
-
-    `show` prints text, `say` what is not the result, `stream` gives what a table that is redrawn in place goes to.
-    """
+def add_top_command(app: typer.Typer) -> None:
+    """Give the command line the command `top`."""
 
     @app.command()
     def top(
@@ -77,7 +73,7 @@ def add_top_command(app: typer.Typer, show: Show, say: Show, stream: Callable[[]
         interval_s = parse_duration_s(interval)
         if interval_s < _SHORTEST_S:
             raise UsageError(f"an interval of {interval} is too short", f"{_SHORTEST_S:g} s is the least")
-        with Screen(stream(), show) as screen:
+        with Screen(output(), show) as screen:
 
             def refresh(page: "Callable[[datetime], RenderableType]", data: "Callable[[datetime], object]") -> None:
                 now = datetime.now().astimezone()
@@ -87,13 +83,13 @@ def add_top_command(app: typer.Typer, show: Show, say: Show, stream: Callable[[]
                     screen.page(page(now))
 
             if by == "file":
-                _watch_files(FileWatchOptions(pid, interval_s, count), say, refresh)
+                _watch_files(FileWatchOptions(pid, interval_s, count), refresh)
             else:
                 options = WatchOptions(vm, pid, tuple(command or ()), tuple(disks or ()), interval_s, count)
-                _watch(options, say, refresh)
+                _watch(options, refresh)
 
 
-def _watch(options: "WatchOptions", say: Show, refresh: "Refresh") -> None:
+def _watch(options: "WatchOptions", refresh: "Refresh") -> None:
     from vio.recorder.top.draw import frame_json, frame_page
     from vio.recorder.top.watch import watching
 
@@ -105,7 +101,7 @@ def _watch(options: "WatchOptions", say: Show, refresh: "Refresh") -> None:
             refresh(partial(frame_page, watched, frame), partial(frame_json, watched, frame))
 
 
-def _watch_files(options: "FileWatchOptions", say: Show, refresh: "Refresh") -> None:
+def _watch_files(options: "FileWatchOptions", refresh: "Refresh") -> None:
     from vio.recorder.top.filedraw import file_json, file_page
     from vio.recorder.top.filewatch import watching_files
 

@@ -29,7 +29,7 @@ Rows = list[tuple[object, ...]]
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("sql") / "demo.vio"
-    shutil.copytree(SAMPLE, copy)
+    shutil.copytree(SAMPLE, copy, ignore=shutil.ignore_patterns("ios.*", "figures.json"))
     report(copy, ReportOptions())
     return copy
 
@@ -127,7 +127,7 @@ def test_recordings_of_one_name_have_their_paths(sample: Path, tmp_path: Path) -
 
 def test_a_query_that_needs_no_ios_joins_nothing(tmp_path: Path) -> None:
     copy = tmp_path / "demo.vio"
-    shutil.copytree(SAMPLE, copy)
+    shutil.copytree(SAMPLE, copy, ignore=shutil.ignore_patterns("ios.*", "figures.json"))
     assert ask(copy, "select count(*) from maps") != [(0,)]
     assert ask(copy, "select count(*) from losses") == [(0,)]
     assert not (copy / "ios.parquet").exists()
@@ -139,7 +139,7 @@ def test_a_recording_that_cannot_be_written_to_gives_the_same(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path / "demo.vio"
-    shutil.copytree(SAMPLE, copy)
+    shutil.copytree(SAMPLE, copy, ignore=shutil.ignore_patterns("ios.*", "figures.json"))
     monkeypatch.setattr(os, "access", lambda *_: False)
     for query in ("select count(*), sum(own_ns) from spans", "from links order by all", "from layers order by all"):
         assert ask(copy, query) == ask(sample, query)
@@ -148,7 +148,7 @@ def test_a_recording_that_cannot_be_written_to_gives_the_same(
 
 def test_a_damaged_segment_makes_no_new_join_each_time(tmp_path: Path) -> None:
     copy = tmp_path / "demo.vio"
-    shutil.copytree(SAMPLE, copy)
+    shutil.copytree(SAMPLE, copy, ignore=shutil.ignore_patterns("ios.*", "figures.json"))
     next((copy / "events").glob("segment-*.parquet")).write_bytes(b"broken")
     count = ask(copy, "select count(*) from ios")
     before = (copy / "ios.parquet").stat().st_mtime_ns
