@@ -53,8 +53,7 @@ def report(
 ) -> None:
     """Say where the time of a recording's IOs went: by layer, the slowest, each of them. Needs no root.
 
-    The table has one row for every IO, with its time stamp at every point. Of several recordings, the report is one
-    table: a row for each recording, disk and operation.
+    The table has a row for every IO. Of several recordings there is one report, with a row for each disk and operation.
 
     \b
     Examples:
@@ -67,11 +66,8 @@ def report(
       vio report web1.vio db1.vio --op write
     """
     from vio.reporter.choice import Filter
-    from vio.reporter.machine import render_json
     from vio.reporter.report import ReportOptions
-    from vio.reporter.report import report as report_on
     from vio.reporter.table import TableFormat
-    from vio.reporter.text import render_text
 
     if io_number is not None:
         _show_timeline(recordings, io_number, as_json)
@@ -94,8 +90,16 @@ def report(
     )
     if len(recordings) > 1:
         _show_several(recordings, options, as_json)
-        return
-    found = report_on(recordings[0], options, report_progress())
+    else:
+        _show_one(recordings[0], options, as_json)
+
+
+def _show_one(recording: Path, options: "ReportOptions", as_json: bool) -> None:
+    from vio.reporter.machine import render_json
+    from vio.reporter.report import report as report_on
+    from vio.reporter.text import render_text
+
+    found = report_on(recording, options, report_progress())
     show((render_json(found) if as_json else render_text(found, is_terminal=is_coloured())).rstrip("\n"))
 
 
