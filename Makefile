@@ -13,7 +13,8 @@ lab: setup
 	@$(PYTHON) -m lab.labdemo
 
 test: lint
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -m "not live and not lab" -n $(shell nproc)
+	$(PYTHON) -m pytest -m "live or lab"
 
 lint: setup
 	$(PYTHON) -m ruff check

@@ -18,6 +18,7 @@ import numpy as np
 from vio import __version__
 from vio.comparer.run import BLOCKS, LATENCY, ROWS, Block, Key, Run, RunInfo, Tally, joined
 from vio.comparer.sketch import Sketch
+from vio.draft import draft_of
 from vio.errors import OutputError, RecordingError
 from vio.jsondata import from_data, to_data
 from vio.reporter.buckets import BUCKETS
@@ -74,7 +75,7 @@ def save_baseline(runs: Sequence[Run], path: Path, *, force: bool = False) -> in
     head = {"baseline": {"major": MAJOR, "minor": MINOR}, "creator": {"name": "vio", "version": __version__}}
     data = json.dumps(head | {"runs": [_small(run) for run in runs]}, separators=(",", ":"))
     packed = gzip.compress(data.encode(), 9, mtime=0)
-    part = path.with_name(f".{path.name}.part")
+    part = draft_of(path)
     try:
         part.write_bytes(packed)
         part.replace(path)

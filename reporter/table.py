@@ -17,6 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from vio import __version__
+from vio.draft import draft_of
 from vio.errors import OutputError
 from vio.layer import Stage
 from vio.schema import IOS, MAJOR, MINOR, OPS, arrow_schema
@@ -67,12 +68,13 @@ class TableWriter:
     def __init__(self, path: Path, form: TableFormat, disk_names: Sequence[str], recording: str = "") -> None:
         self.path = path
         self._recording = recording
-        self._part = path.with_name(f".{path.name}.part")
+        self._part: Path | None = None
         self._form = form
         self._disk_names = tuple(disk_names)
         self._sink: _Sink = _Nothing()
 
     def __enter__(self) -> Self:
+        self._part = draft_of(self.path)
         try:
             self._sink = _SINKS[self._form](self._part, self._disk_names, self._recording)
         except (OSError, pa.ArrowException) as error:
@@ -94,7 +96,7 @@ class TableWriter:
             return
         try:
             self._sink.close()
-            self._part.replace(self.path)
+            draft_of(self.path).replace(self.path)
         except (OSError, pa.ArrowException) as failure:
             self.discard()
             raise self._failed(failure) from None
@@ -103,8 +105,9 @@ class TableWriter:
         """Remove what was written; the file that had the name before stays."""
         with suppress(OSError, pa.ArrowException):
             self._sink.close()
-        with suppress(OSError):
-            self._part.unlink()
+        if self._part is not None:
+            with suppress(OSError):
+                self._part.unlink()
 
     def _failed(self, error: Exception) -> OutputError:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from vio.draft import draft_of
 from vio.errors import OutputError
 
 
@@ -16,6 +17,7 @@ class Pieces:
 
     def __init__(self, path: Path, limit_bytes: int) -> None:
         self._path = path
+        self._draft = draft_of(path)
         self._limit_bytes = limit_bytes
         self._drafts: list[Path] = []
         self._file: BinaryIO | None = None
@@ -37,7 +39,7 @@ class Pieces:
         """Begin the next piece."""
         try:
             self._close()
-            draft = self._path.with_name(f".{self._path.name}-{len(self._drafts):03}.part")
+            draft = self._draft.with_name(f"{self._draft.name}-{len(self._drafts):03}")
             self._drafts.append(draft)
             self._file = draft.open("wb")
         except OSError as error:

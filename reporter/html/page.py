@@ -10,6 +10,7 @@ import jinja2
 import pyarrow as pa
 
 from vio import __version__
+from vio.draft import draft_of
 from vio.errors import OutputError
 from vio.layer import Stage
 from vio.printable import printable
@@ -52,7 +53,7 @@ class Page:
         Raises:
             OutputError: it cannot be written.
         """
-        part = self._path.with_name(f".{self._path.name}.part")
+        part = draft_of(self._path)
         text = self.render(report)
         try:
             part.write_text(text, encoding="utf-8", errors="backslashreplace")

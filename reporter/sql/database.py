@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 import duckdb
 
 from vio import __version__
+from vio.draft import draft_of
 from vio.errors import OutputError, RecordingError, UsageError
 from vio.reporter.figures import FIGURES_FILE
 from vio.reporter.sql import views
@@ -216,7 +217,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 def _move(source: Path, target: Path) -> None:
     """Put a file in its place, whole: by way of a neighbour, as another file system may be between."""
-    draft = target.with_name(f".{target.name}.part")
+    draft = draft_of(target)
     try:
         with source.open("rb") as read, draft.open("wb") as written:
             while piece := read.read(1 << 20):

@@ -3,15 +3,16 @@
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from lab.demo import SAMPLE
 
-ROOT = Path(__file__).parents[2]
 COLOUR = re.compile(rb"\x1b\[[0-9;]*(?:3[0-9]|4[0-9]|9[0-7]|10[0-7])[0-9;]*m")
-TERMINAL_COMMANDS = [["list"], ["report", "reporter/sample/demo.vio"], ["--help"], ["doctor"]]
+TERMINAL_COMMANDS = [["list"], ["report", "demo.vio"], ["--help"], ["doctor"]]
 
 
 def completed(*words: str) -> list[str]:
@@ -38,12 +39,12 @@ def test_there_is_a_script_for_the_shell() -> None:
     assert "complete -o default -F _vio_completion vio" in done.stdout
 
 
-def in_a_terminal(words: list[str], settings: dict[str, str]) -> bytes:
+def in_a_terminal(words: list[str], settings: dict[str, str], place: Path) -> bytes:
     """Return what a command writes to a terminal."""
     leader, follower = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "vio", *words],
-        cwd=ROOT,
+        cwd=place,
         stdin=follower,
         stdout=follower,
         stderr=follower,
@@ -62,8 +63,9 @@ def in_a_terminal(words: list[str], settings: dict[str, str]) -> bytes:
 
 
 @pytest.mark.parametrize("words", TERMINAL_COMMANDS, ids=lambda words: words[0])
-def test_no_colours_with_no_color(words: list[str]) -> None:
-    said = in_a_terminal(words, {"NO_COLOR": "1"})
+def test_no_colours_with_no_color(words: list[str], tmp_path: Path) -> None:
+    shutil.copytree(SAMPLE, tmp_path / "demo.vio")
+    said = in_a_terminal(words, {"NO_COLOR": "1"}, tmp_path)
     assert said
     assert not COLOUR.search(said)
 

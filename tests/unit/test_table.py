@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -57,6 +58,15 @@ def write_half(path: Path) -> None:
     with TableWriter(path, TableFormat.CSV, DISKS) as writer:
         writer.write(an_io_table(5))
         raise KeyError
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match="no regular file"), TableWriter(pipe, TableFormat.CSV, DISKS):
+        pass
+    assert pipe.is_fifo()
+    assert [file.name for file in tmp_path.iterdir()] == ["pipe"]
 
 
 def test_a_table_that_failed_leaves_the_old_one(tmp_path: Path) -> None:
