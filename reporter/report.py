@@ -155,11 +155,9 @@ def report_on(
                 notable.add(chosen)
                 if by_file:
                     by_file.add(chosen)
-            if stream.writeback:
-                writebacks.write(stream.writeback.take())
+            _take_later(stream, writebacks, page)
             ticker.passed(every)
-        if stream.writeback:
-            writebacks.write(stream.writeback.take())
+        _take_later(stream, writebacks, page)
     result.stages_path, result.writebacks_path = stages.made, writebacks.made
     result.writeback = stream.writeback.figures if stream.writeback else None
     if result.parts is not None:
@@ -172,6 +170,14 @@ def report_on(
     if page:
         page.write(result)
     return result
+
+
+def _take_later(stream: JoinStream, output: SideFile, page: "Page | None") -> None:
+    if stream.writeback:
+        rows = stream.writeback.take()
+        output.write(rows)
+        if page:
+            page.add_later(rows)
 
 
 def timeline(path: Path, number: int, *, is_terminal: bool = False) -> str:
