@@ -67,7 +67,8 @@ def _inside(name: str, shared: Path) -> None:
         place = stack.enter_context(volume(Stack.PLAIN, FileSystem.EXT4))
         image = make_image(place.directory / "disk.img", 64 * MIB, Format.RAW)
         disk = Disk(image, Format.RAW, Aio.NATIVE, Cache.NONE, has_iothread=True)
-        guest = Guest([disk], Load(name, (fio(illness.load),)), name="ill", wait_for_go=True, accelerator="kvm")
+        load = Load(name, (fio(illness.load),))
+        guest = Guest([disk], load, name="ill", wait_for_go=True, accelerator="kvm", limit_s=round(_LIMIT_S))
         stack.enter_context(guest)
         recorder = stack.enter_context(Recorder(guest.pid, local, echo=sys.stderr.buffer))
         with pinned(_thread(guest.pid, _VCPU), _HOGGED_CPU), hogging(_HOGGED_CPU, _BUSY_MS, _IDLE_MS, _HOG_LIMIT_S):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -201,6 +202,13 @@ def test_a_pipe_gets_plain_text() -> None:
     assert "Points:" in done.stdout
     assert not CONTROL.search(done.stdout)
     assert all(line == line.rstrip() for line in done.stdout.splitlines())
+
+
+def test_no_command_imports_pandas_though_pyarrow_would(tmp_path: Path) -> None:
+    recording = shutil.copytree(ROOT / "tests/data/parts.vio", tmp_path / "parts.vio")
+    code = "import sys; from vio.__main__ import main; sys.exit(main() or 'pandas' in sys.modules)"
+    command = [sys.executable, "-c", code, "report", str(recording), "--stages"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60)
 
 
 @pytest.mark.parametrize("words", [["--help"], ["list"], ["report", "--help"]])
