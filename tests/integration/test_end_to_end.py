@@ -63,7 +63,7 @@ def _two_disks(folder: Path) -> list[Disk]:
     second = make_image(folder / "second.raw", 256 * MIB, Format.RAW)
     return [
         Disk(first, aio=Aio.IO_URING, has_iothread=True),
-        Disk(second, Format.RAW, aio=Aio.THREADS, has_iothread=True),
+        Disk(second, Format.RAW, aio=Aio.THREADS, has_iothread=True, block_bytes=4096),
     ]
 
 
