@@ -13,6 +13,7 @@ from vio.errors import MapError
 from vio.mappers.device.dm import Segment, map_table, parse_table, read_table
 from vio.mappers.device.loop import loop_backing
 from vio.mappers.device.md import map_array, read_array
+from vio.mappers.device.nvmepaths import path_names
 from vio.mappers.device.stripes import Copies
 from vio.mappers.device.sysfile import read_dev, read_number, read_text
 from vio.mappers.device.thin import STALE, map_volume, opened_metadata, parse_pool, parse_volume, upon_origin
@@ -54,6 +55,8 @@ class Device:
     note: str = ""
     about: str = ""
     """What it is, where its kind does not say all: `md raid1`, `LVM`."""
+    paths: tuple[str, ...] = ()
+    """Names of the hidden devices of an NVMe namespace that several controllers lead to, or can."""
 
     @property
     def dev(self) -> int:
@@ -86,7 +89,9 @@ class DeviceTree:
         kind = _kind_of(path)
         parents, note = self._parents(path, kind)
         size = read_number(path / "size") * SECTOR
-        return Device(os.major(dev), os.minor(dev), path.name, kind, size, parents, note, _about(path, kind))
+        paths = path_names(path) if kind is DeviceKind.NVME else ()
+        about = _about(path, kind, paths)
+        return Device(os.major(dev), os.minor(dev), path.name, kind, size, parents, note, about, paths)
 
     def stack(self, dev: int) -> list[Device]:
         """List a device and all that it lies upon, top first, each once; loop devices are seen through."""
@@ -179,9 +184,11 @@ def device_stack(dev: int, tree: DeviceTree | None = None) -> list[Device]:
     return (tree or DeviceTree()).stack(dev)
 
 
-def _about(path: Path, kind: DeviceKind) -> str:
+def _about(path: Path, kind: DeviceKind, paths: tuple[str, ...]) -> str:
     """Say more than the kind, as far as /sys does."""
     try:
+        if paths:
+            return f"{kind} by {' and '.join(map(printable, paths))}"
         if kind is DeviceKind.MD:
             return f"md {printable(read_text(path / 'md' / 'level'))}"
         if kind is DeviceKind.DM:
