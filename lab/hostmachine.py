@@ -25,6 +25,8 @@ class Bus(StrEnum):
     """How a lab host sees a disk."""
 
     NVME = "nvme"
+    NVME_PATHS = "nvme-paths"
+    """An NVMe namespace that two controllers of one subsystem lead to."""
     VIRTIO = "virtio"
 
 
@@ -47,8 +49,19 @@ class HostDisk:
         share = ",share-rw=on" if self.is_shared else ""
         if self.is_shared:
             drive += ",file.locking=off"
+        if self.bus is Bus.NVME_PATHS:
+            return ["-drive", drive, *_two_paths(index)]
         kinds = {Bus.NVME: f"nvme,serial=vio{index}", Bus.VIRTIO: f"virtio-blk-pci,serial=vio{index}"}
         return ["-drive", drive, "-device", f"{kinds[self.bus]},drive=disk{index}{share}"]
+
+
+def _two_paths(index: int) -> list[str]:
+    subsystem = f"subsystem{index}"
+    controllers = [
+        word for path in "ab" for word in ("-device", f"nvme,id=nvme{index}{path},serial=vio{index},subsys={subsystem}")
+    ]
+    namespace = f"nvme-ns,drive=disk{index},bus=nvme{index}b,nsid=1,shared=on"
+    return ["-device", f"nvme-subsys,id={subsystem},nqn=vio{index}", *controllers, "-device", namespace]
 
 
 @dataclass(frozen=True, slots=True)

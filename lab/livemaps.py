@@ -47,8 +47,13 @@ STACKS = (
     Stack.RAID0,
     Stack.RAID1,
     Stack.RAID10,
+    Stack.RAID10_NEAR3,
+    Stack.RAID10_FAR,
+    Stack.RAID10_OFFSET,
     Stack.RAID5,
     Stack.RAID6,
+    Stack.THIN,
+    Stack.LVM_THIN,
 )
 _FILE_SYSTEMS = {Stack.PLAIN: "ocfs2", Stack.CRYPT: "ext4", Stack.RAID10: "ext4"}
 _PIECES = {"ocfs2": 4 * KIB, "ext4": CLUSTER}
@@ -139,9 +144,7 @@ def check(stack: Stack, image: Path) -> Checked:
 def _placed(image: Path, device: str, file_system: str) -> Iterator[Path]:
     """Give the image's place: in a file on the device, or the device itself."""
     if not file_system:
-        with Path(device).open("r+b") as file:
-            file.write(image.read_bytes())
-            os.fsync(file.fileno())
+        _write_in_pieces(image, Path(device))
         yield Path(device)
         return
     load_modules(file_system)
@@ -149,6 +152,18 @@ def _placed(image: Path, device: str, file_system: str) -> Iterator[Path]:
     with mounted(device, file_system) as directory:
         _copy_in_pieces(image, directory / NAME, _PIECES[file_system])
         yield directory / NAME
+
+
+def _write_in_pieces(source: Path, device: Path) -> None:
+    """Write pieces in random order: a device that gives out its space as it is needed has them in disorder then."""
+    data = source.read_bytes()
+    places = list(range(0, len(data), CLUSTER))
+    random.Random(5).shuffle(places)
+    for place in places:
+        piece = data[place : place + CLUSTER]
+        write_direct(device, place, piece + bytes(-len(piece) % (4 * KIB)))
+    with device.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def _copy_in_pieces(source: Path, target: Path, piece: int) -> None:
@@ -198,7 +213,7 @@ def _changes_what_is_above(device: Path, target: Ints, trail: Trail, clear: str)
     places = list(zip(_pieces(trail, target), _pieces(trail, above), strict=True))
     for (start, length, at), (_, _, at_clear) in places[::_EACH]:
         changed = length // 2 // SECTOR * SECTOR
-        _write_direct(device, at + changed, bytes(SECTOR))
+        write_direct(device, at + changed, bytes(SECTOR))
         seen = np.frombuffer(read_direct(_node(clear), at_clear, length), dtype=np.uint8).reshape(-1, SECTOR)
         wanted = np.frombuffer(stamped(start, length), dtype=np.uint8).reshape(-1, SECTOR)
         found += np.flatnonzero((seen != wanted).any(axis=1)).tolist() == [changed // SECTOR]
@@ -245,7 +260,8 @@ def read_direct(device: Path, offset: int, length: int) -> bytes:
         return buffer[:count]
 
 
-def _write_direct(device: Path, offset: int, data: bytes) -> None:
+def write_direct(device: Path, offset: int, data: bytes) -> None:
+    """Write to the device itself, past what the kernel keeps of it."""
     with mmap.mmap(-1, len(data)) as buffer:
         buffer[:] = data
         fd = os.open(device, os.O_WRONLY | os.O_DIRECT)
