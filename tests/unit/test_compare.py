@@ -14,8 +14,9 @@ from vio.comparer.compare import Loaded, compare_loaded
 from vio.comparer.comparison import CompareExit, Comparison, Verdict, Word
 from vio.comparer.depths import Depths
 from vio.comparer.options import CompareOptions
-from vio.comparer.run import LATENCY, Key, Run
+from vio.comparer.run import LATENCY, WAITS, Key, Run, idle_times_ns
 from vio.comparer.statistics import adjust_p, compare_units
+from vio.comparer.whole import CPU_PER_IO, TARGET_CPU
 from vio.errors import UsageError
 
 DEFAULTS = CompareOptions()
@@ -128,6 +129,55 @@ def test_what_differs_is_said() -> None:
     doubts = {doubt.what: doubt for doubt in compared(some_runs(1), [a_run(9, info=other)]).doubts}
     assert (doubts["kernel"].base, doubts["kernel"].new) == ("6.1", "6.12")
     assert {"records lost", "cut short", "IOs not whole"} <= doubts.keys()
+
+
+def test_another_load_is_said() -> None:
+    one = a_run(1)
+    half = 10**9 // 2
+    blocks = [replace(block, begin_ns=at * half, end_ns=(at + 1) * half) for at, block in enumerate(one.blocks)]
+    doubts = {doubt.what: doubt for doubt in compared(some_runs(1), [replace(one, blocks=tuple(blocks))] * 3).doubts}
+    assert (doubts["vda read: IOs/s"].base, doubts["vda read: IOs/s"].new) == ("200", "400")
+    assert (doubts["vda read: in flight"].base, doubts["vda read: in flight"].new) == ("0.2", "0.4")
+
+
+def test_a_host_that_waits_for_a_cpu_is_said() -> None:
+    def waiting(run: Run) -> Run:
+        blocks = []
+        for block in run.blocks:
+            tallies = {
+                key: replace(one, rows=one.rows | {WAITS[0]: one.rows[DEVICE]}) for key, one in block.tallies.items()
+            }
+            blocks.append(replace(block, tallies=tallies))
+        return replace(run, blocks=tuple(blocks))
+
+    doubts = {doubt.what: doubt for doubt in compared(some_runs(1), [waiting(one) for one in some_runs(11)]).doubts}
+    waits = doubts["vda read: waiting for a CPU"]
+    assert (waits.base, waits.new) == ("0% of the mean", "90% of the mean")
+
+
+def test_what_a_guest_reads_while_it_boots_is_no_time_of_its_load() -> None:
+    # ten blocks of a second each; but the first has begun two minutes earlier, and the last lasts five seconds
+    bounds = [(at * 10**9, (at + 1) * 10**9) for at in range(10)]
+    bounds[0], bounds[9] = (-120 * 10**9, bounds[0][1]), (bounds[9][0], bounds[9][0] + 5 * 10**9)
+    assert idle_times_ns(bounds) == [120 * 10**9, *[0] * 8, 4 * 10**9]
+    assert idle_times_ns(bounds[:2]) == [0, 0]
+    assert idle_times_ns(bounds[:1]) == [0]
+    booted = a_run(1)
+    first = replace(booted.blocks[0], begin_ns=bounds[0][0], idle_ns=120 * 10**9)
+    late = replace(booted, blocks=(first, *booted.blocks[1:]))
+    assert late.whole().active_s == booted.whole().active_s
+
+
+def test_the_cpu_time_of_qemu_is_beside() -> None:
+    new = [
+        replace(one, info=replace(one.info, target_cpu_s=cpu_s))
+        for one, cpu_s in zip(some_runs(11), range(5), strict=True)
+    ]
+    base = [replace(one, info=replace(one.info, target_cpu_s=1.0)) for one in some_runs(1)]
+    beside = {one.name: one for one in compared(base, new).beside}
+    assert (beside[TARGET_CPU].base, beside[TARGET_CPU].new) == (0.1, 0.2)
+    assert (beside[CPU_PER_IO].base, beside[CPU_PER_IO].new) == (500.0, 1000.0)
+    assert TARGET_CPU not in {one.name for one in compared(some_runs(1), new).beside}
 
 
 def test_the_only_disks_are_compared_whatever_their_names() -> None:
