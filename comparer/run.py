@@ -85,7 +85,8 @@ class DiskWords:
 class RunInfo:
     """What a run is a recording of, for telling whether two can be compared.
 
-    `target_cpu_s` is of QEMU, virtual CPUs included, while it was recorded; `lost` counts records, -1 where it is not known; `whole_share` is of the IOs; `extents` are ranges of the maps.
+    `lost` counts records, -1 where it is not known; `whole_share` is of the IOs; `extents` are ranges of the maps;
+    `target_cpu_s` is of QEMU, virtual CPUs included, while it was recorded.
     """
 
     name: str

@@ -1,10 +1,12 @@
-"""The tests, all of them SciPy's: of a difference, of equivalence, and the share of false alarms over many figures.
+"""The tests: of a difference, of equivalence, and the share of false alarms over many figures.
 
 Every array has a row for each unit (a run, or a block of a run's time) and a column for each figure.
+
+SciPy's own t test lies in scipy.stats, which takes longer to import than a comparison of baselines may last. So the
+tests of repeats take Student's distribution from scipy.special, and a test holds them to what scipy.stats says.
 """
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,52 +44,87 @@ def compare_units(base: Floats, new: Floats, margin: Floats, *, are_blocks: bool
     Repeats: Welch's t test; with a single run on one side, Student's, as the other's spread has to stand for both.
     Blocks of a run: a permutation test, and an interval by resampling them.
     """
-    # SciPy takes a second to import: what only shows figures does without.
-    from scipy import stats
-
-    sizes = (len(base), len(new))
     means = base.mean(axis=0), new.mean(axis=0)
     low, high, p, p_same = (np.full(base.shape[1], np.nan) for _ in range(4))
     # rounding is no spread
     varies = np.maximum(np.ptp(base, axis=0), np.ptp(new, axis=0)) > _ROUNDING * np.abs(means[0] + means[1])
-    if max(sizes) < 2 or not varies.any():
+    if max(len(base), len(new)) < 2 or not varies.any():
         return Tested(*means, low, high, p, p_same)
     old, now, least = base[:, varies], new[:, varies], margin[varies]
-    is_pooled = min(sizes) == 1
+    student = _student(old, now)
+    p_same[varies] = student.p_within(least)
+    if are_blocks:
+        p[varies], low[varies], high[varies] = _resampled(old, now)
+    else:
+        p[varies] = student.p()
+        low[varies], high[varies] = student.interval()
+    return Tested(*means, low, high, p, p_same)
 
-    def p_of(a: Floats, b: Floats, alternative: str = "two-sided", **how: object) -> Floats:
-        return np.asarray(stats.ttest_ind(a, b, equal_var=is_pooled, alternative=alternative, **how).pvalue)
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Student:
+    """Differences of means, their standard errors and degrees of freedom, for Student's distribution."""
+
+    difference: Floats
+    error: Floats
+    freedom: Floats
+
+    def p(self) -> Floats:
+        """Return the chance of such a difference, in either direction, where there is none."""
+        return 2 * self._below(-np.abs(self.difference))
+
+    def p_within(self, margin: Floats) -> Floats:
+        """Return the chance of so small a difference where it is `margin` (two one-sided tests)."""
+        closeness = np.maximum(self._below(self.difference - margin), self._below(-self.difference - margin))
+        # no closeness is enough for a margin that is not above 0
+        return np.where(margin <= 0, np.nan, closeness)
+
+    def interval(self) -> tuple[Floats, Floats]:
+        """Return the interval of the differences."""
+        from scipy import special
+
+        half = special.stdtrit(self.freedom, (1 + CONFIDENCE) / 2) * self.error
+        return self.difference - half, self.difference + half
+
+    def _below(self, difference: Floats) -> Floats:
+        from scipy import special  # not for what only shows figures
+
+        return np.asarray(special.stdtr(self.freedom, difference / self.error))
+
+
+def _student(base: Floats, new: Floats) -> _Student:
+    """Prepare Welch's test; with a single run on one side Student's. Some spread there has to be in each column."""
+    difference = new.mean(axis=0) - base.mean(axis=0)
+    sizes = len(base), len(new)
+    if min(sizes) == 1:
+        freedom = max(sizes) - 1
+        spread = max((base, new), key=len).var(axis=0, ddof=1)
+        return _Student(difference, np.sqrt(spread * (1 / sizes[0] + 1 / sizes[1])), np.full(len(difference), freedom))
+    shares = [side.var(axis=0, ddof=1) / len(side) for side in (base, new)]
+    total = shares[0] + shares[1]
+    freedom = total**2 / sum(share**2 / (size - 1) for share, size in zip(shares, sizes, strict=True))
+    return _Student(difference, np.sqrt(total), freedom)
+
+
+def _resampled(base: Floats, new: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the chance of such a difference by permuting units, and its interval by drawing them again."""
+    from scipy import stats
 
     with warnings.catch_warnings():
         # SciPy warns of a side whose values are all alike, which the other's spread makes up for
         warnings.simplefilter("ignore", RuntimeWarning)
-        if are_blocks:
-            method = stats.PermutationMethod(n_resamples=_RESAMPLES, random_state=_SEED)
-            p[varies] = p_of(now, old, method=method)
-            low[varies], high[varies] = _resampled(stats.bootstrap, old, now)
-        else:
-            tested = stats.ttest_ind(now, old, equal_var=is_pooled)
-            p[varies] = tested.pvalue
-            low[varies], high[varies] = tested.confidence_interval(CONFIDENCE)
-        # no closeness is enough for a margin that is not above 0
-        p_same[varies] = np.where(
-            least <= 0, np.nan, np.maximum(p_of(now, old + least, "less"), p_of(now, old - least, "greater"))
+        method = stats.PermutationMethod(n_resamples=_RESAMPLES, random_state=_SEED)
+        tested = stats.ttest_ind(new, base, equal_var=False, method=method)
+        drawn = stats.bootstrap(
+            (new, base),
+            lambda a, b, axis: a.mean(axis=axis) - b.mean(axis=axis),
+            confidence_level=CONFIDENCE,
+            n_resamples=2000,
+            batch=100,
+            method="percentile",
+            random_state=_SEED,
         )
-    return Tested(*means, low, high, p, p_same)
-
-
-def _resampled(bootstrap: Callable[..., object], base: Floats, new: Floats) -> tuple[Floats, Floats]:
-    result = bootstrap(
-        (new, base),
-        lambda a, b, axis: a.mean(axis=axis) - b.mean(axis=axis),
-        confidence_level=CONFIDENCE,
-        n_resamples=2000,
-        batch=100,
-        method="percentile",
-        random_state=_SEED,
-    )
-    interval = result.confidence_interval  # type: ignore[attr-defined]
-    return interval.low, interval.high
+    return tested.pvalue, drawn.confidence_interval.low, drawn.confidence_interval.high
 
 
 def adjust_p(p: Floats) -> Floats:

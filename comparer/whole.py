@@ -1,4 +1,4 @@
-"""What is of a whole run and not of an IO: the CPU time that QEMU took, and what the tracing cost; means of the runs."""
+"""What is of whole runs and not of IOs: the CPU time that QEMU took, and what the tracing cost; means of the runs."""
 
 from collections.abc import Callable, Sequence
 

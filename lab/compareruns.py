@@ -4,12 +4,11 @@
 
 The load is 500 random reads, one after the other, of an image on a slow disk (lab/truth/slowdisk.py), by `qemu-io`. The
 settings take turns, and each is spread evenly over the whole time, so that what changes on the machine meanwhile is no
-setting's own. QEMU, the disk and what is between them go before the machine's other work (lab/priority.py), as it is not
+setting's own. QEMU, the disk and what is between them go before the machine's other work (lab/priority.py): it is not
 the machine that is on trial here.
 """
 
 import contextlib
-import os
 import random
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 from lab.priority import hurried_workers, hurry, preferred
 from lab.scratch import scratch
 from lab.session import VIO
-from lab.truth.slowdisk import SlowDisk, slow_disk
+from lab.truth.slowdisk import slow_disk
 from vio.errors import VioError
 
 _MIB = 1 << 20
@@ -53,7 +52,7 @@ class Setting:
 BASE = Setting("base", 24)
 """The mean is some 4.3 ms, nearly all of it the disk's."""
 LIMITED = Setting("limited", 12, _LIMITED_READ_MS, _LIMIT)
-"""A throttled guest: it sends more than QEMU lets pass, so a read takes 4.3 ms, more than half of it held back by QEMU."""
+"""A throttled guest: it sends more than QEMU lets pass, so a read takes 4.3 ms; for half of it QEMU holds it back."""
 SLOWED = (
     Setting("device-10", 12, read_ms=_READ_MS + 0.43, base="base", layer="device", share=0.10),
     Setting(
@@ -139,7 +138,7 @@ def _children(pid: int) -> Iterator[int]:
 
 
 def _tell(text: str) -> None:
-    print(f"compareruns: {text}", file=sys.stderr)
+    sys.stderr.write(f"compareruns: {text}\n")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 _NICE = -15
 _PRIORITY = 10
 _UNBOUND_WORKER = "kworker/u"
+_LOOK_S = 0.1
 
 
 @contextlib.contextmanager
@@ -26,27 +28,40 @@ def hurry(pid: int) -> None:
 
     For what sleeps nearly all of its time; other work of its CPU stands still meanwhile.
     """
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
             os.sched_setscheduler(int(task.name), os.SCHED_FIFO, os.sched_param(_PRIORITY))
 
 
 @contextlib.contextmanager
 def hurried_workers() -> Iterator[None]:
-    """Do the same with the kernel's workers that are there, which requests of a loop device go through."""
-    workers = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/comm") if _is_worker(path)]
+    """Do the same with the kernel's unbound workers, old and new, which requests of a loop device go through."""
+    hurried: set[int] = set()
+    is_over = threading.Event()
+
+    def look() -> None:
+        seen: set[int] = set()
+        while not is_over.wait(_LOOK_S):
+            pids = {int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()}
+            for pid in pids - seen:
+                if _is_worker(pid):
+                    hurried.add(pid)
+                    hurry(pid)
+            seen = pids
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
     try:
-        for pid in workers:
-            with contextlib.suppress(ProcessLookupError):
-                hurry(pid)
         yield
     finally:
-        for pid in workers:
+        is_over.set()
+        thread.join()
+        for pid in hurried:
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
 
 
-def _is_worker(comm: Path) -> bool:
+def _is_worker(pid: int) -> bool:
     with contextlib.suppress(OSError):
-        return comm.read_text().startswith(_UNBOUND_WORKER)
+        return Path(f"/proc/{pid}/comm").read_text().startswith(_UNBOUND_WORKER)
     return False

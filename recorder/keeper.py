@@ -98,7 +98,7 @@ class Keeper:
         return Status(elapsed_s, session.ingest.received, lost, self._by_layer(session))
 
     def see_target(self) -> None:
-        """Keep what the target's threads do now: where they wait, if something hangs; and what CPU time it has taken."""
+        """Keep what the target's threads do now: where they wait, if something hangs; and its CPU time."""
         process = HostRoots().process(self._aim.target.pid)
         self._threads_at_stop = thread_states(process)
         with contextlib.suppress(OSError, ValueError):

@@ -215,13 +215,23 @@ def test_identical_runs_are_the_same() -> None:
     assert compared(runs, runs).verdict is Verdict.SAME
 
 
-def test_the_tests_are_scipys() -> None:
-    draw = np.random.default_rng(3)
-    base, new = draw.normal(10, 1, (5, 4)), draw.normal(11, 2, (6, 4))
-    tested = compare_units(base, new, np.full(4, 0.5), are_blocks=False)
-    wanted = stats.ttest_ind(new, base, equal_var=False)
-    assert tested.p == pytest.approx(wanted.pvalue)
-    assert tested.low == pytest.approx(wanted.confidence_interval(0.95).low)
+@pytest.mark.parametrize(("base_count", "new_count"), [(5, 6), (2, 9), (3, 3), (1, 7), (8, 1)])
+def test_the_tests_say_what_scipys_say(base_count: int, new_count: int) -> None:
+    draw = np.random.default_rng(base_count)
+    base, new = draw.normal(10, 1, (base_count, 40)), draw.normal(11, 2, (new_count, 40))
+    margin = np.full(40, 1.5)
+    tested = compare_units(base, new, margin, are_blocks=False)
+    is_pooled = min(base_count, new_count) == 1
+    wanted = stats.ttest_ind(new, base, equal_var=is_pooled)
+    assert tested.p == pytest.approx(wanted.pvalue, rel=1e-9)
+    low, high = wanted.confidence_interval(0.95)
+    assert tested.low == pytest.approx(low, rel=1e-9)
+    assert tested.high == pytest.approx(high, rel=1e-9)
+    below, above = (
+        stats.ttest_ind(new, base + sign * margin, equal_var=is_pooled, alternative=alternative).pvalue
+        for sign, alternative in ((1, "less"), (-1, "greater"))
+    )
+    assert tested.p_same == pytest.approx(np.maximum(below, above), rel=1e-9)
 
 
 def test_holm_multiplies_by_what_is_left() -> None:
