@@ -13,9 +13,10 @@ from tests.runs import DEVICE, INFO, a_run, a_sketch, some_runs
 from vio.comparer.compare import Loaded, compare_loaded
 from vio.comparer.comparison import CompareExit, Comparison, Verdict, Word
 from vio.comparer.depths import Depths
+from vio.comparer.judge import TRIMMED
 from vio.comparer.options import CompareOptions
 from vio.comparer.run import LATENCY, WAITS, Key, Run, idle_times_ns
-from vio.comparer.statistics import adjust_p, compare_units
+from vio.comparer.statistics import TRIM, adjust_p, compare_units
 from vio.comparer.whole import CPU_PER_IO, TARGET_CPU
 from vio.errors import UsageError
 
@@ -232,6 +233,36 @@ def test_the_tests_say_what_scipys_say(base_count: int, new_count: int) -> None:
         for sign, alternative in ((1, "less"), (-1, "greater"))
     )
     assert tested.p_same == pytest.approx(np.maximum(below, above), rel=1e-9)
+
+
+def test_figures_that_may_be_trimmed_are_tested_twice() -> None:
+    draw = np.random.default_rng(4)
+    base, new = draw.normal(10, 0.1, (6, 3)), draw.normal(11, 0.1, (5, 3))
+    base[0, 1:], new[0, 1:] = 14.0, 16.0  # a disturbed run on either side
+    margin, may_trim = np.full(3, 0.5), np.array([True, True, False])
+    tested = compare_units(base, new, margin, are_blocks=False, may_trim=may_trim)
+    plain = stats.ttest_ind(new, base, equal_var=False)
+    trimmed = stats.ttest_ind(new[:, 1], base[:, 1], equal_var=False, trim=TRIM)
+    assert tested.is_trimmed.tolist() == [False, True, False]
+    assert tested.p == pytest.approx([2 * plain.pvalue[0], 2 * trimmed.pvalue, plain.pvalue[2]], rel=1e-9)
+    interval = trimmed.confidence_interval(0.95)
+    assert (tested.low[1], tested.high[1]) == pytest.approx((interval.low, interval.high), rel=1e-9)
+    assert tested.low[1] < tested.new[1] - tested.base[1] < tested.high[1]
+    few = compare_units(base[:4], new, margin, are_blocks=False, may_trim=may_trim)
+    assert not few.is_trimmed.any()
+
+
+def test_a_disturbed_run_on_either_side_does_not_hide_a_change() -> None:
+    base, new = some_runs(1, count=7), some_runs(11, count=7, device_ns=1_000_000)
+    base[2], new[3] = a_run(3, device_ns=1_500_000), a_run(14, device_ns=1_600_000)
+    cell = compared(base, new).cells[0]
+    mean, p50 = cell.total[:2]
+    assert mean.word is Word.UNDECIDED
+    assert p50.word is Word.SLOWER
+    assert p50.why == TRIMMED
+    assert p50.change == pytest.approx(0.1, abs=0.02)
+    # the means keep all runs, and the parts add up
+    assert sum(part.added_ns for part in cell.parts) == pytest.approx(mean.difference, rel=1e-9)
 
 
 def test_holm_multiplies_by_what_is_left() -> None:

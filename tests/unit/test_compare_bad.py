@@ -51,7 +51,7 @@ def test_a_class_that_one_side_lacks_is_refused_and_the_others_are_compared(
     vio: Vio, tmp_path: Path, base: Path
 ) -> None:
     both = []
-    for one, other in zip(some_runs(11), some_runs(21, key=Key("vda", "write", 12)), strict=True):
+    for one, other in zip(some_runs(11), [a_run(n, key=Key("vda", "write", 12)) for n in range(21, 26)], strict=True):
         blocks = [replace(a, tallies=a.tallies | b.tallies) for a, b in zip(one.blocks, other.blocks, strict=True)]
         both.append(replace(one, blocks=tuple(blocks)))
     save_baseline(both, tmp_path / "both.viobase")
@@ -61,7 +61,7 @@ def test_a_class_that_one_side_lacks_is_refused_and_the_others_are_compared(
 
 
 def test_nothing_in_common_is_not_comparable(vio: Vio, tmp_path: Path, base: Path) -> None:
-    save_baseline(some_runs(11, key=Key("vda", "write", 12)), tmp_path / "writes.viobase")
+    save_baseline([a_run(n, key=Key("vda", "write", 12)) for n in range(11, 16)], tmp_path / "writes.viobase")
     code, out, err = vio("compare", str(base), str(tmp_path / "writes.viobase"))
     assert (code, err) == (3, "")
     assert out.startswith("NOT COMPARABLE: ")
@@ -118,7 +118,7 @@ def test_a_baseline_of_another_version_is_refused_and_of_a_newer_minor_one_read(
 
 
 def test_baselines_made_by_other_versions_of_vio_are_compared_and_said(vio: Vio, tmp_path: Path, base: Path) -> None:
-    save_baseline(some_runs(11, info=replace(INFO, vio="0.0.9")), tmp_path / "old.viobase")
+    save_baseline([a_run(n, info=replace(INFO, vio="0.0.9")) for n in range(11, 16)], tmp_path / "old.viobase")
     code, out, _ = vio("compare", str(tmp_path / "old.viobase"), str(base))
     assert code == 0
     assert [line.split() for line in out.splitlines() if line.startswith("vio ")] == [["vio", "0.0.9", "0.1"]]
