@@ -271,7 +271,11 @@ class SegmentInfo:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All of manifest.json."""
+    """All of manifest.json.
+
+    `target_cpu_s` is the CPU time that the target took while it was recorded, virtual CPUs included; None if it was
+    gone before it could be asked.
+    """
 
     schema: SchemaVersion
     creator: Creator
@@ -290,3 +294,4 @@ class Manifest:
     segments: tuple[SegmentInfo, ...] = ()
     notes: tuple[str, ...] = ()
     threads_at_stop: tuple[ThreadState, ...] = ()
+    target_cpu_s: float | None = None

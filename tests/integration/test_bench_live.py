@@ -64,9 +64,10 @@ def test_the_scenario_of_a_guest_with_fio(place: Path) -> None:
 
 FAILING = """
 [load]
-command = ["qemu-img", "bench", "-f", "raw", "-c", "{count}", "-t", "none", "{image}"]
+command = ["qemu-img", "bench", "-f", "qcow2", "-c", "{count}", "-t", "none", "{image}"]
 [image]
-size = "16M"
+source = "base.raw"
+way = "overlay"
 [a]
 name = "some"
 values = { count = "100" }
@@ -75,6 +76,7 @@ name = "wrong"
 values = { count = "-5" }
 [bench]
 warm-up = 0
+drop-caches = true
 settle = "0s"
 """
 
@@ -82,13 +84,15 @@ settle = "0s"
 def test_a_load_that_fails_keeps_what_there_is(place: Path) -> None:
     scenario = place / "failing.toml"
     scenario.write_text(FAILING)
+    (place / "base.raw").write_bytes(b"x" * (16 << 20))
     words = [sys.executable, "-m", "vio", "bench", str(scenario), "-o", str(place / "out"), "--repeats", "1"]
     ran = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert (ran.returncode, ran.stdout) == (ExitCode.LOAD, "")
     last = ran.stderr.splitlines()[-1]
     assert last.startswith("vio: run wrong (b, 1 of 1): the load ended with exit code 1: qemu-img: Invalid request")
     assert "; 1 run done and kept; go on with: vio bench" in last
-    assert (place / "out/a/001.vio/manifest.json").exists()
+    disk = json.loads((place / "out/a/001.vio/manifest.json").read_text())["target"]["disks"][0]
+    assert (disk["format"], disk["chain"][0]["path"]) == ("qcow2", str(place / "base.raw"))
     assert len(list((place / "out/failed").glob("b-001-1.vio"))) == 1
 
 

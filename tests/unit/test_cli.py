@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from tests.commandline import Vio, a_process, roots, vio
+from tests.runs import some_runs
 
 from vio import __version__, cli
+from vio.comparer.baseline import save_baseline
 from vio.errors import ExitCode, VioError
 from vio.recorder import checkup
 from vio.recorder.host import HostFeatures, read_host
@@ -217,6 +219,17 @@ def test_what_is_not_needed_is_not_imported(words: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in done.stderr.split()}
     assert not loaded & {"pandas", "pyarrow", "numpy", "matplotlib"}
+
+
+def test_comparing_baselines_does_without_what_recordings_need(tmp_path: Path) -> None:
+    sides = [str(tmp_path / name) for name in ("base.viobase", "new.viobase")]
+    for number, side in enumerate(sides):
+        save_baseline(some_runs(10 * number), Path(side))
+    code = "import sys; from vio.cli import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code, "compare", *sides], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("SAME")
+    loaded = {name.split(".")[0] for name in done.stderr.split()}
+    assert not loaded & {"pandas", "pyarrow", "numba", "matplotlib", "duckdb", "rich"}
 
 
 def test_every_exit_code_is_documented() -> None:

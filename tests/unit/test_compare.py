@@ -13,9 +13,11 @@ from tests.runs import DEVICE, INFO, a_run, a_sketch, some_runs
 from vio.comparer.compare import Loaded, compare_loaded
 from vio.comparer.comparison import CompareExit, Comparison, Verdict, Word
 from vio.comparer.depths import Depths
+from vio.comparer.judge import TRIMMED
 from vio.comparer.options import CompareOptions
-from vio.comparer.run import LATENCY, Key, Run
-from vio.comparer.statistics import adjust_p, compare_units
+from vio.comparer.run import LATENCY, WAITS, Key, Run, idle_times_ns
+from vio.comparer.statistics import TRIM, adjust_p, compare_units
+from vio.comparer.whole import CPU_PER_IO, TARGET_CPU
 from vio.errors import UsageError
 
 DEFAULTS = CompareOptions()
@@ -130,6 +132,55 @@ def test_what_differs_is_said() -> None:
     assert {"records lost", "cut short", "IOs not whole"} <= doubts.keys()
 
 
+def test_another_load_is_said() -> None:
+    one = a_run(1)
+    half = 10**9 // 2
+    blocks = [replace(block, begin_ns=at * half, end_ns=(at + 1) * half) for at, block in enumerate(one.blocks)]
+    doubts = {doubt.what: doubt for doubt in compared(some_runs(1), [replace(one, blocks=tuple(blocks))] * 3).doubts}
+    assert (doubts["vda read: IOs/s"].base, doubts["vda read: IOs/s"].new) == ("200", "400")
+    assert (doubts["vda read: in flight"].base, doubts["vda read: in flight"].new) == ("0.2", "0.4")
+
+
+def test_a_host_that_waits_for_a_cpu_is_said() -> None:
+    def waiting(run: Run) -> Run:
+        blocks = []
+        for block in run.blocks:
+            tallies = {
+                key: replace(one, rows=one.rows | {WAITS[0]: one.rows[DEVICE]}) for key, one in block.tallies.items()
+            }
+            blocks.append(replace(block, tallies=tallies))
+        return replace(run, blocks=tuple(blocks))
+
+    doubts = {doubt.what: doubt for doubt in compared(some_runs(1), [waiting(one) for one in some_runs(11)]).doubts}
+    waits = doubts["vda read: waiting for a CPU"]
+    assert (waits.base, waits.new) == ("0% of the mean", "90% of the mean")
+
+
+def test_what_a_guest_reads_while_it_boots_is_no_time_of_its_load() -> None:
+    # ten blocks of a second each; but the first has begun two minutes earlier, and the last lasts five seconds
+    bounds = [(at * 10**9, (at + 1) * 10**9) for at in range(10)]
+    bounds[0], bounds[9] = (-120 * 10**9, bounds[0][1]), (bounds[9][0], bounds[9][0] + 5 * 10**9)
+    assert idle_times_ns(bounds) == [120 * 10**9, *[0] * 8, 4 * 10**9]
+    assert idle_times_ns(bounds[:2]) == [0, 0]
+    assert idle_times_ns(bounds[:1]) == [0]
+    booted = a_run(1)
+    first = replace(booted.blocks[0], begin_ns=bounds[0][0], idle_ns=120 * 10**9)
+    late = replace(booted, blocks=(first, *booted.blocks[1:]))
+    assert late.whole().active_s == booted.whole().active_s
+
+
+def test_the_cpu_time_of_qemu_is_beside() -> None:
+    new = [
+        replace(one, info=replace(one.info, target_cpu_s=cpu_s))
+        for one, cpu_s in zip(some_runs(11), range(5), strict=True)
+    ]
+    base = [replace(one, info=replace(one.info, target_cpu_s=1.0)) for one in some_runs(1)]
+    beside = {one.name: one for one in compared(base, new).beside}
+    assert (beside[TARGET_CPU].base, beside[TARGET_CPU].new) == (0.1, 0.2)
+    assert (beside[CPU_PER_IO].base, beside[CPU_PER_IO].new) == (500.0, 1000.0)
+    assert TARGET_CPU not in {one.name for one in compared(some_runs(1), new).beside}
+
+
 def test_the_only_disks_are_compared_whatever_their_names() -> None:
     found = compared(some_runs(1), [a_run(n, key=Key("vdb", "read", 12)) for n in range(11, 16)])
     assert found.verdict is Verdict.SAME
@@ -165,13 +216,53 @@ def test_identical_runs_are_the_same() -> None:
     assert compared(runs, runs).verdict is Verdict.SAME
 
 
-def test_the_tests_are_scipys() -> None:
-    draw = np.random.default_rng(3)
-    base, new = draw.normal(10, 1, (5, 4)), draw.normal(11, 2, (6, 4))
-    tested = compare_units(base, new, np.full(4, 0.5), are_blocks=False)
-    wanted = stats.ttest_ind(new, base, equal_var=False)
-    assert tested.p == pytest.approx(wanted.pvalue)
-    assert tested.low == pytest.approx(wanted.confidence_interval(0.95).low)
+@pytest.mark.parametrize(("base_count", "new_count"), [(5, 6), (2, 9), (3, 3), (1, 7), (8, 1)])
+def test_the_tests_say_what_scipys_say(base_count: int, new_count: int) -> None:
+    draw = np.random.default_rng(base_count)
+    base, new = draw.normal(10, 1, (base_count, 40)), draw.normal(11, 2, (new_count, 40))
+    margin = np.full(40, 1.5)
+    tested = compare_units(base, new, margin, are_blocks=False)
+    is_pooled = min(base_count, new_count) == 1
+    wanted = stats.ttest_ind(new, base, equal_var=is_pooled)
+    assert tested.p == pytest.approx(wanted.pvalue, rel=1e-9)
+    low, high = wanted.confidence_interval(0.95)
+    assert tested.low == pytest.approx(low, rel=1e-9)
+    assert tested.high == pytest.approx(high, rel=1e-9)
+    below, above = (
+        stats.ttest_ind(new, base + sign * margin, equal_var=is_pooled, alternative=alternative).pvalue
+        for sign, alternative in ((1, "less"), (-1, "greater"))
+    )
+    assert tested.p_same == pytest.approx(np.maximum(below, above), rel=1e-9)
+
+
+def test_figures_that_may_be_trimmed_are_tested_twice() -> None:
+    draw = np.random.default_rng(4)
+    base, new = draw.normal(10, 0.1, (6, 3)), draw.normal(11, 0.1, (5, 3))
+    base[0, 1:], new[0, 1:] = 14.0, 16.0  # a disturbed run on either side
+    margin, may_trim = np.full(3, 0.5), np.array([True, True, False])
+    tested = compare_units(base, new, margin, are_blocks=False, may_trim=may_trim)
+    plain = stats.ttest_ind(new, base, equal_var=False)
+    trimmed = stats.ttest_ind(new[:, 1], base[:, 1], equal_var=False, trim=TRIM)
+    assert tested.is_trimmed.tolist() == [False, True, False]
+    assert tested.p == pytest.approx([2 * plain.pvalue[0], 2 * trimmed.pvalue, plain.pvalue[2]], rel=1e-9)
+    interval = trimmed.confidence_interval(0.95)
+    assert (tested.low[1], tested.high[1]) == pytest.approx((interval.low, interval.high), rel=1e-9)
+    assert tested.low[1] < tested.new[1] - tested.base[1] < tested.high[1]
+    few = compare_units(base[:4], new, margin, are_blocks=False, may_trim=may_trim)
+    assert not few.is_trimmed.any()
+
+
+def test_a_disturbed_run_on_either_side_does_not_hide_a_change() -> None:
+    base, new = some_runs(1, count=7), some_runs(11, count=7, device_ns=1_000_000)
+    base[2], new[3] = a_run(3, device_ns=1_500_000), a_run(14, device_ns=1_600_000)
+    cell = compared(base, new).cells[0]
+    mean, p50 = cell.total[:2]
+    assert mean.word is Word.UNDECIDED
+    assert p50.word is Word.SLOWER
+    assert p50.why == TRIMMED
+    assert p50.change == pytest.approx(0.1, abs=0.02)
+    # the means keep all runs, and the parts add up
+    assert sum(part.added_ns for part in cell.parts) == pytest.approx(mean.difference, rel=1e-9)
 
 
 def test_holm_multiplies_by_what_is_left() -> None:
