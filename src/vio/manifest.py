@@ -271,7 +271,11 @@ class SegmentInfo:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All of manifest.json."""
+    """All of manifest.json.
+
+    `workers` are the kernel's own threads (id: name) that passed points of the target's devices or files: the
+    scheduler's events tell of them too.
+    """
 
     schema: SchemaVersion
     creator: Creator
@@ -290,3 +294,4 @@ class Manifest:
     segments: tuple[SegmentInfo, ...] = ()
     notes: tuple[str, ...] = ()
     threads_at_stop: tuple[ThreadState, ...] = ()
+    workers: dict[str, str] = field(default_factory=dict)
