@@ -3,10 +3,15 @@
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from string import ascii_lowercase
+
+from lab.hostmachine import Bus
+from vio.errors import HostError
 
 PLACE = Path("/srv/vm")
 """Where a volume is mounted: recordings then show paths as hosts have them."""
@@ -21,6 +26,7 @@ _DELAY_MS = 5
 _THIN_META_SECTORS = 65536
 _THIN_BLOCK_SECTORS = 128
 _COMMAND_LIMIT_S = 120
+_POLL_S = 0.05
 _PASSPHRASE = b"lab"
 
 
@@ -111,24 +117,27 @@ class Volume:
 
 
 @contextlib.contextmanager
-def volume(stack: Stack, file_system: FileSystem, first_disk: int = 0) -> Iterator[Volume]:
-    """Make and mount a volume on NVMe disks from the one with this number on; taken down at the end.
+def volume(stack: Stack, file_system: FileSystem, first_disk: int = 0, bus: Bus = Bus.NVME) -> Iterator[Volume]:
+    """Make and mount a volume on the disks of a kind from the one with this number on; taken down at the end.
 
-    All that was on the disks is lost. Its directory is /srv/vm, or /srv/vm1 ... for those after the first disk.
+    All that was on the disks is lost. Its directory is /srv/vm, or /srv/vm1 ... for those after the first disk; with
+    others than NVMe disks /srv/virtio and so on.
     """
     load_modules(file_system)
-    with stacked(stack, first_disk) as (device, disks):
+    place = PLACE if bus is Bus.NVME else PLACE.with_name(str(bus))
+    with stacked(stack, first_disk, bus) as (device, disks):
         run(*_MKFS[file_system].split(), device)
-        with mounted(device, file_system, Path(f"{PLACE}{first_disk or ''}")) as directory:
+        with mounted(device, file_system, Path(f"{place}{first_disk or ''}")) as directory:
             names = (_kernel_name(device), *(Path(disk).name for disk in disks))
             yield Volume(directory, tuple(dict.fromkeys(names)))
 
 
 @contextlib.contextmanager
-def stacked(stack: Stack, first_disk: int = 0) -> Iterator[tuple[str, list[str]]]:
-    """Put devices together on NVMe disks from the one with this number on: the uppermost, and the disks."""
-    load_modules("nvme", *_MODULES[stack])
-    disks = [f"/dev/nvme{number}n1" for number in range(first_disk, first_disk + stack.disk_count)]
+def stacked(stack: Stack, first_disk: int = 0, bus: Bus = Bus.NVME) -> Iterator[tuple[str, list[str]]]:
+    """Put devices together on disks of a kind from the one with this number on: the uppermost, and the disks."""
+    load_modules(*bus.drivers, *_MODULES[stack])
+    disks = [_disk(bus, number) for number in range(first_disk, first_disk + stack.disk_count)]
+    _wait_for(disks)
     with _STACKS[stack](disks) as device:
         run("wipefs", "--all", "--quiet", device)  # mkfs.ocfs2 refuses a disk that it made a volume on before
         yield device, disks
@@ -153,6 +162,20 @@ def mapped(name: str, table: str) -> Iterator[str]:
         yield f"/dev/mapper/{name}"
     finally:
         run("dmsetup", "remove", "--retry", name)
+
+
+def _disk(bus: Bus, number: int) -> str:
+    letter = ascii_lowercase[number]
+    return {Bus.VIRTIO: f"/dev/vd{letter}", Bus.SCSI: f"/dev/sd{letter}"}.get(bus, f"/dev/nvme{number}n1")
+
+
+def _wait_for(devices: Sequence[str]) -> None:
+    """Wait for disks whose drivers have been loaded: some look for theirs by and by."""
+    deadline_s = time.monotonic() + _COMMAND_LIMIT_S
+    while missing := [one for one in devices if not Path(one).exists()]:
+        if time.monotonic() > deadline_s:
+            raise HostError(f"the lab host has no {', '.join(missing)}")
+        time.sleep(_POLL_S)
 
 
 def load_modules(*names: str) -> None:

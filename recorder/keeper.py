@@ -92,7 +92,7 @@ class Keeper:
         if len(segments) != self._segments or is_news:
             self._segments = len(segments)
             counts = self._counts(session, None, 0)
-            self.manifest = replace(self.manifest, segments=segments, counts=counts)
+            self.manifest = replace(self.manifest, segments=segments, counts=counts, workers=_workers(session))
             write_manifest(self._directory, self.manifest, is_durable=False)
         lost = sum(count_by_kind(session.ingest.losses()).values())
         return Status(elapsed_s, session.ingest.received, lost, self._by_layer(session))
@@ -149,6 +149,7 @@ class Keeper:
             notes=(*self.manifest.notes, *self._maps.notes),
             threads_at_stop=self._threads_at_stop,
             target_cpu_s=self._target_cpu_s,
+            workers=_workers(session),
         )
 
     def _losses(self, session: Session, losses: list[Loss]) -> list[Loss]:
@@ -220,6 +221,10 @@ class Keeper:
         except OutputError:
             if ended.error is None:
                 raise
+
+
+def _workers(session: Session) -> dict[str, str]:
+    return {str(tid): name for tid, name in session.workers.items()}
 
 
 def _renewed(before: Target, now: Target) -> Target:

@@ -275,6 +275,8 @@ class Manifest:
 
     `target_cpu_s` is the CPU time that the target took while it was recorded, virtual CPUs included; None if it was
     gone before it could be asked.
+    `workers` are the kernel's own threads (id: name) that passed points of the target's devices or files: the
+    scheduler's events tell of them too.
     """
 
     schema: SchemaVersion
@@ -295,3 +297,4 @@ class Manifest:
     notes: tuple[str, ...] = ()
     threads_at_stop: tuple[ThreadState, ...] = ()
     target_cpu_s: float | None = None
+    workers: dict[str, str] = field(default_factory=dict)
