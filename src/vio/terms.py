@@ -4,7 +4,7 @@ from vio.layer import Stage
 
 # Major: old readers cannot read it. Minor: a column was added.
 MAJOR = 1
-MINOR = 3
+MINOR = 4
 
 LACKS = {
     1: "its end",
