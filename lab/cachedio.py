@@ -7,7 +7,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,9 +37,17 @@ class Truth:
 class QemuIo:
     """A `qemu-io` that does what it is told, one thing after the other; ended when it is left."""
 
-    def __init__(self, image: Path, image_format: Format, aio: Aio, cache: Cache = Cache.WRITEBACK) -> None:
+    def __init__(
+        self,
+        image: Path,
+        image_format: Format,
+        aio: Aio,
+        cache: Cache = Cache.WRITEBACK,
+        *,
+        has_discard: bool = False,
+    ) -> None:
         """Open an image."""
-        how = ("-t", str(cache), "-i", str(aio), "-f", str(image_format))
+        how = ("-t", str(cache), "-i", str(aio), "-f", str(image_format), "-d", "unmap" if has_discard else "ignore")
         # Its answers are waited for, so they must not be kept back.
         self._process = subprocess.Popen(
             ["stdbuf", "-oL", "qemu-io", *how, str(image)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -53,6 +61,21 @@ class QemuIo:
     def write(self, offset: int, count: int, pattern: int) -> None:
         """Write to the guest's disk, and wait for the answer."""
         self._ask(f"write -P {pattern % 255 + 1} {offset} {count}", "wrote ")
+
+    def write_at_once(self, writes: Iterable[tuple[int, int]]) -> None:
+        """Write (offset, bytes) all at once, and wait until all are done."""
+        for offset, count in writes:
+            self._ask(f"aio_write -q {offset} {count}", "")
+        self._ask("aio_flush", "")
+        self._ask("read 0 512", "read ")
+
+    def zero(self, offset: int, count: int) -> None:
+        """Write zeroes as a guest does that says so."""
+        self._ask(f"write -z -u {offset} {count}", "wrote ")
+
+    def discard(self, offset: int, count: int) -> None:
+        """Discard, which does nothing unless the image was opened so that it does."""
+        self._ask(f"discard {offset} {count}", "discard ")
 
     def flush(self) -> None:
         """Flush the disk; a small read after it tells when that is done."""

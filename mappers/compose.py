@@ -4,6 +4,7 @@ import numpy as np
 
 from vio.errors import MapError
 from vio.mappers.extent import NOWHERE, RangeMap, Rows
+from vio.mappers.interval import cut, without_overlap
 from vio.mappers.kind import Flag, Ints, is_encoded, stacked
 
 
@@ -24,6 +25,22 @@ def compose(upper: RangeMap, lower: RangeMap) -> RangeMap:
         _encoded(upper, lower, np.flatnonzero(encoded)),
     )
     return RangeMap.from_rows(upper.source_space, lower.target_space, Rows.joined(parts)).coalesce()
+
+
+def overlaid(lower: RangeMap, upper: RangeMap) -> RangeMap:
+    """Put one map of a space over another: where the upper one says anything, that holds, UNMAPPED too."""
+    spaces = (lower.source_space, lower.target_space)
+    if spaces != (upper.source_space, upper.target_space):
+        raise MapError(f"cannot put a map of {upper.source_space} over one of {lower.source_space}: other spaces")
+    begins, ends = without_overlap(upper.start, upper.end)
+    cuts = cut(begins, ends, lower.start, lower.end)
+    free = cuts.row < 0
+    row, begin, length = cuts.request[free], cuts.begin[free], (cuts.end - cuts.begin)[free]
+    moves = ~is_encoded(lower.kind[row]) & (lower.target[row] >= 0)
+    target = lower.target[row] + np.where(moves, begin - lower.start[row], 0)
+    stored = np.where(moves, length, lower.target_length[row])
+    kept = Rows(begin, length, target, stored, lower.kind[row])
+    return RangeMap.from_rows(*spaces, Rows.joined([kept, upper.rows])).coalesce()
 
 
 def difference(older: RangeMap, newer: RangeMap) -> tuple[Ints, Ints]:

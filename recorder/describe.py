@@ -59,6 +59,8 @@ def describe_disk(disk: Disk, is_recorded: bool) -> DiskInfo:
         why_not=disk.why_not,
         notes=disk.notes,
         chain=tuple(_describe_chain_file(file) for file in disk.chain),
+        cluster_bytes=disk.cluster_bytes,
+        subcluster_bytes=disk.subcluster_bytes,
     )
 
 

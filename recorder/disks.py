@@ -32,7 +32,8 @@ class Disk:
     process itself sees it. `fd`, `device` and `inode` are of the open file, None where none is open.
     `is_direct` is the open file's O_DIRECT, not the command line's word. `seen_layers` are QEMU's layers
     that can be followed even where the disk's whole way (`followable`) cannot; `why_not` says what is not
-    visible. `chain` are the other files of the image: an external data file, backing files.
+    visible. `chain` are the other files of the image: an external data file, backing files. `cluster_bytes` and
+    `subcluster_bytes` (what is allocated at once) are those of a qcow2 image, else 0.
     """
 
     name: str
@@ -58,6 +59,8 @@ class Disk:
     why_not: str = ""
     notes: tuple[str, ...] = ()
     chain: tuple[ChainFile, ...] = ()
+    cluster_bytes: int = 0
+    subcluster_bytes: int = 0
 
     @property
     def followable(self) -> bool:
@@ -207,4 +210,6 @@ def _with_file(disk: Disk, chain: ImageChain, matches: list[OpenFile], where: Pr
         below=device_below(file, where.mounts, where.roots),
         notes=(*notes, *others.notes),
         chain=tuple(others.files),
+        cluster_bytes=others.cluster_bytes,
+        subcluster_bytes=others.subcluster_bytes,
     )

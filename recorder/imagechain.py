@@ -39,10 +39,15 @@ class ChainFile:
 
 @dataclass(slots=True)
 class FoundChain:
-    """The other files of an image, nearest first; `notes` say what of them is not followed."""
+    """The other files of an image, nearest first; `notes` say what of them is not followed.
+
+    `cluster_bytes` and `subcluster_bytes` are the image's own, if it is qcow2; else 0.
+    """
 
     files: list[ChainFile] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    cluster_bytes: int = 0
+    subcluster_bytes: int = 0
 
 
 def find_chain(image: OpenFile, form: str, chain: ImageChain, where: ProcessFiles) -> FoundChain:
@@ -52,6 +57,8 @@ def find_chain(image: OpenFile, form: str, chain: ImageChain, where: ProcessFile
         header = _header(where, image, found)
         if header is None:
             break
+        if len(seen) == 1:
+            found.cluster_bytes, found.subcluster_bytes = header.cluster_size, header.subcluster_size
         form = ""
         for role, child in _children(header, chain, image.path):
             file = _found_open(child, where)

@@ -17,6 +17,7 @@ from vio.reporter.partsum import PartSummary
 from vio.reporter.quality import Evidence, JoinRow
 from vio.reporter.recorded import Recorded
 from vio.reporter.result import IoRow, Report, Unreached, longest_part, number_in, rows_of
+from vio.reporter.showntext import shown_data
 from vio.reporter.summary import Summary
 from vio.reporter.verdict.data import not_judged_data, verdict_data
 from vio.reporter.waits import WITHIN, Wait
@@ -24,7 +25,7 @@ from vio.reporter.waitsum import Place
 from vio.schema import OPS
 
 MAJOR = 1
-MINOR = 3
+MINOR = 4
 
 Json = dict[str, object]
 
@@ -75,6 +76,7 @@ def to_json(report: Report) -> Json:
         "ambiguous_link_count": report.quality.ambiguous,
         "orphans": [{"name": name, "count": count} for name, count in report.quality.orphans.items()],
         "writeback": _writeback(report.writeback, report) if report.writeback else None,
+        "shown": shown_data(report.shown, report.shown_path) if report.shown else None,
         "files": None if report.files is None else [file_data(one, recorded) for one in report.files],
         "slowest": [_io(row, recorded) for row in rows_of(report.slowest)],
         "not_ended": [_io(row, recorded) for row in rows_of(report.unended)],

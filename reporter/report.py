@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import pyarrow as pa
 
 from vio.errors import OutputError, UsageError
+from vio.mappers import shown as of_run
 from vio.recording import Recording
 from vio.reporter.byfile import ByFile
 from vio.reporter.choice import Chooser, Filter
@@ -18,6 +19,7 @@ from vio.reporter.parts import PartsReader
 from vio.reporter.quality import JoinQuality
 from vio.reporter.recorded import Recorded
 from vio.reporter.result import Report, rows_of
+from vio.reporter.shown import SHOWN_FILE, ShownPlaces
 from vio.reporter.sidefile import SideFile
 from vio.reporter.slowest import Notable
 from vio.reporter.spans import hulls, part_spans, spans_of
@@ -41,10 +43,11 @@ _NO_ROWS = arrow_schema(IOS).empty_table()
 
 
 class JoinStream(WithParts, WithWaits, Watched, Protocol):
-    """What a report reads: tables of schema.IOS, once; `quality` and `writeback` are complete after that."""
+    """What a report reads: tables of schema.IOS, once; `quality`, `writeback` and `shown` are complete after that."""
 
     quality: JoinQuality
     writeback: Writeback | None
+    shown: ShownPlaces | None
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the IOs, window by window."""
@@ -74,8 +77,8 @@ class ReportOptions:
         return self.is_table_written and (self.with_stages or self.table_path is None)
 
     @property
-    def are_writebacks_written(self) -> bool:
-        """Whether the table of writebacks goes beside the per-IO table of a recording."""
+    def is_rest_written(self) -> bool:
+        """Whether the tables of writebacks, and of what the run shows, go beside the per-IO table of a recording."""
         return self.is_table_written and self.table_path is None
 
     @property
@@ -139,7 +142,8 @@ def report_on(
     with (
         _TableOutput(recorded, options, result) as output,
         _side_file(STAGES_FILE, STAGES, result, is_wanted=options.are_stages_written) as stages,
-        _side_file(WRITEBACKS_FILE, WRITEBACKS, result, is_wanted=options.are_writebacks_written) as writebacks,
+        _side_file(WRITEBACKS_FILE, WRITEBACKS, result, is_wanted=options.is_rest_written) as writebacks,
+        _side_file(SHOWN_FILE, of_run.COLUMNS, result, is_wanted=options.is_rest_written) as shown,
     ):
         for every in stream.tables():
             chosen = chooser.choose(every)
@@ -155,11 +159,12 @@ def report_on(
                 notable.add(chosen)
                 if by_file:
                     by_file.add(chosen)
-            _take_later(stream, writebacks, page)
+            _take_ready(stream, writebacks, shown, page)
             ticker.passed(every)
-        _take_later(stream, writebacks, page)
-    result.stages_path, result.writebacks_path = stages.made, writebacks.made
+        _take_ready(stream, writebacks, shown, page)
+    result.stages_path, result.writebacks_path, result.shown_path = stages.made, writebacks.made, shown.made
     result.writeback = stream.writeback.figures if stream.writeback else None
+    result.shown = stream.shown.figures if stream.shown else None
     if result.parts is not None:
         result.parts.hops.check()
     result.slowest, result.unended = notable.slowest, notable.unended
@@ -172,12 +177,14 @@ def report_on(
     return result
 
 
-def _take_later(stream: JoinStream, output: SideFile, page: "Page | None") -> None:
+def _take_ready(stream: JoinStream, writebacks: SideFile, shown: SideFile, page: "Page | None") -> None:
     if stream.writeback:
         rows = stream.writeback.take()
-        output.write(rows)
+        writebacks.write(rows)
         if page:
             page.add_later(rows)
+    if stream.shown:
+        shown.write(stream.shown.take())
 
 
 def timeline(path: Path, number: int, *, is_terminal: bool = False) -> str:

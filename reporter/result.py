@@ -13,6 +13,7 @@ from vio.reporter.ofwhichfigures import OfWhichFigures
 from vio.reporter.partsum import PartSummary
 from vio.reporter.quality import JoinQuality
 from vio.reporter.recorded import Recorded
+from vio.reporter.shown import ShownFigures
 from vio.reporter.summary import Summary
 from vio.reporter.verdict.finding import Verdict
 from vio.reporter.waitsum import WaitSummary
@@ -35,7 +36,8 @@ class Unreached:
 class Report:
     """Figures of a recording. `table_path` is the per-IO table, None if it was not written; `notes` say why not.
 
-    `writeback` is of the whole recording, whatever was chosen; None where no disk goes through the page cache.
+    `writeback` and `shown` are of the whole recording, whatever was chosen; `writeback` is None where no disk goes
+    through the page cache.
     `parts` are those of opened layers, if they were asked for; `stages_path` is their table. `waits` is None where the
     scheduler was not recorded.
     """
@@ -52,6 +54,8 @@ class Report:
     notes: list[str] = field(default_factory=list)
     writeback: WritebackFigures | None = None
     writebacks_path: Path | None = None
+    shown: ShownFigures | None = None
+    shown_path: Path | None = None
     parts: PartSummary | None = None
     stages_path: Path | None = None
     waits: WaitSummary | None = None

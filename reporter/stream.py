@@ -8,10 +8,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vio.errors import RecordingError
 from vio.manifest import DiskInfo, Manifest, PointInfo
 from vio.mappers.space import guest_space
-from vio.mappers.store import from_table
 from vio.mappers.timed import MapSet
 from vio.recording import Recording
 from vio.reporter.ahead import ahead
@@ -32,7 +30,9 @@ from vio.reporter.paths import Loop, Scope
 from vio.reporter.places import kernel_dev
 from vio.reporter.quality import JoinQuality
 from vio.reporter.runs import Moves
+from vio.reporter.shown import ShownPlaces
 from vio.reporter.steps import below_of
+from vio.reporter.storedmaps import stored_maps
 from vio.reporter.waits import WaitReader, Waits
 from vio.reporter.writeback import CachedDisks, Writeback
 from vio.schema import EVENTS, STAGES, arrow_schema
@@ -46,14 +46,16 @@ _NEVER_NS = (1 << 63) - 2
 class Join:
     """The join of a recording: iterate `tables()` once; `quality` and `writeback` are complete after that.
 
-    `writeback` is None where no disk goes through the page cache. With `parts`, `stages` has those of the last table's
-    IOs (schema.STAGES). `waits` are those of the last table's IOs, None where the scheduler was not recorded, `fanout`
-    is what became of them below, `joined` the window that they came from.
+    `writeback` is None where no disk goes through the page cache. `shown` is what the run shows of the disks' maps.
+    With `parts`, `stages` has those of the last table's IOs (schema.STAGES). `waits` are those of the last table's IOs,
+    None where the scheduler was not recorded, `fanout` is what became of them below, `joined` the window that they came
+    from.
     """
 
     recording: Recording
     quality: JoinQuality = field(default_factory=JoinQuality)
     writeback: Writeback | None = None
+    shown: ShownPlaces | None = None
     parts: PartsReader | None = None
     stages: pa.Table | None = None
     waits: Waits | None = None
@@ -76,16 +78,14 @@ class Join:
     def windows(self) -> Iterator[tuple[pa.Table, Joined]]:
         """Yield each window's table with the joined window that it came from."""
         manifest = self.recording.manifest
-        maps = _maps(self.recording)
+        maps = stored_maps(self.recording)
         numbers, renumbered = point_numbers(manifest.points)
         joiner = Joiner(numbers, _scope(manifest, maps))
         files = ImageFiles.of(manifest)
-        table = IoTable(
-            files.disks,
-            len(manifest.target.disks),
-            tuple(is_direct(disk) for disk in manifest.target.disks),
-            Purposes.of(manifest, maps, files),
-        )
+        purposes = Purposes.of(manifest, maps, files)
+        is_direct_io = tuple(is_direct(disk) for disk in manifest.target.disks)
+        table = IoTable(files.disks, len(manifest.target.disks), is_direct_io, purposes)
+        self.shown = ShownPlaces(manifest, maps, purposes.tables)
         cached = _cached_disks(manifest)
         self.writeback = Writeback(maps, cached) if cached.numbers else None
         disk_maps = tuple(_disk_maps(maps, disk, files) for disk in manifest.target.disks)
@@ -114,6 +114,8 @@ class Join:
         self.waits = self._reader.add(joined, one.moves) if self._reader else None
         rows = table.rows(joined, self.waits)
         self.fanout = fanout_of(joined)
+        if self.shown is not None:
+            self.shown.add(joined, disk, is_last=is_last)
         if self.writeback is not None:
             self.writeback.add(joined, _numbers(joined, rows), disk, is_last=is_last)
         if self.parts:
@@ -165,18 +167,6 @@ def _windows(recording: Recording, renumbered: Renumbering) -> Iterator[Events]:
             part = table.slice(start, WINDOW)
             columns = {column.name: part[column.name].to_numpy() for column in EVENTS}
             yield Events(**columns | {"point": renumbered[columns["point"]]})
-
-
-def _maps(recording: Recording) -> MapSet:
-    stored = recording.read_maps()
-    if stored is None:
-        return MapSet(())
-    try:
-        return from_table(stored)
-    except (KeyError, ValueError, pa.ArrowException) as error:
-        raise RecordingError(
-            f"{recording.path}/maps.parquet is damaged: {error}", "move it away to do without"
-        ) from None
 
 
 def _scope(manifest: Manifest, maps: MapSet) -> Scope:

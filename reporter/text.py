@@ -11,6 +11,7 @@ from vio.reporter.header import count_lines, loss_lines, recorded_lines
 from vio.reporter.histogram import Distribution
 from vio.reporter.quality import JoinRow
 from vio.reporter.result import IoRow, Report, Unreached, longest_part, number_in, place_name, rows_of
+from vio.reporter.showntext import shown_lines
 from vio.reporter.stagetext import hop_lines, part_lines
 from vio.reporter.units import TimeUnit, bytes_text, share_text, time_text, unit_for
 from vio.reporter.verdict.text import verdict_lines
@@ -199,6 +200,8 @@ def _join_lines(report: Report, style: Style) -> Iterator[str]:
     if grid.rows:
         yield from grid.lines(style)
     yield from join_notes(report)
+    if report.shown:
+        yield from shown_lines(report.shown)
     if report.writeback:
         yield from cache_lines(report.writeback)
 
@@ -229,6 +232,8 @@ def _closing_lines(report: Report) -> Iterator[str]:
         yield f"every IO, with its time stamp at every point: {printable(str(report.table_path))}"
     if report.writebacks_path:
         yield f"what was written back of them later: {printable(str(report.writebacks_path))}"
+    if report.shown_path:
+        yield f"what the run shows of the disks' maps: {printable(str(report.shown_path))}"
     if report.stages_path:
         yield f"every span of a part: {printable(str(report.stages_path))}"
     if report.plot_path:

@@ -30,6 +30,7 @@ from vio.reporter.fanout import Fanout
 from vio.reporter.parts import PartsReader
 from vio.reporter.quality import Evidence, JoinQuality
 from vio.reporter.recorded import Recorded
+from vio.reporter.shown import ShownPlaces
 from vio.reporter.waits import WITHIN, Wait, Waits
 from vio.reporter.waitsum import WaitSummary
 from vio.reporter.writeback import Writeback
@@ -287,6 +288,7 @@ class MadeStream:
     made: list[pa.Table]
     quality: JoinQuality
     writeback: Writeback | None = None
+    shown: ShownPlaces | None = None
     parts: PartsReader | None = None
     stages: pa.Table | None = None
     waits: Waits | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vio import manifest, recording, schema
 from vio.layer import Stage
-from vio.mappers import store
+from vio.mappers import shown, store
 from vio.mappers.guestfs import store as guest_store
 
 PAGE = Path(__file__).parent.parent / "docs" / "recording-format.md"
@@ -64,6 +64,12 @@ _TABLES = (
         "range that a bio wrote back and an IO had written last. The evidence is the address. None of these times is "
         "in the IO's own; an IO has many rows, one, or none.",
         schema.WRITEBACKS,
+    ),
+    (
+        "shown.parquet",
+        "What `vio report` writes beside the per-IO table where the run shows guest data elsewhere in a qcow2 image "
+        "than the taken maps do ([mapping.md](mapping.md#what-the-run-shows)): ranges, each with its own time.",
+        shown.COLUMNS,
     ),
     (
         "stages.parquet",

@@ -61,6 +61,11 @@ class Qcow2Header:
         return 1 << self.cluster_bits
 
     @property
+    def subcluster_size(self) -> int:
+        """Bytes that are allocated at once: of a cluster with an extended L2 entry a part."""
+        return self.cluster_size // fmt.SUBCLUSTERS if self.has_extended_l2 else self.cluster_size
+
+    @property
     def has_extended_l2(self) -> bool:
         """Tell whether L2 entries are 16 bytes and a cluster has 32 subclusters."""
         return bool(self.incompatible_features & fmt.Incompatible.EXTENDED_L2)

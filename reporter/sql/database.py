@@ -165,9 +165,10 @@ class Database:
                 source.ios()  # what makes that table makes this one
                 if source.files[view].is_file():
                     yield views.writebacks_select(source.manifest, source.files[view], source.name)
+            elif view == "maps":
+                yield from _maps_of(source)
             elif source.files[view].is_file():
-                select = views.maps_select if view == "maps" else views.stages_select
-                yield select(source.files[view], source.name)
+                yield views.stages_select(source.files[view], source.name)
 
     def _make_table(self, view: str) -> None:
         columns, rows_of = SMALL[view]
@@ -207,6 +208,15 @@ class Database:
             "lock_configuration = true",
         ):
             self._con.execute(f"SET {setting}")
+
+
+def _maps_of(source: Source) -> Iterator[str]:
+    if source.files["maps"].is_file():
+        yield views.maps_select(source.files["maps"], source.name, "taken")
+    if source.has_shown_maps:
+        source.ios()  # what makes that table finds these too
+        if source.files["shown"].is_file():
+            yield views.maps_select(source.files["shown"], source.name, "shown by the run")
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 OnProgress: TypeAlias = "Callable[[Progress], None] | None"
 Figures = dict[str, object]
 IOS_FILE, _WRITEBACKS_FILE, _STAGES_FILE = "ios.parquet", "writebacks.parquet", "stages.parquet"
+_SHOWN_FILE = "shown.parquet"
 
 
 @dataclass(slots=True)
@@ -63,8 +64,13 @@ class Source:
     @property
     def files(self) -> dict[str, Path]:
         """Where the other tables of the recording are, if they are, by the name of their view."""
-        names = {"maps": MAPS_FILE, "writebacks": _WRITEBACKS_FILE, "stages": _STAGES_FILE}
+        names = {"maps": MAPS_FILE, "shown": _SHOWN_FILE, "writebacks": _WRITEBACKS_FILE, "stages": _STAGES_FILE}
         return {view: self.path / name for view, name in names.items()}
+
+    @property
+    def has_shown_maps(self) -> bool:
+        """Whether a report finds more of the disks' maps than were taken: those of images with tables of their own."""
+        return any(disk.format == "qcow2" for disk in self.manifest.target.disks)
 
     def ios(self) -> Path:
         """Return the per-IO table, which is made unless it is there.

@@ -66,12 +66,12 @@ def _first_of(names: Sequence[str]) -> str:
     return columns[0] if len(columns) == 1 else f"coalesce({', '.join(columns)})"
 
 
-def maps_select(file: Path, recording: str) -> str:
-    """Select the address maps of one recording, with words in the place of the kind's bits."""
+def maps_select(file: Path, recording: str, origin: str) -> str:
+    """Select address maps of one recording, with words in the place of the kind's bits; `origin` is who says so."""
     kinds = _list(BASE_KINDS)
     flags = ", ".join(f"CASE WHEN kind & {bit} <> 0 THEN {literal(name)} END" for bit, name in KIND_FLAGS.items())
     return f"""SELECT * REPLACE (coalesce({kinds}[(kind & 15) + 1], 'unknown') AS kind),
-  concat_ws(', ', {flags}) AS flags, {literal(printable(recording))} AS recording
+  concat_ws(', ', {flags}) AS flags, {literal(origin)} AS origin, {literal(printable(recording))} AS recording
 FROM read_parquet({file_pattern(file)})"""
 
 

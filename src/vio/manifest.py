@@ -91,7 +91,8 @@ class ChainInfo:
 class DiskInfo:
     """One disk of the target; `space` is the address space of its image (`file:...` or `dev:...`).
 
-    `chain` are the image's other files that QEMU has open, nearest first.
+    `chain` are the image's other files that QEMU has open, nearest first. `cluster_bytes` is the cluster of a qcow2
+    image, `subcluster_bytes` what it allocates at once; 0 where that is not known.
     """
 
     name: str
@@ -108,6 +109,8 @@ class DiskInfo:
     why_not: str = ""
     notes: tuple[str, ...] = ()
     chain: tuple[ChainInfo, ...] = ()
+    cluster_bytes: int = 0
+    subcluster_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

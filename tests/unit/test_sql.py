@@ -22,7 +22,7 @@ from vio.reporter.sql import views
 from vio.reporter.sql.database import VIEWS, Database
 
 DATA = Path(__file__).parents[1] / "data"
-WRITEBACK = DATA / "writeback.vio"
+WRITEBACK, RAW = DATA / "writeback.vio", DATA / "stacks.vio"
 Rows = list[tuple[object, ...]]
 
 
@@ -105,6 +105,21 @@ def test_writebacks_are_made_with_the_ios(tmp_path: Path) -> None:
     assert found == [("disk.img", "loop0", table.num_rows, sum(table["bytes"].to_pylist()))]
 
 
+def test_maps_are_those_taken_and_what_the_run_shows(sample: Path) -> None:
+    query = "select origin, source, count(*), sum(length) from maps where target like 'file:%' group by all order by 1"
+    table = pq.read_table(sample / "shown.parquet")
+    found = {(origin, source): figures for origin, source, *figures in ask(sample, query)}
+    assert found["shown by the run", table["source"][0].as_py()] == [table.num_rows, sum(table["length"].to_pylist())]
+    assert any(origin == "taken" for origin, _ in found)
+
+
+def test_maps_of_a_raw_disk_need_no_join(tmp_path: Path) -> None:
+    copy = tmp_path / "raw.vio"
+    shutil.copytree(RAW, copy, ignore=shutil.ignore_patterns("ios.*", "figures.json"))
+    assert ask(copy, "select distinct origin from maps") == [("taken",)]
+    assert not (copy / "ios.parquet").exists()
+
+
 def test_several_recordings_are_told_apart(sample: Path, tmp_path: Path) -> None:
     other = tmp_path / "a[1]*'?.vio"  # what a pattern or a quote could be taken for
     shutil.copytree(WRITEBACK, other)
@@ -128,7 +143,6 @@ def test_recordings_of_one_name_have_their_paths(sample: Path, tmp_path: Path) -
 def test_a_query_that_needs_no_ios_joins_nothing(tmp_path: Path) -> None:
     copy = tmp_path / "demo.vio"
     shutil.copytree(SAMPLE, copy, ignore=shutil.ignore_patterns("ios.*", "figures.json"))
-    assert ask(copy, "select count(*) from maps") != [(0,)]
     assert ask(copy, "select count(*) from losses") == [(0,)]
     assert not (copy / "ios.parquet").exists()
     assert ask(copy, "select count(*) from ios") == [(1054,)]
