@@ -78,7 +78,7 @@ def events(*rows: tuple[int, int, int]) -> Events:
 
 
 def renumbered(numbers: PathNumbers, *rows: tuple[int, int, int]) -> list[int]:
-    return numbers.renumber(events(*rows)).space.tolist()
+    return [int(one) for one in numbers.renumber(events(*rows)).space]
 
 
 def test_requests_on_paths_are_their_namespaces() -> None:
