@@ -77,8 +77,8 @@ class Checked:
 
     `file_system` is that on top, "" where the image lies on the device itself. `encrypted` are pieces of ciphertext
     that turned out to be those of the guest's offset, by a change made there. `notes` are the map's own, `lowest` is
-    what it says of the lowest device. The last three are of OCFS2: extents, depth of their tree, and the readers that do
-    not agree with ours.
+    what it says of the lowest device. The last three are of OCFS2: extents, depth of their tree, and the readers that
+    do not agree with ours.
     """
 
     stack: str

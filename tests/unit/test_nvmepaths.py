@@ -30,11 +30,11 @@ def made_up(tmp_path: Path) -> DeviceTree:
         (device / "device").symlink_to(above)
     (tmp_path / "block").mkdir()
     (tmp_path / "dev" / "block").mkdir(parents=True)
-    for number in (0, 1):
-        hidden = tmp_path / "devices" / "pci" / f"nvme{number}" / f"nvme0c{number}n1"
+    for path in (0, 1):
+        hidden = tmp_path / "devices" / "pci" / f"nvme{path}" / f"nvme0c{path}n1"
         hidden.mkdir(parents=True)
         (hidden / "hidden").write_text("1\n")
-        (subsystem / f"nvme{number}").symlink_to(hidden.parent)
+        (subsystem / f"nvme{path}").symlink_to(hidden.parent)
         (tmp_path / "block" / hidden.name).symlink_to(hidden)
     for device, number in ((head, "259:1"), (single, "259:5")):
         (tmp_path / "block" / device.name).symlink_to(device)
