@@ -54,7 +54,10 @@ STACKS = (
     Stack.RAID6,
     Stack.THIN,
     Stack.LVM_THIN,
+    Stack.NVME_PATHS,
 )
+PATHS_DISK = 5
+"""The number of the lab host's disk that two controllers lead to."""
 _FILE_SYSTEMS = {Stack.PLAIN: "ocfs2", Stack.CRYPT: "ext4", Stack.RAID10: "ext4"}
 _PIECES = {"ocfs2": 4 * KIB, "ext4": CLUSTER}
 _MKFS = {
@@ -73,8 +76,9 @@ class Checked:
     """What was read back on one volume: bytes at each place (device, copy), and how many pieces said something else.
 
     `file_system` is that on top, "" where the image lies on the device itself. `encrypted` are pieces of ciphertext
-    that turned out to be those of the guest's offset, by a change made there. `notes` are the map's own. The last three
-    are of OCFS2: extents, depth of their tree, and the readers that do not agree with ours.
+    that turned out to be those of the guest's offset, by a change made there. `notes` are the map's own, `lowest` is
+    what it says of the lowest device. The last three are of OCFS2: extents, depth of their tree, and the readers that
+    do not agree with ours.
     """
 
     stack: str
@@ -84,6 +88,7 @@ class Checked:
     different: int = 0
     encrypted: int = 0
     notes: list[str] = field(default_factory=list)
+    lowest: str = ""
     seconds: float = 0.0
     extents: int = 0
     depth: int = 0
@@ -128,12 +133,13 @@ def check(stack: Stack, image: Path) -> Checked:
     began_s = time.monotonic()
     file_system = _FILE_SYSTEMS.get(stack, "")
     checked = Checked(stack, file_system)
-    with stacked(stack) as (device, disks):
+    with stacked(stack, PATHS_DISK if stack is Stack.NVME_PATHS else 0) as (device, disks):
         with _placed(image, device, file_system) as path:
             taken = survey(ImageSource(path, "qcow2"), 1)
             for one in {device, *disks}:
                 run("blockdev", "--flushbufs", one)
             _read_back(taken, checked)
+        checked.lowest = taken.levels[-1].about
         if file_system == "ocfs2":
             _compare_readers(device, taken, checked)
     checked.seconds = round(time.monotonic() - began_s, 1)

@@ -49,6 +49,8 @@ class Stack(StrEnum):
     THIN = "thin"
     LVM_THIN = "lvm-thin"
     MULTIPATH = "multipath"
+    NVME_PATHS = "nvme-paths"
+    """An NVMe namespace that two controllers lead to: the host has to be given one."""
     PARTITION = "partition"
     LOOP = "loop"
 
@@ -103,6 +105,7 @@ _MODULES = {
     Stack.THIN: ("dm_mod", "dm_thin_pool"),
     Stack.LVM_THIN: ("dm_mod", "dm_thin_pool"),
     Stack.MULTIPATH: ("dm_mod", "dm_multipath", "dm_round_robin"),
+    Stack.NVME_PATHS: (),
     Stack.PARTITION: (),
     Stack.LOOP: ("loop",),
 }
@@ -310,6 +313,7 @@ _STACKS: dict[Stack, Callable[[Sequence[str]], contextlib.AbstractContextManager
     Stack.THIN: _thin,
     Stack.LVM_THIN: _lvm_thin,
     Stack.MULTIPATH: _multipath,
+    Stack.NVME_PATHS: _plain,
     Stack.PARTITION: _partition,
     Stack.LOOP: _loop,
 }

@@ -43,7 +43,12 @@ class Ground:
     @property
     def kernel_devs(self) -> tuple[int, ...]:
         """Return the device numbers as tracepoints have them."""
-        return (*(device.kernel_dev for device in self.devices), *self.hidden)
+        return tuple(device.kernel_dev for device in self.devices)
+
+    @property
+    def recorded_devs(self) -> tuple[int, ...]:
+        """Return the device numbers whose events are recorded: those of paths, too."""
+        return (*self.kernel_devs, *self.hidden)
 
     @property
     def file_ids(self) -> tuple[tuple[int, int], ...]:

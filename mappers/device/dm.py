@@ -137,7 +137,7 @@ def _origin(source: str, segment: Segment, within: tuple[Ints, Ints]) -> Copies:
 def _striped(source: str, segment: Segment, within: tuple[Ints, Ints]) -> Copies:
     count, chunk = _count(segment.words[0]), int(segment.words[1]) * SECTOR
     members = [_member(segment.words[at], segment.words[at + 1]) for at in range(2, 2 + 2 * count, 2)]
-    if chunk <= 0 or count == 0:
+    if not 0 < chunk <= LAST or count == 0:
         raise ValueError
     deal: Deal = lambda number: (number % count, number // count)  # noqa: E731
     begin, end = _inside(segment, within)

@@ -19,6 +19,7 @@ from vio.mappers.extent import RangeMap, Rows
 from vio.mappers.kind import Flag, Ints, Kind
 
 STALE = "the pool's metadata never rested: where thin blocks lie is as of the metadata snapshot that is reserved"
+MAX_VOLUMES = 1 << 24
 _NEAR_BLOCKS = 8
 """Blocks that are read although nobody asked for them, where that saves a read."""
 _READ_BLOCKS = 256
@@ -46,6 +47,8 @@ def parse_volume(segment: Segment) -> ThinVolume:
     """Read a segment `thin POOL NUMBER [ORIGIN]`; raise MapError if it makes no sense."""
     try:
         pool, number, *more = segment.words
+        if not 0 <= int(number) < MAX_VOLUMES:
+            raise ValueError
         return ThinVolume(device_number(pool), int(number), device_number(more[0]) if more else None)
     except ValueError:
         raise _no_sense(segment) from None

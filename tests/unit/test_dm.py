@@ -85,6 +85,7 @@ def test_snapshot_reads_its_origin_and_says_that_writes_go_elsewhere() -> None:
         ("0 2048 striped 0 128", "no sense"),
         ("0 2048 striped 2 0 8:0 0 8:16 0", "no sense"),
         ("0 2048 striped 9999999 128 8:0 0", "no sense"),
+        ("0 2048 striped 1 99999999999999999999 8:0 0", "no sense"),
         ("0 2048 multipath 0 0 1 1 round-robin 0 9 1 8:0 1", "no sense"),
         ("0 2048 crypt aes", "no sense"),
         ("0 0 linear 8:0 0", "impossible"),

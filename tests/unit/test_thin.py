@@ -215,7 +215,13 @@ def test_tables_of_a_pool_and_a_volume() -> None:
     assert parse_pool(parse_table("0 4096 thin-pool 253:0 253:1 128 0 1 skip_block_zeroing")) == Pool(
         makedev(253, 0), makedev(253, 1), UNIT
     )
-    for table in ("0 8 thin 253:2", "0 8 thin pool 1", "0 8 thin 253:2 one", "0 8 thin 253:2 1 2"):
+    for table in (
+        "0 8 thin 253:2",
+        "0 8 thin pool 1",
+        "0 8 thin 253:2 one",
+        "0 8 thin 253:2 16777216",
+        "0 8 thin 253:2 1 2",
+    ):
         with pytest.raises(MapError, match="no sense"):
             parse_volume(parse_table(table)[0])
     for table in ("0 8 linear 8:0 0", "", "0 8 thin-pool 8:0 8:16 128 0\n8 8 thin-pool 8:0 8:16 128 0"):
