@@ -9,7 +9,7 @@ from vio.comparer.statistics import SAME_ERROR
 from vio.comparer.values import SHARES as QUANTILES
 
 _QUANTILES: Final = 2 * len(QUANTILES)
-"""So many of each operation share their family's false alarms: each is tested with all runs and without extreme ones."""
+"""So many tests of each operation share their family's false alarms: with all runs, and without extreme ones."""
 
 
 def bar_of(options: CompareOptions, figure: str, op_count: int) -> Bar:
