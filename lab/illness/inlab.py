@@ -3,7 +3,6 @@
 Inside the host it is `python -m lab.illness.inlab RECORDING`.
 """
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ _LIMIT_S = 900.0
 _HOG_LIMIT_S = 120.0
 _BUSY_MS, _IDLE_MS = 60.0, 30.0
 _VCPU = "CPU 0/KVM"
-_HOGGED_CPU = 1
+_OTHER_CPU, _HOGGED_CPU = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +69,11 @@ def _inside(name: str, shared: Path) -> None:
         load = Load(name, (fio(illness.load),))
         guest = Guest([disk], load, name="ill", wait_for_go=True, accelerator="kvm", limit_s=round(_LIMIT_S))
         stack.enter_context(guest)
+        threads = _threads(guest.pid)
         recorder = stack.enter_context(Recorder(guest.pid, local, echo=sys.stderr.buffer))
-        with pinned(_thread(guest.pid, _VCPU), _HOGGED_CPU), hogging(_HOGGED_CPU, _BUSY_MS, _IDLE_MS, _HOG_LIMIT_S):
+        for name, tid in threads.items():
+            stack.enter_context(pinned(tid, _HOGGED_CPU if name == _VCPU else _OTHER_CPU))
+        with hogging(_HOGGED_CPU, _BUSY_MS, _IDLE_MS, _HOG_LIMIT_S):
             guest.go()
             guest.wait_for_load()
         guest.wait()
@@ -79,11 +81,9 @@ def _inside(name: str, shared: Path) -> None:
     shutil.copytree(local, shared)
 
 
-def _thread(pid: int, name: str) -> int:
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        if (task / "comm").read_text().rstrip("\n") == name:
-            return int(task.name)
-    raise VioError(f"QEMU has no thread {name}", f"{os.cpu_count()} CPUs; is it run by KVM?")
+def _threads(pid: int) -> dict[str, int]:
+    tasks = list(Path(f"/proc/{pid}/task").iterdir())
+    return {(task / "comm").read_text().rstrip("\n"): int(task.name) for task in tasks}
 
 
 if __name__ == "__main__":
