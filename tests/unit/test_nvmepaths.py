@@ -1,6 +1,7 @@
 """NVMe multipath: paths by name in a made-up /sys as Linux 6.1 has it, and whose path a device is by its requests."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from vio.manifest import DeviceInfo
 from vio.mappers.device.mapping import MULTIPATH, mapping_of
 from vio.mappers.device.nvmepaths import path_names, unknown_numbers
 from vio.mappers.device.tree import DeviceTree
+from vio.recorder.disks import Disk
+from vio.recorder.scope import MOST_HIDDEN, Ground, find_ground
 from vio.reporter.events import Events
 from vio.reporter.nvmepaths import PathNumbers
 
@@ -57,6 +60,24 @@ def test_a_namespace_is_shown_with_its_paths(tmp_path: Path) -> None:
 
 def test_hidden_devices_have_numbers_that_no_other_shows(tmp_path: Path) -> None:
     assert unknown_numbers(made_up(tmp_path).sys) == [0, 2, 3, 4, 6, 7]
+
+
+def ground_of(tree: DeviceTree, minor: int) -> Ground:
+    disk = Disk("a", ("a",), "", "raw", "host_device", "/dev/a", "none", "native", False)
+    return find_ground([replace(disk, device=(259, minor), is_block_device=True)], tree)
+
+
+def test_their_events_are_recorded_where_a_namespace_has_paths(tmp_path: Path) -> None:
+    tree = made_up(tmp_path)
+    head = ground_of(tree, 1)
+    assert head.kernel_devs == (HEAD,)
+    assert head.recorded_devs == (HEAD, *((259 << 20) + minor for minor in (0, 2, 3, 4, 6, 7)))
+    assert (head.devices[0].mapping, head.notes) == (MULTIPATH, [])
+    assert ground_of(tree, 5).recorded_devs == ((259 << 20) + 5,)
+    (tree.sys / "dev" / "block" / f"259:{MOST_HIDDEN + 9}").symlink_to(tmp_path)
+    many = ground_of(tree, 1)
+    assert many.recorded_devs == (HEAD,)
+    assert "paths of NVMe namespaces" in many.notes[0]
 
 
 def devices() -> list[DeviceInfo]:
