@@ -176,7 +176,7 @@ class DeviceInfo:
 
     `parents` are the numbers of what lies directly below it. `mapping` says how a device of the mapper or of md maps
     ("linear", "crypt", "raid1" ...; several of one table with "+"), "" where that is not known; of an NVMe namespace
-    whose IO goes by hidden devices it is "multipath". `stretches` say where to, if it maps whole stretches of addresses.
+    whose IO goes by hidden devices it is "multipath". `stretches` say where to, if it maps whole stretches.
     """
 
     name: str
