@@ -28,6 +28,7 @@ from vio.mappers.hostfs import ocfs2
 from vio.mappers.hostfs.volume import opened_volume
 from vio.mappers.images import ImageSource
 from vio.mappers.kind import Flag, Ints, Kind, base_of
+from vio.mappers.level import LevelSort
 from vio.mappers.space import device_of, device_space
 from vio.mappers.timed import MapSet
 
@@ -76,9 +77,9 @@ class Checked:
     """What was read back on one volume: bytes at each place (device, copy), and how many pieces said something else.
 
     `file_system` is that on top, "" where the image lies on the device itself. `encrypted` are pieces of ciphertext
-    that turned out to be those of the guest's offset, by a change made there. `notes` are the map's own, `lowest` is
-    what it says of the lowest device. The last three are of OCFS2: extents, depth of their tree, and the readers that
-    do not agree with ours.
+    that turned out to be those of the guest's offset, by a change made there. `notes` are the map's own, `devices` are
+    those that it leads through. The last three are of OCFS2: extents, depth of their tree, and the readers that do not
+    agree with ours.
     """
 
     stack: str
@@ -88,7 +89,7 @@ class Checked:
     different: int = 0
     encrypted: int = 0
     notes: list[str] = field(default_factory=list)
-    lowest: str = ""
+    devices: list[str] = field(default_factory=list)
     seconds: float = 0.0
     extents: int = 0
     depth: int = 0
@@ -139,7 +140,7 @@ def check(stack: Stack, image: Path) -> Checked:
             for one in {device, *disks}:
                 run("blockdev", "--flushbufs", one)
             _read_back(taken, checked)
-        checked.lowest = taken.levels[-1].about
+        checked.devices = [level.name for level in taken.levels if level.sort is LevelSort.DEVICE]
         if file_system == "ocfs2":
             _compare_readers(device, taken, checked)
     checked.seconds = round(time.monotonic() - began_s, 1)
@@ -189,9 +190,9 @@ def _read_back(taken: TakenMaps, checked: Checked) -> None:
     trail = trace(MapSet(tuple(taken.maps)), 1, "guest:disk0", guest, CLUSTER)
     ciphers = _below_ciphers(taken)
     for (space, copy), target in trail.places.items():
-        if device_of(space) is None:
-            continue
         device = _node(space)
+        if device_of(space) is None or not device.exists():  # a path of an NVMe namespace has no node
+            continue
         if space in ciphers:
             checked.encrypted += _changes_what_is_above(device, target, trail, ciphers[space])
             continue

@@ -117,7 +117,7 @@ def _plan(what: Observed, host: HostFeatures, found: Aim) -> tuple[Ground, Scope
     ground = find_ground(found.disks)
     constants = constants_of(found.subject)
     kinds = None if "" in ground.file_systems else frozenset(ground.file_systems)
-    scope = Scope(found.target.pid, found.binary, ground.recorded_devs, ground.file_ids, kinds, constants)
+    scope = Scope(found.target.pid, found.binary, ground.kernel_devs, ground.file_ids, kinds, constants)
     points = load_probes(what.probes, *what.more_probes)
     points += user_points(what.points, host, found.subject, points)
     check_names(points)

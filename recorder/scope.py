@@ -8,7 +8,6 @@ from vio.errors import MapError
 from vio.manifest import DeviceInfo, FileInfo, StretchInfo
 from vio.mappers.device.loop import Backing, loop_backing, open_backing
 from vio.mappers.device.mapping import mapping_of
-from vio.mappers.device.nvmepaths import HIDDEN_MAJOR, unknown_numbers
 from vio.mappers.device.tree import Device, DeviceKind, DeviceTree
 from vio.mappers.hostfs.filesystem import file_system_of
 from vio.mappers.space import file_space
@@ -17,8 +16,6 @@ from vio.recorder.imagechain import ChainFile
 from vio.recorder.storage import HostDevice
 
 MINOR_BITS = 20
-MOST_HIDDEN = 64
-"""Devices are told apart by a list that each event is held against."""
 
 
 def kernel_dev(dev: int) -> int:
@@ -37,18 +34,11 @@ class Ground:
     files: list[FileInfo] = field(default_factory=list)
     file_systems: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
-    hidden: list[int] = field(default_factory=list)
-    """Numbers that the paths of an NVMe namespace may have: the kernel does not show those of hidden devices."""
 
     @property
     def kernel_devs(self) -> tuple[int, ...]:
         """Return the device numbers as tracepoints have them."""
         return tuple(device.kernel_dev for device in self.devices)
-
-    @property
-    def recorded_devs(self) -> tuple[int, ...]:
-        """Return the device numbers whose events are recorded: those of paths, too."""
-        return (*self.kernel_devs, *self.hidden)
 
     @property
     def file_ids(self) -> tuple[tuple[int, int], ...]:
@@ -125,17 +115,8 @@ class _Survey:
             if kernel_dev(device.dev) in self.ground.kernel_devs:
                 continue
             self.ground.devices.append(_describe(device, self.tree))
-            if device.paths:
-                self._add_hidden()
             if device.kind is DeviceKind.LOOP:
                 self._add_loop(device.name)
-
-    def _add_hidden(self) -> None:
-        numbers = unknown_numbers(self.tree.sys)
-        if len(numbers) > MOST_HIDDEN:
-            self.ground.notes.append(f"the paths of NVMe namespaces have one of {len(numbers)} numbers: not recorded")
-            return
-        self.ground.hidden = [kernel_dev(os.makedev(HIDDEN_MAJOR, number)) for number in numbers]
 
     def _add_loop(self, name: str) -> None:
         try:

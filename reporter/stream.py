@@ -23,7 +23,6 @@ from vio.reporter.iotable import IoTable
 from vio.reporter.join import Joined, Joiner
 from vio.reporter.laterbios import WRITEBACKS_SCHEMA
 from vio.reporter.match import NONE, Ints
-from vio.reporter.nvmepaths import PathNumbers
 from vio.reporter.ofwhich import Purposes
 from vio.reporter.parts import PartsReader
 from vio.reporter.paths import Loop, Scope
@@ -90,14 +89,14 @@ class Join:
         self.writeback = Writeback(maps, cached) if cached.numbers else None
         disk_maps = tuple(_disk_maps(maps, disk, files) for disk in manifest.target.disks)
         self._reader = WaitReader.of(manifest, self.recording.read_losses())
-        for one in ahead(self._joined(joiner, renumbered, PathNumbers.of(manifest.devices, numbers))):
+        for one in ahead(self._joined(joiner, renumbered)):
             yield self._one(one, table, disk_maps)
 
-    def _joined(self, joiner: Joiner, renumbered: Renumbering, paths: PathNumbers) -> "Iterator[_JoinedWindow]":
+    def _joined(self, joiner: Joiner, renumbered: Renumbering) -> "Iterator[_JoinedWindow]":
         """Yield the joined windows, each with the threads' moves up to the end of the next one."""
         pending, moves = Events.empty(), list[Moves]()
         for number, every in enumerate(ahead(_windows(self.recording, renumbered))):
-            events = every = paths.renumber(every)
+            events = every
             if self._reader:
                 events, moved = self._reader.split(every)
                 moves.append(moved)

@@ -40,7 +40,7 @@ def mapping_of(device: Device, tree: DeviceTree) -> Mapping:
     try:
         if device.kind is DeviceKind.MD:
             return Mapping(tree.level_of(device))
-        if device.kind is DeviceKind.NVME and device.paths:
+        if device.kind is DeviceKind.NVME and device.parents:
             return Mapping(MULTIPATH)
         return mapping_by(tree.segments_of(device)) if device.kind is DeviceKind.DM else Mapping()
     except MapError:

@@ -1,14 +1,14 @@
 """NVMe multipath: the kernel's one device for a namespace (nvme0n1), and the hidden one of each path (nvme0c1n1).
 
-The hidden ones have no node and tell nobody their device number, which events of the block layer have all the same.
+The hidden ones have no node, and no place in /sys by their number; /proc/diskstats has the numbers.
 """
 
+import os
 import re
 from pathlib import Path
 
-HIDDEN_MAJOR = 259
-"""The major number of all devices that get theirs one by one ("blkext")."""
 _HEAD = re.compile(r"nvme(\d+)n(\d+)")
+_LINE = re.compile(r"\s*(\d+)\s+(\d+)\s+(\S+)\s")
 
 
 def path_names(device: Path) -> tuple[str, ...]:
@@ -21,19 +21,11 @@ def path_names(device: Path) -> tuple[str, ...]:
     return tuple(sorted({path.name for path in found}))
 
 
-def unknown_numbers(sys: Path) -> list[int]:
-    """List the minor numbers that hidden devices may have: those up to the greatest that no device shows as its own.
-
-    A number that nobody has is among them if a device was taken away.
-    """
-    links = [link.name.partition(":") for link in (sys / "dev" / "block").iterdir()]
-    shown = {int(minor) for major, _, minor in links if major == str(HIDDEN_MAJOR)}
-    hidden = [path for path in (sys / "block").iterdir() if _is_hidden(path)]
-    return [number for number in range(max(shown, default=0) + len(hidden) + 1) if number not in shown]
-
-
-def _is_hidden(path: Path) -> bool:
+def device_numbers(diskstats: Path) -> dict[str, int]:
+    """Give the number of each block device, of hidden ones too."""
     try:
-        return (path / "hidden").read_text().strip() == "1"
+        lines = diskstats.read_text().splitlines()
     except OSError:
-        return False
+        return {}
+    found = filter(None, map(_LINE.match, lines))
+    return {match[3]: os.makedev(int(match[1]), int(match[2])) for match in found if int(match[1])}

@@ -13,7 +13,7 @@ from vio.errors import MapError
 from vio.mappers.device.dm import Segment, map_table, parse_table, read_table
 from vio.mappers.device.loop import loop_backing
 from vio.mappers.device.md import map_array, read_array
-from vio.mappers.device.nvmepaths import path_names
+from vio.mappers.device.nvmepaths import device_numbers, path_names
 from vio.mappers.device.stripes import Copies
 from vio.mappers.device.sysfile import read_dev, read_number, read_text
 from vio.mappers.device.thin import STALE, map_volume, opened_metadata, parse_pool, parse_volume, upon_origin
@@ -55,8 +55,6 @@ class Device:
     note: str = ""
     about: str = ""
     """What it is, where its kind does not say all: `md raid1`, `LVM`."""
-    paths: tuple[str, ...] = ()
-    """Names of the hidden devices of an NVMe namespace that several controllers lead to, or can."""
 
     @property
     def dev(self) -> int:
@@ -76,11 +74,12 @@ class Below:
 class DeviceTree:
     """The block devices of a host, read from `sys` at each call; `dev` is where their nodes are.
 
-    `read_table` gives the device mapper's table of a device by its name.
+    `read_table` gives the device mapper's table of a device by its name, `diskstats` has the numbers of hidden devices.
     """
 
     sys: Path = Path("/sys")
     dev: Path = Path("/dev")
+    diskstats: Path = Path("/proc/diskstats")
     read_table: Callable[[str], str] = read_table
 
     def find(self, dev: int) -> Device:
@@ -89,9 +88,7 @@ class DeviceTree:
         kind = _kind_of(path)
         parents, note = self._parents(path, kind)
         size = read_number(path / "size") * SECTOR
-        paths = path_names(path) if kind is DeviceKind.NVME else ()
-        about = _about(path, kind, paths)
-        return Device(os.major(dev), os.minor(dev), path.name, kind, size, parents, note, about, paths)
+        return Device(os.major(dev), os.minor(dev), path.name, kind, size, parents, note, _about(path, kind))
 
     def stack(self, dev: int) -> list[Device]:
         """List a device and all that it lies upon, top first, each once; loop devices are seen through."""
@@ -129,6 +126,9 @@ class DeviceTree:
             return Below(maps, tuple(notes))
         if device.kind is DeviceKind.MD:
             return Below(map_array(source, read_array(path, device.size), _whole_or(within, device.size)))
+        if device.kind is DeviceKind.NVME:
+            paths = enumerate(map(device_space, device.parents))
+            return Below([(map_raw(device.size, source, path), copy) for copy, path in paths])
         if device.parents:
             raise MapError(f"{device.name}: how it lies upon the devices below is not known")
         return Below()
@@ -155,13 +155,21 @@ class DeviceTree:
 
     def _path(self, dev: int) -> Path:
         link = self.sys / "dev" / "block" / f"{os.major(dev)}:{os.minor(dev)}"
+        if not link.exists():
+            link = self._hidden(dev) or link
         try:
             return link.resolve(strict=True)
         except OSError as error:
             raise MapError(f"there is no block device {os.major(dev)}:{os.minor(dev)} in {self.sys}") from error
 
+    def _hidden(self, dev: int) -> Path | None:
+        names = (name for name, number in device_numbers(self.diskstats).items() if number == dev)
+        found = next((self.sys / "block" / name for name in names), None)
+        return found if found and found.exists() else None
+
     def _has(self, dev: int) -> bool:
-        return (self.sys / "dev" / "block" / f"{os.major(dev)}:{os.minor(dev)}").exists()
+        shown = self.sys / "dev" / "block" / f"{os.major(dev)}:{os.minor(dev)}"
+        return shown.exists() or self._hidden(dev) is not None
 
     def _parents(self, path: Path, kind: DeviceKind) -> tuple[tuple[int, ...], str]:
         if kind is DeviceKind.PARTITION:
@@ -173,6 +181,10 @@ class DeviceTree:
                 return (), str(error)
             note = "" if self._has(backing.dev) else "its backing file is on no block device"
             return (backing.dev,), note
+        if kind is DeviceKind.NVME and (paths := path_names(path)):
+            numbers = device_numbers(self.diskstats)
+            known = tuple(numbers[name] for name in paths if name in numbers)
+            return known, "" if len(known) == len(paths) else f"{self.diskstats} has not all of its paths"
         slaves = path / "slaves"
         if not slaves.is_dir():
             return (), ""
@@ -184,11 +196,11 @@ def device_stack(dev: int, tree: DeviceTree | None = None) -> list[Device]:
     return (tree or DeviceTree()).stack(dev)
 
 
-def _about(path: Path, kind: DeviceKind, paths: tuple[str, ...]) -> str:
+def _about(path: Path, kind: DeviceKind) -> str:
     """Say more than the kind, as far as /sys does."""
     try:
-        if paths:
-            return f"{kind} by {' and '.join(map(printable, paths))}"
+        if (path / "hidden").exists() and read_text(path / "hidden") == "1":
+            return f"{kind} path, hidden"
         if kind is DeviceKind.MD:
             return f"md {printable(read_text(path / 'md' / 'level'))}"
         if kind is DeviceKind.DM:

@@ -178,8 +178,8 @@ class DeviceInfo:
     """A block device in scope; `kernel_dev` is its number as events have it (major << 20 | minor).
 
     `parents` are the numbers of what lies directly below it. `mapping` says how a device of the mapper or of md maps
-    ("linear", "crypt", "raid1" ...; several of one table with "+"), "" where that is not known; `stretches` say where
-    to, if it maps whole stretches of addresses.
+    ("linear", "crypt", "raid1" ...; several of one table with "+"), "" where that is not known; of an NVMe namespace
+    whose IO goes by hidden devices it is "multipath". `stretches` say where to, if it maps whole stretches.
     """
 
     name: str

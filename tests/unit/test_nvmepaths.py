@@ -1,96 +1,85 @@
-"""NVMe multipath: paths by name in a made-up /sys as Linux 6.1 has it, and whose path a device is by its requests."""
+"""NVMe multipath in a made-up /sys and /proc/diskstats, as Linux 6.1 has them for two controllers of one subsystem."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from vio.manifest import DeviceInfo
 from vio.mappers.device.mapping import MULTIPATH, mapping_of
-from vio.mappers.device.nvmepaths import path_names, unknown_numbers
-from vio.mappers.device.tree import DeviceTree
-from vio.reporter.events import Events
-from vio.reporter.nvmepaths import PathNumbers
+from vio.mappers.device.nvmepaths import path_names
+from vio.mappers.device.tree import DeviceTree, device_stack
+from vio.recorder.disks import Disk
+from vio.recorder.scope import find_ground
+from vio.reporter.steps import below_of, has_steps
 
-BIO, ISSUE = 1, 2
-HEAD, PARTITION, OTHER = (259 << 20) + 1, (259 << 20) + 2, (259 << 20) + 9
-PATHS = ((259 << 20) + 3, (259 << 20) + 4)
-STRANGER = (259 << 20) + 7
+HEAD, PATHS = (259 << 20) + 2, ((259 << 20) + 3, (259 << 20) + 1)
+DISKSTATS = """\
+ 259       0 nvme0n1 3 0 24 15 0 0 0 0 0 16 15 0 0 0 0 0 0
+ 259       1 nvme2c2n1 3 0 24 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+ 259       2 nvme2n1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+ 259       3 nvme2c1n1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+"""
 
 
-def made_up(tmp_path: Path) -> DeviceTree:
-    """Lay out namespace 1 of subsystem 0, to which controllers 0 and 1 lead, and a disk with one controller."""
-    subsystem = tmp_path / "devices" / "virtual" / "nvme-subsystem" / "nvme-subsys0"
-    head, single = subsystem / "nvme0n1", tmp_path / "devices" / "pci" / "nvme2" / "nvme2n1"
-    for device, number, above in ((head, "259:1", subsystem), (single, "259:5", single.parent)):
-        device.mkdir(parents=True)
-        (device / "dev").write_text(f"{number}\n")
-        (device / "size").write_text("4096\n")
-        (device / "hidden").write_text("0\n")
-        (device / "device").symlink_to(above)
+def made_up(tmp_path: Path, diskstats: str = DISKSTATS) -> DeviceTree:
+    """Lay out namespace 1 of subsystem 2, to which controllers 1 and 2 lead, and a disk with one controller."""
+    subsystem = tmp_path / "devices" / "virtual" / "nvme-subsystem" / "nvme-subsys2"
+    places = {
+        "nvme2n1": (subsystem / "nvme2n1", "259:2", subsystem),
+        "nvme0n1": (tmp_path / "devices" / "nvme0" / "nvme0n1", "259:0", tmp_path / "devices" / "nvme0"),
+        "nvme2c1n1": (tmp_path / "devices" / "nvme1" / "nvme2c1n1", "", tmp_path / "devices" / "nvme1"),
+        "nvme2c2n1": (tmp_path / "devices" / "nvme2" / "nvme2c2n1", "", tmp_path / "devices" / "nvme2"),
+    }
     (tmp_path / "block").mkdir()
     (tmp_path / "dev" / "block").mkdir(parents=True)
-    for path in (0, 1):
-        hidden = tmp_path / "devices" / "pci" / f"nvme{path}" / f"nvme0c{path}n1"
-        hidden.mkdir(parents=True)
-        (hidden / "hidden").write_text("1\n")
-        (subsystem / f"nvme{path}").symlink_to(hidden.parent)
-        (tmp_path / "block" / hidden.name).symlink_to(hidden)
-    for device, number in ((head, "259:1"), (single, "259:5")):
-        (tmp_path / "block" / device.name).symlink_to(device)
-        (tmp_path / "dev" / "block" / number).symlink_to(device)
-    (tmp_path / "dev" / "block" / "8:0").symlink_to(single)
-    return DeviceTree(tmp_path)
+    for name, (device, number, above) in places.items():
+        (device / "slaves").mkdir(parents=True)
+        (device / "size").write_text("4096\n")
+        (device / "hidden").write_text("0\n" if number else "1\n")
+        (device / "device").symlink_to(above)
+        (tmp_path / "block" / name).symlink_to(device)
+        if number:
+            (device / "dev").write_text(f"{number}\n")
+            (tmp_path / "dev" / "block" / number).symlink_to(device)
+    for controller in ("nvme1", "nvme2"):
+        (subsystem / controller).symlink_to(tmp_path / "devices" / controller)
+    (tmp_path / "diskstats").write_text(diskstats)
+    return DeviceTree(tmp_path, diskstats=tmp_path / "diskstats")
 
 
-def test_a_namespace_is_shown_with_its_paths(tmp_path: Path) -> None:
+def test_a_namespace_leads_to_its_paths(tmp_path: Path) -> None:
     tree = made_up(tmp_path)
-    head = tree.find(os.makedev(259, 1))
-    assert (head.kind, head.paths) == ("nvme", ("nvme0c0n1", "nvme0c1n1"))
-    assert head.about == "nvme by nvme0c0n1 and nvme0c1n1"
-    assert mapping_of(head, tree).name == MULTIPATH
-    assert tree.maps_down(head).maps == []
-    single = tree.find(os.makedev(259, 5))
-    assert (single.paths, single.about, mapping_of(single, tree).name) == ((), "", "")
+    stack = device_stack(os.makedev(259, 2), tree)
+    assert [(one.name, one.kind, one.about) for one in stack] == [
+        ("nvme2n1", "nvme", ""),
+        ("nvme2c1n1", "nvme", "nvme path, hidden"),
+        ("nvme2c2n1", "nvme", "nvme path, hidden"),
+    ]
+    assert (stack[0].note, mapping_of(stack[0], tree).name, mapping_of(stack[1], tree).name) == ("", MULTIPATH, "")
+    found = [(one.target_space, one.target.tolist(), copy) for one, copy in tree.maps_down(stack[0]).maps]
+    assert found == [("dev:259:3", [0], 0), ("dev:259:1", [0], 1)]
+    assert tree.maps_down(stack[1]).maps == []
+
+
+def test_a_disk_with_one_controller_is_the_lowest(tmp_path: Path) -> None:
+    tree = made_up(tmp_path)
+    (single,) = device_stack(os.makedev(259, 0), tree)
+    assert (single.parents, mapping_of(single, tree).name, tree.maps_down(single).maps) == ((), "", [])
     assert path_names(tmp_path / "block" / "sda") == ()
 
 
-def test_hidden_devices_have_numbers_that_no_other_shows(tmp_path: Path) -> None:
-    assert unknown_numbers(made_up(tmp_path).sys) == [0, 2, 3, 4, 6, 7]
+def test_paths_whose_numbers_are_not_told_are_said(tmp_path: Path) -> None:
+    tree = made_up(tmp_path, "   0       0 nvme2c1n1 0 0\nnonsense\n")
+    (head,) = device_stack(os.makedev(259, 2), tree)
+    assert (head.parents, head.note) == ((), f"{tmp_path}/diskstats has not all of its paths")
+    (tmp_path / "diskstats").unlink()
+    assert device_stack(os.makedev(259, 2), tree)[0].parents == ()
 
 
-def devices() -> list[DeviceInfo]:
-    return [
-        DeviceInfo("nvme0n1", "nvme", 259, 1, HEAD, 1 << 30, mapping=MULTIPATH),
-        DeviceInfo("nvme0n1p1", "partition", 259, 2, PARTITION, 1 << 29, parents=(HEAD,)),
-        DeviceInfo("sda", "disk", 259, 9, OTHER, 1 << 30),
-    ]
-
-
-def events(*rows: tuple[int, int, int]) -> Events:
-    """Make events of point, device and address, one after the other."""
-    point, space, offset = (np.array(column) for column in zip(*rows, strict=True))
-    zero = np.zeros(len(rows), dtype=np.int64)
-    return Events(
-        np.arange(len(rows)), point.astype(np.uint8), zero.astype(np.uint16), zero.astype(np.int32),
-        space.astype(np.uint32), zero, offset.astype(np.int64), zero.astype(np.uint64), zero.astype(np.uint32),
-    )  # fmt: skip
-
-
-def renumbered(numbers: PathNumbers, *rows: tuple[int, int, int]) -> list[int]:
-    return [int(one) for one in numbers.renumber(events(*rows)).space]
-
-
-def test_requests_on_paths_are_their_namespaces() -> None:
-    numbers = PathNumbers.of(devices(), {"bio_queue": BIO, "rq_issue": ISSUE})
-    first = [(BIO, HEAD, 0), (ISSUE, PATHS[0], 0), (BIO, PARTITION, 4096), (ISSUE, PATHS[1], 4096), (BIO, OTHER, 512)]
-    assert renumbered(numbers, *first) == [HEAD, HEAD, PARTITION, HEAD, OTHER]
-    # what was learned is kept, and who is a stranger stays one
-    later = [(ISSUE, PATHS[0], 1 << 20), (BIO, HEAD, 4096), (ISSUE, STRANGER, 4096), (ISSUE, STRANGER, 8192)]
-    assert renumbered(numbers, *later, (ISSUE, STRANGER, 512)) == [HEAD, HEAD, STRANGER, STRANGER, STRANGER]
-
-
-def test_without_such_a_namespace_nothing_is_changed() -> None:
-    numbers = PathNumbers.of(devices()[2:], {"bio_queue": BIO, "rq_issue": ISSUE})
-    some = events((BIO, OTHER, 0), (ISSUE, STRANGER, 0))
-    assert numbers.renumber(some) is some
+def test_paths_are_recorded_and_lie_below_their_namespace(tmp_path: Path) -> None:
+    disk = Disk("a", ("a",), "", "raw", "host_device", "/dev/a", "none", "native", False)
+    ground = find_ground([replace(disk, device=(259, 2), is_block_device=True)], made_up(tmp_path))
+    assert ground.kernel_devs == (HEAD, *PATHS)
+    assert ground.devices[0].parents == PATHS
+    assert below_of(ground.devices).parents == {HEAD: PATHS}
+    assert has_steps(ground.devices)
+    assert not has_steps(ground.devices[1:])
