@@ -66,8 +66,10 @@ def _busy(result: BenchResult) -> Iterator[Text]:
     """Say of which operations much of the time is waiting for a CPU: the cause of most noise that is not the disk's."""
     of_a = result.aa or result.comparison
     for cell in of_a.cells if of_a else ():
+        if cell.refused:
+            continue
         waiting = next((one.base for one in cell.beside if one.name == WAITING), 0.0)
-        if cell.mean and waiting > _BUSY * cell.mean.base:
+        if waiting > _BUSY * cell.mean.base:
             share = share_text(waiting / cell.mean.base)
             yield Text(f"{cell.op}: {share} of the mean is waiting for a CPU: this machine is busy, which is noise too")
 

@@ -74,12 +74,11 @@ def compare_units(
 
 def _trim(tested: Tested, base: Floats, new: Floats, columns: npt.NDArray[np.bool_]) -> None:
     """Put Yuen's test in the place of Welch's, in these columns, where it says more."""
-    student = _student(base[:, columns], new[:, columns], TRIM)
-    with np.errstate(invalid="ignore", divide="ignore"):  # all alike but the extreme ones
+    with np.errstate(invalid="ignore", divide="ignore"):  # all may be alike but the extreme ones
+        student = _student(base[:, columns], new[:, columns], TRIM)
         p = student.p()
         low, high = student.interval()
-    is_better = student.error > 0
-    is_better &= p < tested.p[columns]
+    is_better = (student.error > 0) & (p < tested.p[columns])
     tested.p[columns] = np.minimum(2 * np.where(is_better, p, tested.p[columns]), 1)
     places = np.flatnonzero(columns)[is_better]
     tested.is_trimmed[places] = True

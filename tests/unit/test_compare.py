@@ -252,6 +252,14 @@ def test_figures_that_may_be_trimmed_are_tested_twice() -> None:
     assert not few.is_trimmed.any()
 
 
+def test_runs_that_are_alike_but_for_the_extreme_ones_are_tested_with_these() -> None:
+    base, new = np.full((5, 1), 10.0), np.full((5, 1), 11.0)
+    base[0], new[0] = 20.0, 25.0
+    tested = compare_units(base, new, np.full(1, 0.5), are_blocks=False, may_trim=np.array([True]))
+    assert not tested.is_trimmed.any()
+    assert tested.p == pytest.approx(np.minimum(2 * stats.ttest_ind(new, base, equal_var=False).pvalue, 1))
+
+
 def test_a_disturbed_run_on_either_side_does_not_hide_a_change() -> None:
     base, new = some_runs(1, count=7), some_runs(11, count=7, device_ns=1_000_000)
     base[2], new[3] = a_run(3, device_ns=1_500_000), a_run(14, device_ns=1_600_000)
