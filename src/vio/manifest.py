@@ -273,7 +273,7 @@ class SegmentInfo:
 class Manifest:
     """All of manifest.json.
 
-    `workers` are the kernel's own threads (id: name) that passed points of the target's devices or files: the
+    `workers` are the kernel's own threads (id: name) that carried the target's IO on, or woke one of its threads: the
     scheduler's events tell of them too.
     """
 
