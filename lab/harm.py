@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -55,7 +56,13 @@ def play(seconds: int, recording: Path, directory: Path) -> Harm:
 
 
 def record_checked(
-    seconds: int, recording: Path, directories: Sequence[Path], *, accelerator: str = "tcg", start_s: int = _START_S
+    seconds: int,
+    recording: Path,
+    directories: Sequence[Path],
+    *,
+    accelerator: str = "tcg",
+    cpus: int = 2,
+    start_s: int = _START_S,
 ) -> tuple[str, ...]:
     """Record the guest, as `play` does, and return the faults of its images, which the directories take in turn.
 
@@ -71,15 +78,17 @@ def record_checked(
                 load,
                 wait_for_go=True,
                 limit_s=2 * (seconds + start_s),
-                cpus=2,
+                cpus=cpus,
                 memory_mib=768,
                 accelerator=accelerator,
             )
         )
+        _tell("the guest is up")
         opened = [word for layer in Layer for word in ("--open", layer.value)]
         recorder = stack.enter_context(Recorder(guest.pid, recording, *opened, echo=sys.stderr.buffer))
         guest.go()
         guest.wait_for_load()
+        _tell("the guest has found its data intact")
         guest.wait()
         recorder.finish()
         return tuple(fault for disk in disks for fault in image_faults(disk))
@@ -151,6 +160,11 @@ def image_faults(disk: Disk) -> list[str]:
 def _fault(*command: str) -> list[str]:
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_CHECK_LIMIT_S)
     return [f"{command[0]} {command[1]}: {ran.stderr.strip() or ran.stdout.strip()}"] if ran.returncode else []
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"[{time.monotonic():7.1f}] harm: {text}\n")
+    sys.stderr.flush()
 
 
 def _point_count(recording: Path) -> int:

@@ -55,7 +55,7 @@ def _inside(seconds: int, directory: Path) -> int:
     with ExitStack() as stack:
         volumes = [stack.enter_context(volume(Stack.PLAIN, kind, disk)) for disk, kind in enumerate(FileSystem)]
         places = [one.directory for one in volumes]
-        faults = record_checked(seconds, local, places, accelerator="kvm", start_s=_START_S)
+        faults = record_checked(seconds, local, places, accelerator="kvm", cpus=1, start_s=_START_S)
     shutil.copytree(local, directory / _RECORDING)
     (directory / _FAULTS).write_text(json.dumps(faults))
     return 0

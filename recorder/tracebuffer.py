@@ -21,7 +21,7 @@ from vio.recorder.tracefs import tracepoint_fields
 from vio.recorder.traceinstance import TraceInstance, remove_stale
 from vio.recorder.tracepages import Events
 from vio.recorder.tracerows import RowMaker, event_ids
-from vio.recorder.tracesched import of_threads
+from vio.recorder.tracesched import of_threads, wakings_of
 from vio.recorder.tracethreads import EVENT, SYSTEM, Threads, birth_rule
 from vio.recorder.traceworkers import Workers
 
@@ -162,7 +162,7 @@ class TraceBuffer:
         # births of the threads that the others tell of.
         batches = [self._devices.drain(is_last)] if self._devices else []
         self._follow_workers(batches)
-        about = self._sched.drain(is_last) if self._sched else None
+        about = self._drain_sched(self._sched, is_last) if self._sched else None
         batches += self._drain_threads(self._threads, is_last) if self._threads else []
         if self._sched and about is not None:
             batches.append(of_threads(about, self._sched.ids, self._followed, self._left_out))
@@ -211,6 +211,11 @@ class TraceBuffer:
         # until no thread has come that was born before its parent was followed
         while self._following and (new := self._followed.list_new()):
             self._follow(new)
+
+    def _drain_sched(self, channel: Channel, is_last: bool) -> Events:
+        events = channel.drain(is_last)
+        self._follow_workers([wakings_of(events, channel.ids, self._followed)])
+        return events
 
     def _follow_workers(self, batches: Sequence[Events]) -> None:
         new = [tid for events in batches for tid in self._workers.note(events)] if self._sched else []

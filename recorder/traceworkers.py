@@ -1,7 +1,8 @@
 """The kernel's own threads that carry the target's IO on: kblockd, dm-crypt's, a loop device's, a journal's.
 
-No list of names tells them, and they come and go. But they pass points of the target's devices and files, and events
-say whether they were written within an interrupt, which may meet anybody.
+No list of names tells them, and they come and go. But they pass points of the target's devices and files, or wake one
+that does, or a thread of the target's; and events say whether they were written within an interrupt, which may meet
+anybody.
 """
 
 from pathlib import Path
@@ -20,7 +21,7 @@ _FLAGS = 6  # of the fields of /proc/PID/stat after the name
 
 
 class Workers:
-    """Finds them among those that write events of devices and files; `names` are those found so far, by thread id."""
+    """Finds them among those that write some events; `names` are those found so far, by thread id."""
 
     def __init__(self, roots: HostRoots) -> None:
         self.names: dict[int, str] = {}

@@ -73,7 +73,7 @@ def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: 
                 if is_ours:
                     code = code_of(tids, tid[at])
                     if code >= 0 and is_off(first, off_ns, on_ns, places, code, ts_ns[before], ts_ns[at]):
-                        add_between(found, row, owner, deepest_end, before, at, code, ts_ns, tid, runs)
+                        add_between(found, row, owner, deepest_end, before, at, code, ts_ns, tid, runs, workers)
                 before, deepest_end = at, _NONE
             if step[i] < 0:
                 deepest_end = max(deepest_end, -step[i] - 1)
@@ -84,7 +84,17 @@ def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: 
 
 @compiled
 def add_between(
-    found: Ints, row: int, owner: int, ended: int, before: int, at: int, code: int, ts_ns: Ints, tid: Ints, runs: Runs
+    found: Ints,
+    row: int,
+    owner: int,
+    ended: int,
+    before: int,
+    at: int,
+    code: int,
+    ts_ns: Ints,
+    tid: Ints,
+    runs: Runs,
+    workers: Ints,
 ) -> None:
     """Charge the time from one event of an IO to the next; `ended` is the deepest stage that ended at the first."""
     from_ns, to_ns = ts_ns[before], ts_ns[at]
@@ -98,9 +108,12 @@ def add_between(
         return
     if _AIO <= owner <= _FS and (ended > owner or is_other):
         found[WAKEUP, owner, row] += min(runs.to_ns[woke], to_ns) - from_ns
-    giver, woken_ns = code_of(runs.tids, tid[before]), min(runs.from_ns[woke], to_ns)
-    # a worker back from its system call has still to hand over, though another may have woken the thread
-    if is_other and giver >= 0 and (runs.waker[woke] == tid[before] or ended == _VFS):
+    waker, woken_ns = runs.waker[woke], min(runs.from_ns[woke], to_ns)
+    # a worker back from its system call has still to hand over, though another may have woken the thread; and one of
+    # the kernel's own may have come between
+    is_given = waker == tid[before] or ended == _VFS
+    giver = code_of(runs.tids, waker if code_of(workers, waker) >= 0 and not is_given else tid[before])
+    if is_other and giver >= 0 and (is_given or code_of(workers, waker) >= 0):
         given = off_cpu_ns(runs, giver, woken_ns)[0] - off_cpu_ns(runs, giver, from_ns)[0]
         # who could run may wait while the other is stopped: each instant counts once
         found[RUNQUEUE, owner, row] += max(min(given, woken_ns - from_ns - stopped + stopped_before), 0)

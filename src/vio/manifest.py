@@ -278,7 +278,7 @@ class Manifest:
 
     `target_cpu_s` is the CPU time that the target took while it was recorded, virtual CPUs included; None if it was
     gone before it could be asked.
-    `workers` are the kernel's own threads (id: name) that passed points of the target's devices or files: the
+    `workers` are the kernel's own threads (id: name) that carried the target's IO on, or woke one of its threads: the
     scheduler's events tell of them too.
     """
 

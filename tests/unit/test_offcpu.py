@@ -10,7 +10,8 @@ from vio.reporter.offcpu import RUNQUEUE, WAKEUP, Lives, charge
 from vio.reporter.offcpu import STOP as STOPPED
 from vio.reporter.runs import runs_of
 
-IOTHREAD, WORKER, KERNEL, KERNEL_WORKER = 20, 30, 7, 40
+IOTHREAD, WORKER, KERNEL, KERNEL_WORKER, OTHER_WORKER = 20, 30, 7, 40, 41
+WORKERS = np.array([KERNEL_WORKER, OTHER_WORKER])
 STAGES = {stage: number for number, stage in enumerate(Stage)}
 
 # stage, begin and end; each is the time, and who passes it
@@ -29,7 +30,7 @@ def waits(spans: list[Span], *story: Move) -> Found:
     stage = np.array([STAGES[span[0]] for span in spans], np.int64)
     lives = Lives(begin[:1], end[:1], np.array([0, len(spans)]), np.arange(len(spans)), stage, begin, end)
     found = np.zeros((3, len(Stage), 1), np.int64)
-    charge(found, np.zeros(1, np.int64), lives, ts_ns, tid, runs_of(moves_of(*story)), np.array([KERNEL_WORKER]))
+    charge(found, np.zeros(1, np.int64), lives, ts_ns, tid, runs_of(moves_of(*story)), WORKERS)
     places = zip(*found.nonzero(), strict=True)
     return {(wait, tuple(Stage)[place]): int(found[wait, place, 0]) for wait, place, _ in places}
 
@@ -137,6 +138,18 @@ CRYPT: list[Span] = [
 def test_a_worker_of_the_kernels_that_does_not_run() -> None:
     story = leaves(5, SLEEP, KERNEL_WORKER), woken(51, KERNEL, 8, KERNEL_WORKER), runs(80, KERNEL_WORKER)
     assert waits(CRYPT, *story) == {(RUNQUEUE, Stage.BLOCK): 29}
+
+
+def test_a_worker_that_another_one_had_to_wake() -> None:
+    story = (
+        leaves(5, SLEEP, KERNEL_WORKER),
+        leaves(6, SLEEP, OTHER_WORKER),
+        woken(51, KERNEL, 8, OTHER_WORKER),
+        runs(60, OTHER_WORKER),
+        woken(65, OTHER_WORKER, tid=KERNEL_WORKER),
+        runs(80, KERNEL_WORKER),
+    )
+    assert waits(CRYPT, *story) == {(RUNQUEUE, Stage.BLOCK): 9 + 15}
 
 
 def test_whom_an_interrupt_meets_in_the_block_layer_is_nobody() -> None:
