@@ -20,6 +20,7 @@ TRIM = 0.2
 SAME_ERROR = 0.05
 """The chance that an equivalence test calls sides the same that differ by the smallest effect that matters."""
 _ROUNDING = 1e-9
+_MOST = 1 - 1e-9
 _RESAMPLES = 9999
 _SEED = 20_231_117
 
@@ -47,7 +48,8 @@ def compare_units(
 ) -> Tested:
     """Test the difference of the means; sides are the same, by figure, that differ by less than `margin`.
 
-    Repeats: Welch's t test; with a single run on one side, Student's, as the other's spread has to stand for both.
+    Repeats: Welch's t test; with a single run on one side, Student's, as the other's spread has to stand for both. It
+    is of logarithms where all values are above 0, since the noise of a machine grows with the time that it is in.
     Figures that `may_trim` are tested twice where there are runs enough: with all runs, and by Yuen's test, which
     leaves out the extreme ones; what says more is taken, and its chance doubled for having had two.
     Blocks of a run: a permutation test, and an interval by resampling them.
@@ -60,7 +62,7 @@ def compare_units(
     if max(len(base), len(new)) < 2 or not varies.any():
         return tested
     old, now = base[:, varies], new[:, varies]
-    student = _student(old, now)
+    student = _Student.of(old, now)
     tested.p_same[varies] = student.p_within(margin[varies])
     if are_blocks:
         tested.p[varies], tested.low[varies], tested.high[varies] = _resampled(old, now)
@@ -75,7 +77,7 @@ def compare_units(
 def _trim(tested: Tested, base: Floats, new: Floats, columns: npt.NDArray[np.bool_]) -> None:
     """Put Yuen's test in the place of Welch's, in these columns, where it says more."""
     with np.errstate(invalid="ignore", divide="ignore"):  # all may be alike but the extreme ones
-        student = _student(base[:, columns], new[:, columns], TRIM)
+        student = _Student.of(base[:, columns], new[:, columns], TRIM)
         p = student.p()
         low, high = student.interval()
     is_better = (student.error > 0) & (p < tested.p[columns])
@@ -88,25 +90,48 @@ def _trim(tested: Tested, base: Floats, new: Floats, columns: npt.NDArray[np.boo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Student:
-    """Means of both sides, the standard errors of their differences and degrees of freedom: Student's distribution."""
+    """Means of both sides, and what Student's distribution needs: differences, their errors, degrees of freedom.
+
+    Differences and errors are of logarithms where `is_log`.
+    """
 
     base: Floats
     new: Floats
+    is_log: npt.NDArray[np.bool_]
+    difference: Floats
     error: Floats
     freedom: Floats
 
-    @property
-    def difference(self) -> Floats:
-        """New less base."""
-        return self.new - self.base
+    @classmethod
+    def of(cls, base: Floats, new: Floats, trim: float = 0.0) -> "_Student":
+        """Prepare Welch's test, or with `trim` Yuen's; with a single run on one side Student's. Columns need spread."""
+        is_log = (base.min(axis=0) > 0) & (new.min(axis=0) > 0)
+        sides = [np.where(is_log, np.log(np.where(is_log, side, 1.0)), side) for side in (base, new)]
+        old_mean, new_mean = (_trimmed(side, trim)[0] for side in (base, new))
+        if min(len(base), len(new)) == 1:
+            difference = sides[1].mean(axis=0) - sides[0].mean(axis=0)
+            spread = max(sides, key=len).var(axis=0, ddof=1) * (1 / len(base) + 1 / len(new))
+            freedom = np.full(base.shape[1], max(len(base), len(new)) - 1.0)
+            return cls(old_mean, new_mean, is_log, difference, np.sqrt(spread), freedom)
+        (old, old_square, old_count), (now, now_square, now_count) = (_trimmed(side, trim) for side in sides)
+        total = old_square + now_square
+        freedom = total**2 / (old_square**2 / (old_count - 1) + now_square**2 / (now_count - 1))
+        return cls(old_mean, new_mean, is_log, now - old, np.sqrt(total), freedom)
 
     def p(self) -> Floats:
-        """Return the chance of such a difference, in either direction, where there is none."""
-        return 2 * self._below(-np.abs(self.difference))
+        """Return the chance of such a difference, in either direction, where there is none.
+
+        Where logarithms say that one side is more, and the means that the other is, nothing is shown.
+        """
+        is_agreed = self.difference * (self.new - self.base) >= 0
+        return np.where(is_agreed, 2 * self._below(-np.abs(self.difference)), 1.0)
 
     def p_within(self, margin: Floats) -> Floats:
         """Return the chance of so small a difference where it is `margin` (two one-sided tests)."""
-        closeness = np.maximum(self._below(self.difference - margin), self._below(-self.difference - margin))
+        share = np.where(self.is_log & (margin > 0), margin / np.where(self.is_log, self.base, 1.0), 0.0)
+        above = np.where(self.is_log, np.log1p(share), margin)
+        below = np.where(self.is_log, -np.log1p(-np.minimum(share, _MOST)), margin)
+        closeness = np.maximum(self._below(self.difference - above), self._below(-self.difference - below))
         # no closeness is enough for a margin that is not above 0
         return np.where(margin <= 0, np.nan, closeness)
 
@@ -115,7 +140,11 @@ class _Student:
         from scipy import special
 
         half = special.stdtrit(self.freedom, (1 + CONFIDENCE) / 2) * self.error
-        return self.difference - half, self.difference + half
+        low, high = (
+            np.where(self.is_log, self.base * np.expm1(np.where(self.is_log, end, 0.0)), end)
+            for end in (self.difference - half, self.difference + half)
+        )
+        return low, high
 
     def _below(self, difference: Floats) -> Floats:
         from scipy import special  # not for what only shows figures
@@ -123,26 +152,15 @@ class _Student:
         return np.asarray(special.stdtr(self.freedom, difference / self.error))
 
 
-def _student(base: Floats, new: Floats, trim: float = 0.0) -> _Student:
-    """Prepare Welch's test, or with `trim` Yuen's; with a single run on one side Student's. Columns need spread."""
-    sizes = len(base), len(new)
-    if min(sizes) == 1:
-        spread = max((base, new), key=len).var(axis=0, ddof=1) * (1 / sizes[0] + 1 / sizes[1])
-        freedom = np.full(base.shape[1], max(sizes) - 1.0)
-        return _Student(base.mean(axis=0), new.mean(axis=0), np.sqrt(spread), freedom)
-    (old, old_share, old_count), (now, now_share, now_count) = (_trimmed(side, trim) for side in (base, new))
-    total = old_share + now_share
-    freedom = total**2 / (old_share**2 / (old_count - 1) + now_share**2 / (now_count - 1))
-    return _Student(old, now, np.sqrt(total), freedom)
-
-
 def _trimmed(side: Floats, trim: float) -> tuple[Floats, Floats, int]:
     """Return a side's trimmed means, the squares of their errors, and of how many runs they are (Yuen 1974)."""
     ordered = np.sort(side, axis=0)
     cut = int(trim * len(side))
     kept = ordered[cut : len(side) - cut]
-    winsorized = np.clip(ordered, kept[0], kept[-1])
     count = len(kept)
+    if count == 1:
+        return kept[0], np.full(side.shape[1], np.nan), count
+    winsorized = np.clip(ordered, kept[0], kept[-1])
     square = (len(side) - 1) * winsorized.var(axis=0, ddof=1) / (count * (count - 1))
     return kept.mean(axis=0), square, count
 

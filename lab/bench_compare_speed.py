@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +18,15 @@ from vio.comparer.values import SHARES
 from vio.reporter.iofile import io_tables
 
 _IOS, _REPEATS = 1_000_000, 5
+# A process that is as large as this one would lend its size to the one that it starts.
+_MEASURE = """
+import os, subprocess, sys, time
+began_s = time.monotonic()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+cpu_s = usage.ru_utime + usage.ru_stime
+print(os.waitstatus_to_exitcode(status), time.monotonic() - began_s, cpu_s, usage.ru_maxrss)
+"""
 
 
 def run(source: Path) -> str:
@@ -48,14 +56,12 @@ def _like(run: Run, number: int) -> Run:
 
 
 def _row(name: str, base: str, new: str) -> str:
-    started_s = time.monotonic()
-    process = subprocess.Popen((sys.executable, "-m", "vio", "compare", base, new), stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in (0, 1):
-        raise RuntimeError(f"vio compare ended with {process.returncode}")
-    wall_s, cpu_s = time.monotonic() - started_s, usage.ru_utime + usage.ru_stime
-    return f"| {name} | {wall_s:.1f} | {cpu_s:.1f} | {usage.ru_maxrss / 1024:,.0f} |"
+    words = (sys.executable, "-c", _MEASURE, sys.executable, "-m", "vio", "compare", base, new)
+    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
+    code, wall_s, cpu_s, peak_kib = (float(word) for word in said)
+    if code not in (0, 1):
+        raise RuntimeError(f"vio compare ended with {code:.0f}")
+    return f"| {name} | {wall_s:.1f} | {cpu_s:.1f} | {peak_kib / 1024:,.0f} |"
 
 
 def _error_lines(source: Path, long: Path) -> list[str]:

@@ -28,7 +28,7 @@ _IMAGE_BYTES, _DISK_BYTES = 16 * _MIB, 64 * _MIB
 _IO_COUNT, _IO_BYTES = 500, 4096
 _READ_MS = 4.0
 _UNLIMITED = 1_000_000
-_LIMIT, _LIMITED_READ_MS = 231, 1.5  # 231 / 1.05 and / 1.1 are whole
+_LIMIT, _LIMITED_READ_MS = 110, 1.5
 _LIMIT_S = 600
 _SEED = 6
 
@@ -52,7 +52,7 @@ class Setting:
 BASE = Setting("base", 24)
 """The mean is some 4.3 ms, nearly all of it the disk's."""
 LIMITED = Setting("limited", 12, _LIMITED_READ_MS, _LIMIT)
-"""A throttled guest: it sends more than QEMU lets pass, so a read takes 4.3 ms; for half of it QEMU holds it back."""
+"""A throttled guest: the disk would do in 2 ms what QEMU lets pass every 9 ms."""
 SLOWED = (
     Setting("device-10", 12, read_ms=_READ_MS + 0.43, base="base", layer="device", share=0.10),
     Setting(

@@ -13,10 +13,9 @@ from tests.runs import DEVICE, INFO, a_run, a_sketch, some_runs
 from vio.comparer.compare import Loaded, compare_loaded
 from vio.comparer.comparison import CompareExit, Comparison, Verdict, Word
 from vio.comparer.depths import Depths
-from vio.comparer.judge import TRIMMED
 from vio.comparer.options import CompareOptions
 from vio.comparer.run import LATENCY, WAITS, Key, Run, idle_times_ns
-from vio.comparer.statistics import TRIM, adjust_p, compare_units
+from vio.comparer.statistics import adjust_p, compare_units
 from vio.comparer.whole import CPU_PER_IO, TARGET_CPU
 from vio.errors import UsageError
 
@@ -216,61 +215,46 @@ def test_identical_runs_are_the_same() -> None:
     assert compared(runs, runs).verdict is Verdict.SAME
 
 
+@pytest.mark.parametrize("is_log", [True, False])
 @pytest.mark.parametrize(("base_count", "new_count"), [(5, 6), (2, 9), (3, 3), (1, 7), (8, 1)])
-def test_the_tests_say_what_scipys_say(base_count: int, new_count: int) -> None:
+def test_the_tests_say_what_scipys_say(base_count: int, new_count: int, is_log: bool) -> None:
     draw = np.random.default_rng(base_count)
-    base, new = draw.normal(10, 1, (base_count, 40)), draw.normal(11, 2, (new_count, 40))
+    level = 10.0 if is_log else 0.0
+    base, new = draw.normal(level, 1, (base_count, 40)), draw.normal(level + 2, 1, (new_count, 40))
+    base[0] = level - 1  # not above 0, or so it is
     margin = np.full(40, 1.5)
     tested = compare_units(base, new, margin, are_blocks=False)
+    old, now, above, below = base, new, margin, -margin
+    if is_log:
+        old, now = np.log(base), np.log(new)
+        above, below = np.log1p(margin / base.mean(axis=0)), np.log1p(-margin / base.mean(axis=0))
     is_pooled = min(base_count, new_count) == 1
-    wanted = stats.ttest_ind(new, base, equal_var=is_pooled)
-    assert tested.p == pytest.approx(wanted.pvalue, rel=1e-9)
-    low, high = wanted.confidence_interval(0.95)
+    wanted = stats.ttest_ind(now, old, equal_var=is_pooled)
+    agreed = (now.mean(axis=0) > old.mean(axis=0)) == (new.mean(axis=0) > base.mean(axis=0))
+    assert tested.p == pytest.approx(np.where(agreed, wanted.pvalue, 1.0), rel=1e-9)
+    ends = wanted.confidence_interval(0.95)
+    low, high = (base.mean(axis=0) * np.expm1(end) if is_log else end for end in (ends.low, ends.high))
     assert tested.low == pytest.approx(low, rel=1e-9)
     assert tested.high == pytest.approx(high, rel=1e-9)
-    below, above = (
-        stats.ttest_ind(new, base + sign * margin, equal_var=is_pooled, alternative=alternative).pvalue
-        for sign, alternative in ((1, "less"), (-1, "greater"))
-    )
-    assert tested.p_same == pytest.approx(np.maximum(below, above), rel=1e-9)
+    less = stats.ttest_ind(now, old + above, equal_var=is_pooled, alternative="less").pvalue
+    more = stats.ttest_ind(now, old + below, equal_var=is_pooled, alternative="greater").pvalue
+    assert tested.p_same == pytest.approx(np.maximum(less, more), rel=1e-9)
 
 
-def test_figures_that_may_be_trimmed_are_tested_twice() -> None:
-    draw = np.random.default_rng(4)
-    base, new = draw.normal(10, 0.1, (6, 3)), draw.normal(11, 0.1, (5, 3))
-    base[0, 1:], new[0, 1:] = 14.0, 16.0  # a disturbed run on either side
-    margin, may_trim = np.full(3, 0.5), np.array([True, True, False])
-    tested = compare_units(base, new, margin, are_blocks=False, may_trim=may_trim)
-    plain = stats.ttest_ind(new, base, equal_var=False)
-    trimmed = stats.ttest_ind(new[:, 1], base[:, 1], equal_var=False, trim=TRIM)
-    assert tested.is_trimmed.tolist() == [False, True, False]
-    assert tested.p == pytest.approx([2 * plain.pvalue[0], 2 * trimmed.pvalue, plain.pvalue[2]], rel=1e-9)
-    interval = trimmed.confidence_interval(0.95)
-    assert (tested.low[1], tested.high[1]) == pytest.approx((interval.low, interval.high), rel=1e-9)
-    assert tested.low[1] < tested.new[1] - tested.base[1] < tested.high[1]
-    few = compare_units(base[:4], new, margin, are_blocks=False, may_trim=may_trim)
-    assert not few.is_trimmed.any()
+def test_the_noise_of_a_slow_side_is_larger_and_hides_nothing() -> None:
+    draw = np.random.default_rng(2)
+    base, new = (level * np.exp(draw.normal(0, 0.5, (7, 1))) for level in (1.0, 6.0))
+    tested = compare_units(base, new, np.full(1, 0.05), are_blocks=False)
+    assert tested.p[0] < stats.ttest_ind(new, base, equal_var=False).pvalue[0] / 3
+    assert tested.low[0] > 0
 
 
-def test_runs_that_are_alike_but_for_the_extreme_ones_are_tested_with_these() -> None:
-    base, new = np.full((5, 1), 10.0), np.full((5, 1), 11.0)
-    base[0], new[0] = 20.0, 25.0
-    tested = compare_units(base, new, np.full(1, 0.5), are_blocks=False, may_trim=np.array([True]))
-    assert not tested.is_trimmed.any()
-    assert tested.p == pytest.approx(np.minimum(2 * stats.ttest_ind(new, base, equal_var=False).pvalue, 1))
-
-
-def test_a_disturbed_run_on_either_side_does_not_hide_a_change() -> None:
-    base, new = some_runs(1, count=7), some_runs(11, count=7, device_ns=1_000_000)
-    base[2], new[3] = a_run(3, device_ns=1_500_000), a_run(14, device_ns=1_600_000)
-    cell = compared(base, new).cells[0]
-    mean, p50 = cell.total[:2]
-    assert mean.word is Word.UNDECIDED
-    assert p50.word is Word.SLOWER
-    assert p50.why == TRIMMED
-    assert p50.change == pytest.approx(0.1, abs=0.02)
-    # the means keep all runs, and the parts add up
-    assert sum(part.added_ns for part in cell.parts) == pytest.approx(mean.difference, rel=1e-9)
+def test_where_logarithms_and_means_disagree_nothing_is_shown() -> None:
+    base, new = np.full((6, 1), 10.0), np.full((6, 1), 9.0)
+    base[0], new[0] = 10.1, 90.0
+    new[1] = 9.1
+    tested = compare_units(base, new, np.full(1, 0.5), are_blocks=False)
+    assert tested.p[0] > 0.1
 
 
 def test_holm_multiplies_by_what_is_left() -> None:
