@@ -16,7 +16,7 @@ from lab.hostmachine import HostDisk, make_disk
 from lab.volumes import FileSystem, Stack, load_modules, volume
 from vio.errors import VioError
 
-_WHOLE_S = 120
+_WHOLE_S = 60
 _START_S = 900  # bpftrace takes minutes to attach to so many points there, and the guest to fill its disks
 _MORE_S = 3 * _START_S
 _DISK_BYTES = 2 << 30
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         return _inside(seconds, Path(arguments[1]))
     disks = [make_disk(_DISK_BYTES) for _ in FileSystem]
     try:
-        with Host([HostDisk(disk) for disk in disks], memory_mib=4096, limit_s=seconds + _MORE_S) as host:
+        with Host([HostDisk(disk) for disk in disks], memory_mib=6144, limit_s=seconds + _MORE_S) as host:
             return told(harm_on(host, seconds))
     finally:
         for disk in disks:

@@ -34,9 +34,8 @@ class Workers:
         new = [tid for tid in np.unique(thread_ids(events)[is_own]).tolist() if tid not in self._others]
         new = [tid for tid in new if tid not in self.names]
         found = {tid: name for tid in new if (name := _kernel_thread(self._roots.process(tid)))}
-        self._others.update(tid for tid in new if tid not in found)
-        room = MOST_WORKERS - len(self.names)
-        taken = dict(list(found.items())[:room])
+        taken = dict(list(found.items())[: MOST_WORKERS - len(self.names)])
+        self._others.update(tid for tid in new if tid not in taken)
         self.names |= taken
         return list(taken)
 
