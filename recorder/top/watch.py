@@ -67,6 +67,7 @@ class Watch:
         points = {key: one.point.name for one in self._plan.chosen if (key := attach_key(one.way, self._aim, host))}
         missed = MissedHits(self._ticks.tracer_pid, points, boottime_ns())
         missed.begin()
+        self._learn_files()  # now: a process that ends within the first interval has none any more
         before, counts = Snapshot(boottime_ns()), self._counts()
         if self._aim.command:
             self._aim.command.go()
@@ -88,9 +89,12 @@ class Watch:
 
     def _learned(self, now: Snapshot) -> Names:
         if not self._names.knows_all(now):
-            with suppress(OSError):
-                self._names.learn_files(read_open_files(self._process))
+            self._learn_files()
         return self._names
+
+    def _learn_files(self) -> None:
+        with suppress(OSError):
+            self._names.learn_files(read_open_files(self._process))
 
 
 @contextmanager

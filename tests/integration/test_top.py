@@ -85,7 +85,8 @@ def test_its_times_are_those_of_a_recording(tmp_path: Path) -> None:
 
 
 @pytest.mark.live
-def test_a_guest_with_two_disks() -> None:
+@pytest.mark.parametrize("interval", ["1s", pytest.param("1h", id="longer-than-the-guest")])
+def test_a_guest_with_two_disks(interval: str) -> None:
     with TARGETS["root"]() as target:
         images = [make_image(target.directory / name, 256 * MIB) for name in ("a.qcow2", "b.qcow2")]
         disks = [
@@ -95,7 +96,7 @@ def test_a_guest_with_two_disks() -> None:
         writes = FioJob("randwrite", WRITES, io_bytes=16 * KIB, flush_every=FLUSH_EVERY, disk="vdb")
         mixed = FioJob("randrw", WRITES, io_bytes=4 * KIB)
         with Guest(disks, Load("two", (fio(mixed, writes),)), wait_for_go=True) as guest:
-            command = [*VIO, "top", "--pid", str(guest.pid), "--json"]
+            command = [*VIO, "top", "--pid", str(guest.pid), "--json", "--interval", interval]
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as top:
                 wait_until_attached(top)
                 guest.go()
