@@ -129,7 +129,7 @@ def test_a_slow_io_opens_its_timeline(shown: Shown) -> None:
 def test_every_picture_has_its_figures_as_a_table(shown: Shown) -> None:
     for details in shown.page.locator("details.figures").all():
         details.locator("summary").click()
-        assert details.locator("tbody tr").count() > 0
+        details.locator("tbody tr").first.wait_for()  # the browser says only later that it was opened
         assert details.locator("th[scope=col]").count() > 1
     rows = "details[data-table=heat] tbody tr"
     before = shown.page.locator(rows).all_inner_texts()
