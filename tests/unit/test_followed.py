@@ -31,6 +31,10 @@ def seen(*rows: Sighting) -> Ranges:
     return Ranges.of(*columns)
 
 
+def seen_all(rows: list[Sighting]) -> Ranges:
+    return seen(*rows)
+
+
 def told(past: PastRanges, at_ns: int, base: list[int]) -> list[int]:
     """What holds at a time of each byte: the row that is valid then, else the map; rows must not overlap."""
     shifts = np.repeat(np.array(base, dtype=np.int64), UNIT)
@@ -141,7 +145,9 @@ def test_where_the_windows_end_does_not_matter(
     ends = [number for number in range(1, len(rows)) if rows[number][4] > rows[number - 1][4]]
     cuts = [ends[cut % len(ends)] for cut in cuts] if ends else []
     cut = FollowedRanges(known(base), pieces=pieces)
-    parts = [cut.add(seen(*part)) for part in split(rows, cuts)]
+    parts = [
+        cut.add(some.take(cut.news(some.start, some.end, some.shift))) for some in map(seen_all, split(rows, cuts))
+    ]
     two = PastRanges.joined([*parts, cut.finish(known(base), FOREVER_NS)])
     for at_ns in range(START_NS, START_NS + 60):
         assert told(one, at_ns, base) == told(two, at_ns, base)
