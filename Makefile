@@ -1,7 +1,7 @@
 # Small words; the long shell is in tools/. `make setup` is part of each and quick when there is nothing to do.
 PYTHON := .venv/bin/python
 
-.PHONY: setup demo lab test lint fmt docs dist bench bench-compare truth harm fuzz clean
+.PHONY: setup demo lab test test-long lint fmt docs dist bench bench-compare truth harm fuzz clean
 
 setup:
 	@tools/setup.sh
@@ -14,7 +14,11 @@ lab: setup
 
 test: lint
 	$(PYTHON) -m pytest -m "not live and not lab" -n $(shell nproc)
-	$(PYTHON) -m pytest -m "live or lab"
+	$(PYTHON) -m pytest -m "(live or lab) and not long"
+
+# What takes minutes for a single test, on lab hosts.
+test-long: setup
+	$(PYTHON) -m pytest -m long
 
 lint: setup
 	$(PYTHON) -m ruff check

@@ -1,15 +1,16 @@
-"""Put the image of a run into the state that the scenario says, before each run."""
+"""Put what a run finds into the state that the scenario says, before each run: its image, and the page cache."""
 
 import os
 import subprocess
 from pathlib import Path
 
 from vio.bencher.scenario import Image, Way
-from vio.errors import OutputError, TargetError
+from vio.errors import HostError, OutputError, TargetError
 from vio.printable import printable
 from vio.quantity import parse_size
 
 _LIMIT_S = 3600
+_DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 
 def put_back(image: Image, source: Path | None, place: Path) -> Path:
@@ -32,6 +33,19 @@ def put_back(image: Image, source: Path | None, place: Path) -> Path:
     except OSError as error:
         raise OutputError(f"{printable(str(path))} cannot be made: {error.strerror}", "see image.place") from None
     return path
+
+
+def drop_caches() -> None:
+    """Drop the page cache of the whole machine.
+
+    Raises:
+        HostError: only root may.
+    """
+    os.sync()
+    try:
+        _DROP_CACHES.write_text("3\n")
+    except OSError as error:
+        raise HostError(f"the page cache cannot be dropped: {error.strerror}", "run vio as root") from None
 
 
 def _command(image: Image, source: Path | None, path: Path) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vio.bencher.beside import LoadBeside
-from vio.bencher.image import put_back
+from vio.bencher.image import drop_caches, put_back
 from vio.bencher.order import Side
 from vio.bencher.placeholders import Values, fill, fill_words
 from vio.bencher.scenario import Scenario, values_of
@@ -27,7 +27,6 @@ from vio.recorder.record import RecordOptions, record
 from vio.recorder.summary import RecordSummary
 
 STDOUT = "stdout"
-_DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 _END_S = 10.0
 _POLL_S = 0.02
 _CLOCK_GRAIN_S = 1.0  # what a file system's clock may be behind
@@ -81,7 +80,7 @@ def make_ready(scenario: Scenario, side: Side, here: Path, output: Path, files: 
     for words in scenario.load.prepare:
         _prepare(fill_words(words, values), scenario.limit_s)
     if scenario.bench.drop_caches:
-        _drop_caches()
+        drop_caches()
     time.sleep(scenario.settle_s)
     witness = scenario.load.witness
     left = files / OUTPUT_FILES[0] if witness == STDOUT else Path(fill(witness, values)) if witness else None
@@ -204,14 +203,6 @@ def _make_empty(files: Path) -> None:
         raise OutputError(
             f"{printable(str(files))} cannot be made: {error.strerror}", "choose another with -o"
         ) from None
-
-
-def _drop_caches() -> None:
-    os.sync()
-    try:
-        _DROP_CACHES.write_text("3\n")
-    except OSError as error:
-        raise HostError(f"the page cache cannot be dropped: {error.strerror}", "run vio as root") from None
 
 
 @contextmanager

@@ -12,13 +12,12 @@ from vio.bencher.bench import BenchResult
 from vio.bencher.noise import Noise
 from vio.bencher.order import Side
 from vio.comparer.comparison import Verdict
+from vio.comparer.values import WAITING
 from vio.printable import printable, shell_word
 from vio.reporter.units import share_text, time_text
 
 _LOUD = {Verdict.SLOWER, Verdict.FASTER}
 _BUSY = 0.2
-CPU_WAIT = "waiting for a CPU"
-"""A figure of vio.comparer.values.BESIDE."""
 
 
 def bench_text(result: BenchResult) -> RenderableType:
@@ -67,8 +66,10 @@ def _busy(result: BenchResult) -> Iterator[Text]:
     """Say of which operations much of the time is waiting for a CPU: the cause of most noise that is not the disk's."""
     of_a = result.aa or result.comparison
     for cell in of_a.cells if of_a else ():
-        waiting = next((one.base for one in cell.beside if one.name == CPU_WAIT), 0.0)
-        if cell.mean and waiting > _BUSY * cell.mean.base:
+        if cell.refused:
+            continue
+        waiting = next((one.base for one in cell.beside if one.name == WAITING), 0.0)
+        if waiting > _BUSY * cell.mean.base:
             share = share_text(waiting / cell.mean.base)
             yield Text(f"{cell.op}: {share} of the mean is waiting for a CPU: this machine is busy, which is noise too")
 

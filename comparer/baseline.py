@@ -22,10 +22,10 @@ from vio.draft import draft_of
 from vio.errors import OutputError, RecordingError
 from vio.jsondata import from_data, to_data
 from vio.reporter.buckets import BUCKETS
-from vio.schema import OPS
+from vio.terms import OPS
 
 SUFFIX = ".viobase"
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 1
 MAX_RUN_BYTES = 200 << 10
 _LARGEST_FILE = 1 << 30
 _AGAIN = "restore it, or save it again"
@@ -56,6 +56,7 @@ class _Block:
     begin_ns: int
     end_ns: int
     tallies: tuple[_Tally, ...]
+    idle_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def _block_data(block: Block) -> _Block:
     for key, tally in sorted(block.tallies.items()):
         rows = tuple(_row_data(name, row) for name, row in sorted(tally.rows.items()))
         tallies.append(_Tally(key.disk, key.op, key.size, tally.io_count, tally.bytes, rows))
-    return _Block(block.begin_ns, block.end_ns, tuple(tallies))
+    return _Block(block.begin_ns, block.end_ns, tuple(tallies), block.idle_ns)
 
 
 def _row_data(name: str, row: Sketch) -> _Row:
@@ -156,10 +157,10 @@ def _refuse(word: str) -> object:
 
 def _block(data: _Block, place: str) -> Block:
     tallies = {Key(one.disk, one.op, one.size): _tally(one, place) for one in data.tallies}
-    is_good = tallies and len(tallies) == len(data.tallies) and 0 <= data.begin_ns <= data.end_ns < 1 << 62
-    if not is_good:
+    is_time = 0 <= data.begin_ns <= data.end_ns < 1 << 62 and 0 <= data.idle_ns <= data.end_ns - data.begin_ns
+    if not tallies or len(tallies) != len(data.tallies) or not is_time:
         raise RecordingError(f"{place} is damaged: a block of it cannot be", _AGAIN)
-    return Block(data.begin_ns, data.end_ns, tallies)
+    return Block(data.begin_ns, data.end_ns, tallies, data.idle_ns)
 
 
 def _tally(data: _Tally, place: str) -> Tally:

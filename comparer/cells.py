@@ -49,9 +49,11 @@ def open_cell(units: Units, keys: tuple[Key, Key], refused_parts: dict[str, str]
     # What matters of a part is what matters of the whole.
     whole = np.concatenate([tables[0][0].values.mean(axis=0)] * len(rows) + [np.zeros(len(BESIDE))])
     margin, noise = options.min_effect * whole, (options.run_noise if units.are_blocks else 0.0) * whole
-    stacked = [np.hstack([*(pair[side].values for pair in tables), beside[side]]) for side in (0, 1)]
-    tested = compare_units(stacked[0], stacked[1], margin - noise, are_blocks=units.are_blocks)
+    old, now = (np.hstack([*(pair[side].values for pair in tables), beside[side]]) for side in (0, 1))
     families = [*_ALL, *_PART * len(parts), *[Family.MEAN] * len(BESIDE)]
+    # means keep all runs: those of the parts have to add up
+    may_trim = np.array([family in {Family.QUANTILE, Family.PART_QUANTILE} for family in families])
+    tested = compare_units(old, now, margin - noise, are_blocks=units.are_blocks, may_trim=may_trim)
     found = candidates([*STATISTICS * len(rows), *BESIDE], tested, margin, families, noise)
     size = len(STATISTICS)
     figures = tuple(

@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vio.comparer.cells import OpenCell, close_cells, open_cell
-from vio.comparer.comparable import doubts_of, refusal, refused_parts
+from vio.comparer.comparable import refusal, refused_parts
 from vio.comparer.comparison import Cell, Comparison, Doubt, RuleResult, Side, Verdict, Word
+from vio.comparer.doubts import doubts_of, load_doubts
 from vio.comparer.options import CompareOptions
 from vio.comparer.rules import apply_rules, parse_rule
 from vio.comparer.run import Key, Run, keys_of
 from vio.comparer.sides import Units, runs_at, units_of
-from vio.comparer.whole import tracing_figures
+from vio.comparer.whole import whole_figures
 from vio.errors import UsageError
 
 
@@ -66,8 +67,8 @@ def compare_loaded(loaded: Loaded, options: CompareOptions) -> Comparison:
         new=_side(loaded.new, sides[1]),
         verdict=_verdict(closed, rules),
         cells=tuple(closed),
-        beside=tracing_figures(*sides),
-        doubts=(*doubts, *doubts_of(*sides)),
+        beside=whole_figures(*sides),
+        doubts=(*doubts, *doubts_of(*sides), *load_doubts(closed)),
         rules=rules,
         is_weak=units.are_blocks,
     )

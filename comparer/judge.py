@@ -10,6 +10,7 @@ from vio.comparer.comparison import Figure, Word
 from vio.comparer.statistics import SAME_ERROR, Floats, Tested, adjust_p
 
 NO_SPREAD = "no spread between the runs"
+TRIMMED = "without extreme runs"
 
 
 class Family(StrEnum):
@@ -57,7 +58,7 @@ def candidates(
             low if is_tested else None,
             high if is_tested else None,
             p if is_tested else None,
-            why="" if is_tested else NO_SPREAD,
+            why=NO_SPREAD if not is_tested else TRIMMED if tested.is_trimmed[at] else "",
         )
         found.append(Candidate(figure, family, float(margin[at]), float(tested.p_same[at]), float(noise[at])))
     return found

@@ -25,7 +25,7 @@ def render_json(comparison: Comparison) -> dict[str, object]:
             }
             for one in comparison.rules
         ],
-        "tracing": [_figure(one) for one in comparison.beside],
+        "whole": [_figure(one) for one in comparison.beside],
         "cells": [_cell(cell) for cell in comparison.cells],
     }
 

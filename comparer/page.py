@@ -18,7 +18,7 @@ from vio.comparer.sides import Units, repeats_in, units_of
 from vio.errors import OutputError
 from vio.printable import printable
 from vio.reporter.units import TimeUnit, bytes_text, time_text, unit_for
-from vio.schema import OPS
+from vio.terms import OPS
 
 _SLOWEST = 10
 _STYLE = """

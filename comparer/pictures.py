@@ -17,7 +17,7 @@ from vio.layer import Phase, Stage
 from vio.reporter.buckets import bucket_values
 from vio.reporter.palette import UNATTRIBUTED, shade
 from vio.reporter.units import unit_for
-from vio.schema import time_column
+from vio.terms import time_column
 
 _SHARES = np.concatenate([np.arange(0.02, 0.98, 0.02), [0.98, 0.985, 0.99, 0.995, 0.999]])
 _COLOURS: dict[str, object] = {

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vio.comparer.depths import Depths
-from vio.comparer.run import BLOCKS, LATENCY, ROWS, Block, DiskWords, Key, Run, RunInfo, Tally
+from vio.comparer.run import BLOCKS, LATENCY, ROWS, Block, DiskWords, Key, Run, RunInfo, Tally, idle_times_ns
 from vio.comparer.sketch import Sketch, merged
 from vio.errors import RecordingError
 from vio.recording import Recording
@@ -117,8 +117,9 @@ class _Reader:
         for (block, code), one in sorted(self._pending.items()):
             rows = {name: merged(some) for name, some in one.rows.items()}
             found.setdefault(block, {})[self._key(code)] = Tally(one.io_count, one.bytes, rows)
-        bounds = self._bounds.tolist()
-        return tuple(Block(bounds[b][0], bounds[b][1], tallies) for b, tallies in found.items())
+        bounds = [(begin, end) for begin, end in self._bounds[list(found)].tolist()]
+        parts = zip(bounds, found.values(), idle_times_ns(bounds), strict=True)
+        return tuple(Block(begin_ns, end_ns, tallies, idle_ns) for (begin_ns, end_ns), tallies, idle_ns in parts)
 
     def _key(self, code: int) -> Key:
         rest, depth = divmod(code, _CLASSES)
@@ -176,4 +177,5 @@ def _info(recording: Recording, whole_share: float) -> RunInfo:
         extents=0 if maps is None else maps.num_rows,
         tracing_cpu_s=manifest.cost.vio_cpu_s + manifest.cost.bpftrace_cpu_s,
         added_us_per_io=manifest.cost.added_us_per_io,
+        target_cpu_s=manifest.target_cpu_s,
     )

@@ -1,12 +1,13 @@
 """The figures of one run: distributions of its IOs' times by disk, operation and size, in blocks of its time."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from vio.comparer.sketch import Sketch, merged
 from vio.layer import Phase, Stage
 from vio.reporter.units import bytes_text
-from vio.schema import time_column
+from vio.terms import time_column
 
 LATENCY, UNATTRIBUTED = "latency_ns", "unattributed_ns"
 PARTS = (*(time_column(stage, phase) for stage in Stage for phase in Phase), UNATTRIBUTED)
@@ -54,11 +55,20 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """A stretch of a run: when its first IO began and its last ended (CLOCK_BOOTTIME), and its IOs by key."""
+    """A stretch of a run: when its first IO began and its last ended (CLOCK_BOOTTIME), and its IOs by key.
+
+    `idle_ns` of it is before the load, or after: see `idle_times_ns`.
+    """
 
     begin_ns: int
     end_ns: int
     tallies: dict[Key, Tally]
+    idle_ns: int = 0
+
+    @property
+    def active_s(self) -> float:
+        """How long it had work."""
+        return max(self.end_ns - self.begin_ns - self.idle_ns, 1) / 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +85,8 @@ class DiskWords:
 class RunInfo:
     """What a run is a recording of, for telling whether two can be compared.
 
-    `lost` counts records, -1 where it is not known; `whole_share` is of the IOs; `extents` are ranges of the maps.
+    `lost` counts records, -1 where it is not known; `whole_share` is of the IOs; `extents` are ranges of the maps;
+    `target_cpu_s` is of QEMU, virtual CPUs included, while it was recorded.
     """
 
     name: str
@@ -96,6 +107,7 @@ class RunInfo:
     extents: int = 0
     tracing_cpu_s: float = 0.0
     added_us_per_io: float | None = None
+    target_cpu_s: float | None = None
 
     @property
     def lost_text(self) -> str:
@@ -110,13 +122,6 @@ class Run:
     info: RunInfo
     blocks: tuple[Block, ...] = field(default=())
 
-    @property
-    def active_s(self) -> float:
-        """From the first IO's begin to the last one's end."""
-        if not self.blocks:
-            return 0.0
-        return (max(one.end_ns for one in self.blocks) - min(one.begin_ns for one in self.blocks)) / 1e9
-
     def whole(self) -> Block:
         """Return the run as one block."""
         return joined(self.blocks)
@@ -126,7 +131,20 @@ def joined(blocks: Sequence[Block]) -> Block:
     """Return several blocks as one."""
     keys = dict.fromkeys(key for block in blocks for key in block.tallies)
     tallies = {key: merged_tally([b.tallies[key] for b in blocks if key in b.tallies]) for key in keys}
-    return Block(min(b.begin_ns for b in blocks), max(b.end_ns for b in blocks), tallies)
+    idle_ns = sum(block.idle_ns for block in blocks)
+    return Block(min(b.begin_ns for b in blocks), max(b.end_ns for b in blocks), tallies, idle_ns)
+
+
+def idle_times_ns(bounds: Sequence[tuple[int, int]]) -> list[int]:
+    """Return how long a run was idle in each of its blocks: before its load, or after; `bounds` are begins and ends.
+
+    Blocks have equally many IOs. A guest that boots reads a few sectors long before its load begins: so what the first
+    and the last block last longer than any between them is no time of the load.
+    """
+    lasting = [after - begin for (begin, _), (after, _) in pairwise(bounds)]
+    lasting.append(bounds[-1][1] - bounds[-1][0])
+    longest = max(lasting[1:-1], default=max(lasting))
+    return [max(one - longest, 0) if number in (0, len(bounds) - 1) else 0 for number, one in enumerate(lasting)]
 
 
 def merged_tally(tallies: Sequence[Tally]) -> Tally:
@@ -141,7 +159,7 @@ def without_sizes(block: Block) -> Block:
     groups: dict[Key, list[Tally]] = {}
     for key, tally in block.tallies.items():
         groups.setdefault(Key(key.disk, key.op), []).append(tally)
-    return Block(block.begin_ns, block.end_ns, {key: merged_tally(some) for key, some in groups.items()})
+    return replace(block, tallies={key: merged_tally(some) for key, some in groups.items()})
 
 
 def keys_of(blocks: Iterable[Block]) -> set[Key]:

@@ -9,7 +9,7 @@ from vio.comparer.run import LATENCY, PARTS, WAITS, Block, Key, Tally
 from vio.comparer.sketch import EMPTY
 from vio.comparer.statistics import Floats
 from vio.layer import Phase, Stage
-from vio.schema import time_column
+from vio.terms import time_column
 
 SHARES = (0.5, 0.9, 0.99, 0.999)
 STATISTICS = ("mean", "p50", "p90", "p99", "p99.9")
@@ -55,15 +55,14 @@ def part_rows(tallies: Sequence[Tally]) -> list[str]:
     return [name for name in PARTS if any((one.row(name) or EMPTY).total_ns for one in tallies)]
 
 
-BESIDE = ("IOs/s", "bytes/s", "in flight", "waiting for a CPU")
+RATE, THROUGHPUT, IN_FLIGHT, WAITING = BESIDE = ("IOs/s", "bytes/s", "in flight", "waiting for a CPU")
 
 
 def beside_of(units: Sequence[tuple[Block, Tally]]) -> Floats:
-    """Return BESIDE for each unit: rates while it had IOs, the mean number in flight, ns of each IO's waiting."""
+    """Return BESIDE for each unit: rates while it had work, the mean number in flight, ns of each IO's waiting."""
     rows = []
     for block, tally in units:
-        active_s = max(block.end_ns - block.begin_ns, 1) / 1e9
-        busy_s = (tally.row(LATENCY) or EMPTY).total_ns / 1e9
+        active_s, busy_s = block.active_s, (tally.row(LATENCY) or EMPTY).total_ns / 1e9
         waited = sum((tally.row(name) or EMPTY).total_ns for name in WAITS)
         rows.append([tally.io_count / active_s, tally.bytes / active_s, busy_s / active_s, waited / tally.io_count])
     return np.array(rows)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean, stdev
 from tempfile import TemporaryDirectory
 
 from lab import bench_compare_speed
@@ -19,7 +20,8 @@ from vio.comparer.compare import Loaded, compare_loaded
 from vio.comparer.comparison import Comparison, Verdict, Word
 from vio.comparer.options import CompareOptions
 from vio.comparer.reading import read_run
-from vio.comparer.run import Run
+from vio.comparer.run import LATENCY, Run
+from vio.comparer.values import STATISTICS, table_of
 
 _PAIRS, _SINGLE_PAIRS, _REPEATS = 300, 100, 5
 _LAYERS = {"device": "device_between_ns", "qemu-block down": "qemu_block_down_ns", "qemu-aio up": "qemu_aio_up_ns"}
@@ -52,24 +54,25 @@ class Found:
         self.means[cell.mean.word] += 1
 
 
-def run(folder: Path) -> str:
-    """Measure; return Markdown."""
+def run(folder: Path) -> Iterator[str]:
+    """Measure; yield lines of Markdown as they are known."""
     paths = record_runs(folder, _tell)
     with_blocks = {name: [read_run(path) for path in some] for name, some in paths.items()}
     # The blocks count only where a run is alone.
     runs = {name: [replace(one, blocks=(one.whole(),)) for one in some] for name, some in with_blocks.items()}
     base = runs[BASE.name]
-    lines = [f"{len(base)} runs of one setting; {_spread(base)}.", "", *_false_alarms(base, with_blocks[BASE.name]), ""]
-    lines += ["Slowed for real:", "", *_HEAD]
+    yield from (f"- {name}: {_spread(some)}" for name, some in runs.items())
+    yield from ("", *_false_alarms(base, with_blocks[BASE.name]))
+    yield from ("", "Slowed for real:", "", *_HEAD)
     for setting in SLOWED:
         found = _many(_PAIRS, partial(_two, base=runs[setting.base], new=runs[setting.name]))
-        lines.append(_found_row(f"{setting.layer} +{setting.share:.0%}", found, setting.layer))
-    lines += ["", "Runs of the same setting, with a share of the mean added to each IO in one layer:", "", *_HEAD]
+        yield _found_row(f"{setting.layer} +{setting.share:.0%}", found, setting.layer)
+    yield from ("", "Runs of the same setting, with a share of the mean added to each IO in one layer:", "", *_HEAD)
     for share in (0.10, 0.05):
         for layer, row in _LAYERS.items():
             found = _many(_PAIRS, partial(_split, runs=base, change=partial(shifted, row=row, share=share)))
-            lines.append(_found_row(f"{layer} +{share:.0%}", found, layer))
-    return "\n".join([*lines, "", bench_compare_speed.run(paths[BASE.name][0])])
+            yield _found_row(f"{layer} +{share:.0%}", found, layer)
+    yield from ("", bench_compare_speed.run(paths[BASE.name][0]))
 
 
 _HEAD = (
@@ -117,13 +120,19 @@ def _found_row(name: str, found: Found, layer: str) -> str:
 
 
 def _spread(runs: Sequence[Run]) -> str:
-    means = []
-    for one in runs:
-        (tally,) = one.whole().tallies.values()
-        means.append(tally.rows["latency_ns"].total_ns / tally.io_count)
-    mean = sum(means) / len(means)
-    deviation = (sum((one - mean) ** 2 for one in means) / (len(means) - 1)) ** 0.5
-    return f"their means are {mean / 1e6:.2f} ms, with a standard deviation of {deviation / mean:.1%} between runs"
+    """Say how far runs of one setting lie apart, by the mean and by the median of their latencies."""
+    texts = []
+    for at, name in enumerate(STATISTICS[:2]):
+        values_ns = [_figures(one)[at] for one in runs]
+        texts.append(
+            f"{name} {fmean(values_ns) / 1e6:.2f} ms with a deviation of {stdev(values_ns) / fmean(values_ns):.1%}"
+        )
+    return f"{len(runs)} runs, {', '.join(texts)} between runs"
+
+
+def _figures(run: Run) -> Sequence[float]:
+    (tally,) = run.whole().tallies.values()
+    return [float(value) for value in table_of([tally], LATENCY).values[0]]
 
 
 def _tell(text: str) -> None:
@@ -135,7 +144,8 @@ def main(arguments: list[str]) -> int:
     with TemporaryDirectory(prefix="vio-bench-compare-") as scratch:
         folder = Path(arguments[0]) if arguments else Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        print(run(folder))
+        for line in run(folder):
+            print(line, flush=True)
     return 0
 
 

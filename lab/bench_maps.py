@@ -28,6 +28,8 @@ from lab.imagematrix import (
     qemu_img,
     seeded_cases,
 )
+from lab.ocfs2files import SHAPES as OCFS2_SHAPES
+from lab.ocfs2files import check_ocfs2
 from vio.mappers.compose import compose
 from vio.mappers.extent import RangeMap
 from vio.mappers.guestfs.files import read_guest_files
@@ -57,7 +59,7 @@ def run() -> str:
     with tempfile.TemporaryDirectory(prefix="vio-maps-", dir="/var/tmp") as folder:
         lines = [*_walks(Path(folder)), *_against_qemu(Path(folder)), *_algebra(), *_guest(Path(folder))]
     with tempfile.TemporaryDirectory(prefix="vio-maps-") as folder:
-        lines += [_matrix(Path(folder)), _files()]
+        lines += [_matrix(Path(folder)), _files(), _ocfs2(Path(folder))]
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -230,6 +232,16 @@ def _files() -> str:
     return (
         f"{count} files on {len(SHAPES)} sorts of ext4, xfs and btrfs, their bytes read at the devices' addresses"
         f" ({size / MIB:.0f} MiB): {len(different)} differ{said}"
+    )
+
+
+def _ocfs2(folder: Path) -> str:
+    found = check_ocfs2(folder)
+    said = f": {', '.join(found.different)}" if found.different else ""
+    return (
+        f"{found.files} files on OCFS2 volumes of {len(OCFS2_SHAPES)} shapes, not mounted, trees of depth 0 to 3: their"
+        f" {found.records:,} records and {found.size / MIB:.0f} MiB of content against debugfs.ocfs2:"
+        f" {len(found.different)} differ{said}"
     )
 
 

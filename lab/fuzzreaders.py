@@ -15,7 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from vio.errors import VioError
+from vio.mappers.device.crc32c import Bytes, crc32c
 from vio.mappers.device.dm import map_table, parse_table
+from vio.mappers.device.thin import read_blocks
+from vio.mappers.device.thinmeta import MAGIC, NODE_XOR, SUPERBLOCK_XOR, read_volume
 from vio.mappers.guestfs.content import Content
 from vio.mappers.guestfs.ext4 import ext4_areas, walk_ext4
 from vio.mappers.guestfs.lvm import PhysicalVolume, logical_volumes, read_physical_volume
@@ -32,6 +35,8 @@ SECTOR = 512
 MAX_SECTORS = 1 << 22
 SEEDS = Path(__file__).resolve().parent.parent / "tests" / "fuzz" / "seeds"
 _RECORD = struct.Struct("<I512s")
+_MAGIC_WORD, _UNIT_PLACE = 8, 336
+"""Of a superblock of thin metadata."""
 Reader = Callable[[bytes], object]
 
 
@@ -120,6 +125,21 @@ def _table(data: bytes) -> object:
     return map_table("dev:1:1", parse_table(data.decode("utf-8", "replace")), whole)
 
 
+def _thin(data: bytes) -> object:
+    """Read volume 1 of a pool; checksums are put right first, as few bytes would come past them else."""
+    with as_file(data) as fd:
+
+        def read(numbers: Ints) -> Bytes:
+            blocks = read_blocks(fd, numbers)
+            words = blocks.view("<u4")
+            is_super = words[:, _MAGIC_WORD] == MAGIC
+            words[:, 0] = crc32c(blocks[:, 4:]) ^ np.where(is_super, np.uint32(SUPERBLOCK_XOR), np.uint32(NODE_XOR))
+            return blocks
+
+        unit = int.from_bytes(os.pread(fd, 4, _UNIT_PLACE), "little") * SECTOR
+        return read_volume(read, 1, unit, (np.zeros(1, dtype=np.int64), np.array([1 << 40])))
+
+
 def _both(*readers: Callable[[Content], object]) -> Reader:
     def read(data: bytes) -> object:
         disk = Sparse.unpack(data)
@@ -142,6 +162,7 @@ READERS: dict[str, Reader] = {
     "lvm": _lvm,
     "lvm-text": _lvm_text,
     "dm-table": _table,
+    "thin": _thin,
     "ocfs2": _ocfs2,
     "ext4": _both(ext4_areas, walk_ext4),
     "xfs": _both(xfs_areas, walk_xfs),

@@ -76,6 +76,26 @@ def _disks(folder: Path) -> "list[tuple[str, str, Path]]":
     return found
 
 
+def _thin(folder: Path) -> "list[tuple[str, str, Path]]":
+    """Give metadata of two volumes, the second a snapshot: a tree of one leaf, and one of two levels."""
+    found = []
+    for shape, count in (("plain", 9), ("deep", 700)):
+        rows = "".join(
+            f'<single_mapping origin_block="{2 * n}" data_block="{n}" time="{n % 2}"/>' for n in range(count)
+        )
+        text = folder / f"thin-{shape}.xml"
+        head = f'mapped_blocks="{count}" transaction="0" creation_time="0" snap_time="1"'
+        volumes = "".join(f'<device dev_id="{number}" {head}>{rows}</device>' for number in (1, 2))
+        text.write_text(
+            f'<superblock uuid="" time="1" transaction="2" flags="0" version="2" data_block_size="128" '
+            f'nr_data_blocks="{count}">{volumes}</superblock>'
+        )
+        metadata = _empty(folder / f"thin-{shape}", MIB)
+        _run("thin_restore", "-i", text, "-o", metadata)
+        found.append(("thin", shape, metadata))
+    return found
+
+
 def _physical_volume(text: bytes) -> bytes:
     """Lay a physical volume out as lvm2 does: the label in sector 1, the metadata from 4 KiB to 1 MiB."""
     header = b"AAAAAA" + b"a" * 26 + struct.pack("<Q", 20 * MIB) + AREA.pack(MIB, 0) + AREA.pack(0, 0)
@@ -97,7 +117,7 @@ def main() -> int:
     for name in READERS:
         (SEEDS / name).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        for name, shape, disk in _disks(Path(folder)):
+        for name, shape, disk in (*_disks(Path(folder)), *_thin(Path(folder))):
             _keep(name, shape, Sparse.of(disk).pack())
     text = _TEXT.read_text().split('"""')[3].replace("\\\\", "\\").encode()
     _keep("lvm-text", "plain", text)

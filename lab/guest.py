@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -210,7 +211,7 @@ class Guest:
             if self._marks(mark):
                 return
             if has_ended:
-                raise self._error(f"the guest ended before it said {mark}")
+                raise self._error(f"the guest ended before it said {mark}{self._how_ended()}")
             if time.monotonic() > self._deadline_s:
                 raise self._error(f"the guest did not say {mark} in time")
             time.sleep(_POLL_S)
@@ -228,7 +229,11 @@ class Guest:
         if failed:
             raise self._error(f"a command of the load failed with {failed[0].status}: {failed[0].command}")
         if not self._marks("END"):
-            raise self._error("the guest ended before its load did")
+            raise self._error(f"the guest ended before its load did{self._how_ended()}")
+
+    def _how_ended(self) -> str:
+        status = self._running().poll()
+        return f": QEMU was killed by {signal.Signals(-status).name}" if status and status < 0 else ""
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:

@@ -5,10 +5,12 @@ with checksums (crc32c) to random places and reads them back; another stretch is
 the guest and, from the images, by this machine. Then the images are checked (`qemu-img check`).
 """
 
+import itertools
 import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -42,7 +44,7 @@ class Harm:
     faults: tuple[str, ...]
 
 
-def play(seconds: int, recording: Path, directory: Path, accelerator: str = "tcg") -> Harm:
+def play(seconds: int, recording: Path, directory: Path) -> Harm:
     """Record a guest that checks its own data, by every point that this machine offers, and look for harm.
 
     Its images are made in `directory`, which takes direct IO.
@@ -50,8 +52,24 @@ def play(seconds: int, recording: Path, directory: Path, accelerator: str = "tcg
     Raises:
         VioError: QEMU or the recorder died, or the guest found wrong data.
     """
+    return judged(seconds, recording, record_checked(seconds, recording, [directory]))
+
+
+def record_checked(
+    seconds: int,
+    recording: Path,
+    directories: Sequence[Path],
+    *,
+    accelerator: str = "tcg",
+    cpus: int = 2,
+    start_s: int = _START_S,
+) -> tuple[str, ...]:
+    """Record the guest, as `play` does, and return the faults of its images, which the directories take in turn.
+
+    `start_s` is what the probes may take to be attached, while the guest waits, and again its load beside its time.
+    """
     with ExitStack() as stack:
-        disks = _disks(directory)
+        disks = _disks(directories)
         names = guest_names(disks)
         load = Load("harm", (_each(names, _fill), _each(names, lambda name: _work(name, seconds)), _each(names, _kept)))
         guest = stack.enter_context(
@@ -59,34 +77,39 @@ def play(seconds: int, recording: Path, directory: Path, accelerator: str = "tcg
                 disks,
                 load,
                 wait_for_go=True,
-                limit_s=2 * seconds + 2 * _START_S,
-                cpus=2,
+                limit_s=2 * (seconds + start_s),
+                cpus=cpus,
                 memory_mib=768,
                 accelerator=accelerator,
             )
         )
+        _tell("the guest is up")
         opened = [word for layer in Layer for word in ("--open", layer.value)]
         recorder = stack.enter_context(Recorder(guest.pid, recording, *opened, echo=sys.stderr.buffer))
         guest.go()
         guest.wait_for_load()
+        _tell("the guest has found its data intact")
         guest.wait()
         recorder.finish()
-        faults = tuple(fault for disk in disks for fault in image_faults(disk))
-    findings = examine(recording)
-    return Harm(findings, _point_count(recording), seconds, faults)
+        return tuple(fault for disk in disks for fault in image_faults(disk))
 
 
-def _disks(directory: Path) -> list[Disk]:
+def judged(seconds: int, recording: Path, faults: Sequence[str]) -> Harm:
+    """Read what was recorded."""
+    return Harm(examine(recording), _point_count(recording), seconds, tuple(faults))
+
+
+def _disks(directories: Sequence[Path]) -> list[Disk]:
+    places = itertools.cycle(directories)
+
+    def image(name: str, kind: Format = Format.QCOW2) -> Path:
+        return make_image(next(places) / f"{name}.{kind}", _DISK_BYTES, kind)
+
     return [
-        Disk(make_image(directory / "native.qcow2", _DISK_BYTES), has_iothread=True),
-        Disk(make_image(directory / "uring.raw", _DISK_BYTES, Format.RAW), Format.RAW, Aio.IO_URING, has_iothread=True),
-        Disk(
-            make_image(directory / "threads.qcow2", _DISK_BYTES),
-            aio=Aio.THREADS,
-            cache=Cache.WRITEBACK,
-            bus=Bus.VIRTIO_SCSI,
-            has_iothread=True,
-        ),
+        Disk(image("native"), has_iothread=True),
+        Disk(image("uring", Format.RAW), Format.RAW, Aio.IO_URING, has_iothread=True),
+        Disk(image("cached"), aio=Aio.THREADS, cache=Cache.WRITEBACK, bus=Bus.VIRTIO_SCSI, has_iothread=True),
+        Disk(image("threads", Format.RAW), Format.RAW, Aio.THREADS, has_iothread=True),
     ]
 
 
@@ -137,6 +160,11 @@ def image_faults(disk: Disk) -> list[str]:
 def _fault(*command: str) -> list[str]:
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_CHECK_LIMIT_S)
     return [f"{command[0]} {command[1]}: {ran.stderr.strip() or ran.stdout.strip()}"] if ran.returncode else []
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"[{time.monotonic():7.1f}] harm: {text}\n")
+    sys.stderr.flush()
 
 
 def _point_count(recording: Path) -> int:

@@ -25,15 +25,23 @@ class Bus(StrEnum):
     """How a lab host sees a disk."""
 
     NVME = "nvme"
+    NVME_PATHS = "nvme-paths"
+    """An NVMe namespace that two controllers of one subsystem lead to."""
     VIRTIO = "virtio"
+    SCSI = "scsi"
+
+    @property
+    def drivers(self) -> tuple[str, ...]:
+        """Name the modules that a host needs to see such a disk."""
+        return {Bus.VIRTIO: ("virtio_blk",), Bus.SCSI: ("virtio_scsi", "sd_mod")}.get(self, ("nvme",))
 
 
 @dataclass(frozen=True, slots=True)
 class HostDisk:
     """A raw file of the outer machine that is a disk of a lab host.
 
-    The NVMe disks are nvme0n1, nvme1n1 ... in the order in which they are given. One that `is_shared` may be
-    a disk of two hosts at once.
+    The NVMe disks are nvme0n1, nvme1n1 ... in the order in which they are given, those by virtio vda ...; each by SCSI
+    has an adapter of its own. One that `is_shared` may be a disk of two hosts at once.
     """
 
     path: Path
@@ -47,8 +55,20 @@ class HostDisk:
         share = ",share-rw=on" if self.is_shared else ""
         if self.is_shared:
             drive += ",file.locking=off"
-        kinds = {Bus.NVME: f"nvme,serial=vio{index}", Bus.VIRTIO: f"virtio-blk-pci,serial=vio{index}"}
-        return ["-drive", drive, "-device", f"{kinds[self.bus]},drive=disk{index}{share}"]
+        if self.bus is Bus.NVME_PATHS:
+            return ["-drive", drive, *_two_paths(index)]
+        kinds = {Bus.NVME: "nvme", Bus.VIRTIO: "virtio-blk-pci", Bus.SCSI: f"scsi-hd,bus=adapter{index}.0"}
+        adapter = ["-device", f"virtio-scsi-pci,id=adapter{index}"] if self.bus is Bus.SCSI else []
+        return [*adapter, "-drive", drive, "-device", f"{kinds[self.bus]},serial=vio{index},drive=disk{index}{share}"]
+
+
+def _two_paths(index: int) -> list[str]:
+    subsystem = f"subsystem{index}"
+    controllers = [
+        word for path in "ab" for word in ("-device", f"nvme,id=nvme{index}{path},serial=vio{index},subsys={subsystem}")
+    ]
+    namespace = f"nvme-ns,drive=disk{index},bus=nvme{index}b,nsid=1,shared=on"
+    return ["-device", f"nvme-subsys,id={subsystem},nqn=vio{index}", *controllers, "-device", namespace]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from vio.mappers.hostfs import ocfs2
 from vio.mappers.hostfs.volume import opened_volume
 from vio.mappers.images import ImageSource
 from vio.mappers.kind import Flag, Ints, Kind, base_of
+from vio.mappers.level import LevelSort
 from vio.mappers.space import device_of, device_space
 from vio.mappers.timed import MapSet
 
@@ -47,9 +48,17 @@ STACKS = (
     Stack.RAID0,
     Stack.RAID1,
     Stack.RAID10,
+    Stack.RAID10_NEAR3,
+    Stack.RAID10_FAR,
+    Stack.RAID10_OFFSET,
     Stack.RAID5,
     Stack.RAID6,
+    Stack.THIN,
+    Stack.LVM_THIN,
+    Stack.NVME_PATHS,
 )
+PATHS_DISK = 5
+"""The number of the lab host's disk that two controllers lead to."""
 _FILE_SYSTEMS = {Stack.PLAIN: "ocfs2", Stack.CRYPT: "ext4", Stack.RAID10: "ext4"}
 _PIECES = {"ocfs2": 4 * KIB, "ext4": CLUSTER}
 _MKFS = {
@@ -68,8 +77,9 @@ class Checked:
     """What was read back on one volume: bytes at each place (device, copy), and how many pieces said something else.
 
     `file_system` is that on top, "" where the image lies on the device itself. `encrypted` are pieces of ciphertext
-    that turned out to be those of the guest's offset, by a change made there. `notes` are the map's own. The last three
-    are of OCFS2: extents, depth of their tree, and the readers that do not agree with ours.
+    that turned out to be those of the guest's offset, by a change made there. `notes` are the map's own, `devices` are
+    those that it leads through. The last three are of OCFS2: extents, depth of their tree, and the readers that do not
+    agree with ours.
     """
 
     stack: str
@@ -79,6 +89,7 @@ class Checked:
     different: int = 0
     encrypted: int = 0
     notes: list[str] = field(default_factory=list)
+    devices: list[str] = field(default_factory=list)
     seconds: float = 0.0
     extents: int = 0
     depth: int = 0
@@ -123,12 +134,13 @@ def check(stack: Stack, image: Path) -> Checked:
     began_s = time.monotonic()
     file_system = _FILE_SYSTEMS.get(stack, "")
     checked = Checked(stack, file_system)
-    with stacked(stack) as (device, disks):
+    with stacked(stack, PATHS_DISK if stack is Stack.NVME_PATHS else 0) as (device, disks):
         with _placed(image, device, file_system) as path:
             taken = survey(ImageSource(path, "qcow2"), 1)
             for one in {device, *disks}:
                 run("blockdev", "--flushbufs", one)
             _read_back(taken, checked)
+        checked.devices = [level.name for level in taken.levels if level.sort is LevelSort.DEVICE]
         if file_system == "ocfs2":
             _compare_readers(device, taken, checked)
     checked.seconds = round(time.monotonic() - began_s, 1)
@@ -139,9 +151,7 @@ def check(stack: Stack, image: Path) -> Checked:
 def _placed(image: Path, device: str, file_system: str) -> Iterator[Path]:
     """Give the image's place: in a file on the device, or the device itself."""
     if not file_system:
-        with Path(device).open("r+b") as file:
-            file.write(image.read_bytes())
-            os.fsync(file.fileno())
+        _write_in_pieces(image, Path(device))
         yield Path(device)
         return
     load_modules(file_system)
@@ -149,6 +159,18 @@ def _placed(image: Path, device: str, file_system: str) -> Iterator[Path]:
     with mounted(device, file_system) as directory:
         _copy_in_pieces(image, directory / NAME, _PIECES[file_system])
         yield directory / NAME
+
+
+def _write_in_pieces(source: Path, device: Path) -> None:
+    """Write pieces in random order: a device that gives out its space as it is needed has them in disorder then."""
+    data = source.read_bytes()
+    places = list(range(0, len(data), CLUSTER))
+    random.Random(5).shuffle(places)
+    for place in places:
+        piece = data[place : place + CLUSTER]
+        write_direct(device, place, piece + bytes(-len(piece) % (4 * KIB)))
+    with device.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def _copy_in_pieces(source: Path, target: Path, piece: int) -> None:
@@ -168,9 +190,9 @@ def _read_back(taken: TakenMaps, checked: Checked) -> None:
     trail = trace(MapSet(tuple(taken.maps)), 1, "guest:disk0", guest, CLUSTER)
     ciphers = _below_ciphers(taken)
     for (space, copy), target in trail.places.items():
-        if device_of(space) is None:
-            continue
         device = _node(space)
+        if device_of(space) is None or not device.exists():  # a path of an NVMe namespace has no node
+            continue
         if space in ciphers:
             checked.encrypted += _changes_what_is_above(device, target, trail, ciphers[space])
             continue
@@ -198,7 +220,7 @@ def _changes_what_is_above(device: Path, target: Ints, trail: Trail, clear: str)
     places = list(zip(_pieces(trail, target), _pieces(trail, above), strict=True))
     for (start, length, at), (_, _, at_clear) in places[::_EACH]:
         changed = length // 2 // SECTOR * SECTOR
-        _write_direct(device, at + changed, bytes(SECTOR))
+        write_direct(device, at + changed, bytes(SECTOR))
         seen = np.frombuffer(read_direct(_node(clear), at_clear, length), dtype=np.uint8).reshape(-1, SECTOR)
         wanted = np.frombuffer(stamped(start, length), dtype=np.uint8).reshape(-1, SECTOR)
         found += np.flatnonzero((seen != wanted).any(axis=1)).tolist() == [changed // SECTOR]
@@ -245,7 +267,8 @@ def read_direct(device: Path, offset: int, length: int) -> bytes:
         return buffer[:count]
 
 
-def _write_direct(device: Path, offset: int, data: bytes) -> None:
+def write_direct(device: Path, offset: int, data: bytes) -> None:
+    """Write to the device itself, past what the kernel keeps of it."""
     with mmap.mmap(-1, len(data)) as buffer:
         buffer[:] = data
         fd = os.open(device, os.O_WRONLY | os.O_DIRECT)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, BinaryIO
 
 from lab.disk import Aio, Cache, Disk, DiskStats, Format, make_image
 from lab.host import Host
+from lab.hostmachine import Bus
 from lab.load import Load
 from lab.session import Outcome, record_guest
 from lab.volumes import FileSystem, Stack, Volume, load_modules, volume
@@ -34,11 +36,12 @@ class Image:
     cache: Cache = Cache.NONE
     has_iothread: bool = True
     size_bytes: int = 1 << 30
+    bus: Bus = Bus.NVME
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A guest of the host, by KVM, with its load; the images take the host's NVMe disks from the first one on.
+    """A guest of the host, by KVM, with its load; the images take the host's disks of their kind from the first one on.
 
     `options` go to `vio record`.
     """
@@ -103,10 +106,10 @@ def _run(scenario: Scenario, directory: Path) -> None:
 def _prepare(scenario: Scenario, stack: ExitStack) -> tuple[list[Volume], list[Disk]]:
     volumes: list[Volume] = []
     disks: list[Disk] = []
-    first_disk = 0
+    taken: Counter[Bus] = Counter()
     for one in scenario.images:
-        volumes.append(stack.enter_context(volume(one.stack, one.file_system, first_disk)))
-        first_disk += one.stack.disk_count
+        volumes.append(stack.enter_context(volume(one.stack, one.file_system, taken[one.bus], one.bus)))
+        taken[one.bus] += one.stack.disk_count
         path = make_image(volumes[-1].directory / f"disk.{one.format}", one.size_bytes, one.format)
         disks.append(Disk(path, one.format, one.aio, one.cache, has_iothread=one.has_iothread))
     return volumes, disks
@@ -119,6 +122,7 @@ def _image(data: dict[str, Any]) -> Image:
         "format": Format(data["format"]),
         "aio": Aio(data["aio"]),
         "cache": Cache(data["cache"]),
+        "bus": Bus(data["bus"]),
     }
     return Image(**{**data, **named})
 

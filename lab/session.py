@@ -20,7 +20,8 @@ from vio.recording import MANIFEST
 
 VIO = (sys.executable, "-m", "vio")
 _ATTACH_LIMIT_S = 900.0  # on a lab host bpftrace needs minutes where it needs seconds elsewhere
-_FINISH_LIMIT_S = 120.0
+_FINISH_LIMIT_S = 600.0  # and to detach them
+_STOP_LIMIT_S = 60.0
 _GUEST_LIMIT_S = 1200
 
 
@@ -93,7 +94,7 @@ class Recorder:
                 break
             self._process.send_signal(number)
             try:
-                self._process.wait(_FINISH_LIMIT_S / 2)
+                self._process.wait(_STOP_LIMIT_S)
             except subprocess.TimeoutExpired:
                 continue
         self._echo.join(1.0)

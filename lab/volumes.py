@@ -3,13 +3,21 @@
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from string import ascii_lowercase
+
+from lab.hostmachine import Bus
+from vio.errors import HostError
 
 PLACE = Path("/srv/vm")
 """Where a volume is mounted: recordings then show paths as hosts have them."""
+
+THIN_META, THIN_POOL, THIN_VOLUME = "lab-meta", "lab-pool", "lab-thin"
+"""Names of the mapper's devices that a thin volume is made of."""
 
 _SECTOR_BYTES = 512
 _LINEAR_START = 2048  # sectors: an address on the volume is another one on the disk
@@ -18,6 +26,7 @@ _DELAY_MS = 5
 _THIN_META_SECTORS = 65536
 _THIN_BLOCK_SECTORS = 128
 _COMMAND_LIMIT_S = 120
+_POLL_S = 0.05
 _PASSPHRASE = b"lab"
 
 
@@ -32,10 +41,16 @@ class Stack(StrEnum):
     RAID0 = "raid0"
     RAID1 = "raid1"
     RAID10 = "raid10"
+    RAID10_NEAR3 = "raid10-n3"
+    RAID10_FAR = "raid10-f2"
+    RAID10_OFFSET = "raid10-o2"
     RAID5 = "raid5"
     RAID6 = "raid6"
     THIN = "thin"
+    LVM_THIN = "lvm-thin"
     MULTIPATH = "multipath"
+    NVME_PATHS = "nvme-paths"
+    """An NVMe namespace that two controllers lead to: the host has to be given one."""
     PARTITION = "partition"
     LOOP = "loop"
 
@@ -50,6 +65,9 @@ _DISK_COUNTS = {
     Stack.RAID0: 2,
     Stack.RAID1: 2,
     Stack.RAID10: 4,
+    Stack.RAID10_NEAR3: 4,
+    Stack.RAID10_FAR: 3,
+    Stack.RAID10_OFFSET: 3,
     Stack.RAID5: 3,
     Stack.RAID6: 4,
 }
@@ -79,10 +97,15 @@ _MODULES = {
     Stack.RAID0: ("raid0",),
     Stack.RAID1: ("raid1",),
     Stack.RAID10: ("raid10",),
+    Stack.RAID10_NEAR3: ("raid10",),
+    Stack.RAID10_FAR: ("raid10",),
+    Stack.RAID10_OFFSET: ("raid10",),
     Stack.RAID5: ("raid456",),
     Stack.RAID6: ("raid456",),
     Stack.THIN: ("dm_mod", "dm_thin_pool"),
+    Stack.LVM_THIN: ("dm_mod", "dm_thin_pool"),
     Stack.MULTIPATH: ("dm_mod", "dm_multipath", "dm_round_robin"),
+    Stack.NVME_PATHS: (),
     Stack.PARTITION: (),
     Stack.LOOP: ("loop",),
 }
@@ -97,24 +120,27 @@ class Volume:
 
 
 @contextlib.contextmanager
-def volume(stack: Stack, file_system: FileSystem, first_disk: int = 0) -> Iterator[Volume]:
-    """Make and mount a volume on NVMe disks from the one with this number on; taken down at the end.
+def volume(stack: Stack, file_system: FileSystem, first_disk: int = 0, bus: Bus = Bus.NVME) -> Iterator[Volume]:
+    """Make and mount a volume on the disks of a kind from the one with this number on; taken down at the end.
 
-    All that was on the disks is lost. Its directory is /srv/vm, or /srv/vm1 ... for those after the first disk.
+    All that was on the disks is lost. Its directory is /srv/vm, or /srv/vm1 ... for those after the first disk; with
+    others than NVMe disks /srv/virtio and so on.
     """
     load_modules(file_system)
-    with stacked(stack, first_disk) as (device, disks):
+    place = PLACE if bus is Bus.NVME else PLACE.with_name(str(bus))
+    with stacked(stack, first_disk, bus) as (device, disks):
         run(*_MKFS[file_system].split(), device)
-        with mounted(device, file_system, Path(f"{PLACE}{first_disk or ''}")) as directory:
+        with mounted(device, file_system, Path(f"{place}{first_disk or ''}")) as directory:
             names = (_kernel_name(device), *(Path(disk).name for disk in disks))
             yield Volume(directory, tuple(dict.fromkeys(names)))
 
 
 @contextlib.contextmanager
-def stacked(stack: Stack, first_disk: int = 0) -> Iterator[tuple[str, list[str]]]:
-    """Put devices together on NVMe disks from the one with this number on: the uppermost, and the disks."""
-    load_modules("nvme", *_MODULES[stack])
-    disks = [f"/dev/nvme{number}n1" for number in range(first_disk, first_disk + stack.disk_count)]
+def stacked(stack: Stack, first_disk: int = 0, bus: Bus = Bus.NVME) -> Iterator[tuple[str, list[str]]]:
+    """Put devices together on disks of a kind from the one with this number on: the uppermost, and the disks."""
+    load_modules(*bus.drivers, *_MODULES[stack])
+    disks = [_disk(bus, number) for number in range(first_disk, first_disk + stack.disk_count)]
+    _wait_for(disks)
     with _STACKS[stack](disks) as device:
         run("wipefs", "--all", "--quiet", device)  # mkfs.ocfs2 refuses a disk that it made a volume on before
         yield device, disks
@@ -129,6 +155,30 @@ def mounted(device: str, file_system: str, directory: Path = PLACE) -> Iterator[
         yield directory
     finally:
         run("umount", str(directory))
+
+
+@contextlib.contextmanager
+def mapped(name: str, table: str) -> Iterator[str]:
+    """Make a device of the mapper by its table."""
+    run("dmsetup", "create", name, "--table", table)
+    try:
+        yield f"/dev/mapper/{name}"
+    finally:
+        run("dmsetup", "remove", "--retry", name)
+
+
+def _disk(bus: Bus, number: int) -> str:
+    letter = ascii_lowercase[number]
+    return {Bus.VIRTIO: f"/dev/vd{letter}", Bus.SCSI: f"/dev/sd{letter}"}.get(bus, f"/dev/nvme{number}n1")
+
+
+def _wait_for(devices: Sequence[str]) -> None:
+    """Wait for disks whose drivers have been loaded: some look for theirs by and by."""
+    deadline_s = time.monotonic() + _COMMAND_LIMIT_S
+    while missing := [one for one in devices if not Path(one).exists()]:
+        if time.monotonic() > deadline_s:
+            raise HostError(f"the lab host has no {', '.join(missing)}")
+        time.sleep(_POLL_S)
 
 
 def load_modules(*names: str) -> None:
@@ -149,47 +199,55 @@ def _plain(disks: Sequence[str]) -> Iterator[str]:
     yield disks[0]
 
 
-@contextlib.contextmanager
-def _mapped(name: str, table: str) -> Iterator[str]:
-    run("dmsetup", "create", name, "--table", table)
-    try:
-        yield f"/dev/mapper/{name}"
-    finally:
-        run("dmsetup", "remove", "--retry", name)
-
-
 def _linear(disks: Sequence[str]) -> contextlib.AbstractContextManager[str]:
-    return _mapped("lab-linear", f"0 {_sectors(disks[0]) - _LINEAR_START} linear {disks[0]} {_LINEAR_START}")
+    return mapped("lab-linear", f"0 {_sectors(disks[0]) - _LINEAR_START} linear {disks[0]} {_LINEAR_START}")
 
 
 def _striped(disks: Sequence[str]) -> contextlib.AbstractContextManager[str]:
     each = min(map(_sectors, disks)) // _STRIPE_SECTORS * _STRIPE_SECTORS
     parts = " ".join(f"{disk} 0" for disk in disks)
-    return _mapped("lab-striped", f"0 {each * len(disks)} striped {len(disks)} {_STRIPE_SECTORS} {parts}")
+    return mapped("lab-striped", f"0 {each * len(disks)} striped {len(disks)} {_STRIPE_SECTORS} {parts}")
 
 
 def _delay(disks: Sequence[str]) -> contextlib.AbstractContextManager[str]:
-    return _mapped("lab-delay", f"0 {_sectors(disks[0])} delay {disks[0]} 0 {_DELAY_MS}")
+    return mapped("lab-delay", f"0 {_sectors(disks[0])} delay {disks[0]} 0 {_DELAY_MS}")
 
 
 @contextlib.contextmanager
 def _thin(disks: Sequence[str]) -> Iterator[str]:
     """Give a thin volume of a pool whose metadata and data are on the disk, each on a linear device."""
     data_sectors = _sectors(disks[0]) - _THIN_META_SECTORS
-    meta = _mapped("lab-meta", f"0 {_THIN_META_SECTORS} linear {disks[0]} 0")
-    data = _mapped("lab-data", f"0 {data_sectors} linear {disks[0]} {_THIN_META_SECTORS}")
+    meta = mapped(THIN_META, f"0 {_THIN_META_SECTORS} linear {disks[0]} 0")
+    data = mapped("lab-data", f"0 {data_sectors} linear {disks[0]} {_THIN_META_SECTORS}")
     with meta as meta_device, data as data_device:
         run("dd", "if=/dev/zero", f"of={meta_device}", "bs=4096", "count=1", "oflag=direct")
         pool = f"0 {data_sectors} thin-pool {meta_device} {data_device} {_THIN_BLOCK_SECTORS} 0"
-        with _mapped("lab-pool", pool) as pool_device:
+        with mapped(THIN_POOL, pool) as pool_device:
             run("dmsetup", "message", pool_device, "0", "create_thin 0")
-            with _mapped("lab-thin", f"0 {data_sectors // 2} thin {pool_device} 0") as device:
+            with mapped(THIN_VOLUME, f"0 {data_sectors // 2} thin {pool_device} 0") as device:
                 yield device
+
+
+@contextlib.contextmanager
+def _lvm_thin(disks: Sequence[str]) -> Iterator[str]:
+    """Give a thin volume as LVM makes it: its pool, and the two devices below that, are volumes as well."""
+
+    def lvm(*words: str) -> None:
+        # nobody runs udev on a lab host
+        run("lvm", *words, "--config", "activation{udev_sync=0 udev_rules=0} devices{obtain_device_list_from_udev=0}")
+
+    lvm("vgcreate", "--yes", "lab", disks[0])
+    try:
+        lvm("lvcreate", "--type=thin", "--thinpool=pool", "--size=512M", "--virtualsize=1G", "--name=volume", "lab")
+        yield "/dev/mapper/lab-volume"
+    finally:
+        lvm("vgremove", "--yes", "--force", "lab")
+        lvm("pvremove", disks[0])
 
 
 def _multipath(disks: Sequence[str]) -> contextlib.AbstractContextManager[str]:
     paths = f"1 1 round-robin 0 1 1 {disks[0]} 1000"
-    return _mapped("lab-multipath", f"0 {_sectors(disks[0])} multipath 0 0 {paths}")
+    return mapped("lab-multipath", f"0 {_sectors(disks[0])} multipath 0 0 {paths}")
 
 
 @contextlib.contextmanager
@@ -213,9 +271,10 @@ def _crypt(disks: Sequence[str]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _raid(disks: Sequence[str], level: str) -> Iterator[str]:
+def _raid(disks: Sequence[str], level: str, *options: str) -> Iterator[str]:
     device = f"/dev/md{level}"
-    run("mdadm", "--create", device, "--run", "--assume-clean", f"--level={level}", f"-n{len(disks)}", *disks)
+    shape = (f"--level={level}", f"-n{len(disks)}", *options)
+    run("mdadm", "--create", device, "--run", "--assume-clean", *shape, *disks)
     try:
         yield device
     finally:
@@ -246,10 +305,15 @@ _STACKS: dict[Stack, Callable[[Sequence[str]], contextlib.AbstractContextManager
     Stack.RAID0: lambda disks: _raid(disks, "0"),
     Stack.RAID1: lambda disks: _raid(disks, "1"),
     Stack.RAID10: lambda disks: _raid(disks, "10"),
+    Stack.RAID10_NEAR3: lambda disks: _raid(disks, "10", "--layout=n3"),
+    Stack.RAID10_FAR: lambda disks: _raid(disks, "10", "--layout=f2"),
+    Stack.RAID10_OFFSET: lambda disks: _raid(disks, "10", "--layout=o2"),
     Stack.RAID5: lambda disks: _raid(disks, "5"),
     Stack.RAID6: lambda disks: _raid(disks, "6"),
     Stack.THIN: _thin,
+    Stack.LVM_THIN: _lvm_thin,
     Stack.MULTIPATH: _multipath,
+    Stack.NVME_PATHS: _plain,
     Stack.PARTITION: _partition,
     Stack.LOOP: _loop,
 }

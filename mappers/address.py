@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from vio.mappers.extent import NOWHERE
 from vio.mappers.interval import without_overlap
-from vio.mappers.kind import Bools, Ints, Kind, Kinds, base_of, is_encoded
+from vio.mappers.kind import FLAG_MASK, Bools, Ints, Kind, Kinds, base_of, is_encoded
 from vio.mappers.timed import MapSet, TimedMap
 
 Place = tuple[str, int]
@@ -21,7 +21,7 @@ class Trail:
 
     `request` is the index of the range, `start` and `length` are bytes of `space`, -1 where it is not part of it.
     `places` has a column of addresses (-1: none) for each space below and copy, nearest first. `kind` is that of
-    the first map, where that has no address below, else of the lowest one that says anything.
+    the first map, where that has no address below, else of the lowest one that says anything, with the flags of all.
     """
 
     space: str
@@ -120,7 +120,8 @@ def _step(trail: Trail, upper: Place, timed: TimedMap) -> Trail:
     length = np.where(whole[pieces.request], trail.length[row], pieces.length)
     moved = trail.cut(row, ahead, length)
     says = base_of(pieces.kind) != Kind.UNMAPPED
-    kind = np.where(says & _is_open(moved.kind), pieces.kind, moved.kind)
+    flags = moved.kind & np.uint8(FLAG_MASK)
+    kind = np.where(says & _is_open(moved.kind), pieces.kind | flags, moved.kind)
     known = moved.places.get(lower, np.full(len(row), NOWHERE))
     moved.places[lower] = np.where(pieces.target >= 0, pieces.target, known)
     moved = replace(moved, kind=kind)

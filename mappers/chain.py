@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from vio.errors import MapError
 from vio.mappers.device.loop import loop_backing, open_backing
-from vio.mappers.device.stripes import Copies, reached
-from vio.mappers.device.tree import Device, DeviceKind, DeviceTree
+from vio.mappers.device.stripes import reached
+from vio.mappers.device.tree import Below, Device, DeviceKind, DeviceTree
 from vio.mappers.extent import RangeMap
 from vio.mappers.hostfs.hostfile import HostFile, map_host_file
 from vio.mappers.imagemap import Visible, image_level, map_image
@@ -169,28 +169,26 @@ class _Survey:
         self.seen.add(space)
         with self.noting(space):
             device = self.tree.find(dev)
-            below: Copies = []
-            note = ""
             try:
                 below = self.tree.maps_down(device, within)
             except MapError as error:
-                note = str(error)
-                self.taken.notes.append(f"{space}: {note}")
-            self._add_device(device, space, below, note)
-            for parent in dict.fromkeys(device_of(ranges.target_space) for ranges, _ in below):
+                below = Below(notes=(str(error),))
+            self.taken.notes.extend(f"{space}: {note}" for note in below.notes)
+            self._add_device(device, space, below)
+            for parent in dict.fromkeys(device_of(ranges.target_space) for ranges, _ in below.maps):
                 if parent is not None:
-                    self.follow_device(parent, reached(below, device_space(parent)))
+                    self.follow_device(parent, reached(below.maps, device_space(parent)))
                 elif device.kind is DeviceKind.LOOP:
                     self._follow_loop(device.name)
 
-    def _add_device(self, device: Device, space: str, below: Copies, note: str) -> None:
-        for ranges, copy in below:
+    def _add_device(self, device: Device, space: str, below: Below) -> None:
+        for ranges, copy in below.maps:
             self.add(ranges, copy)
-        targets = tuple(dict.fromkeys(ranges.target_space for ranges, _ in below))
-        rows = [ranges.rows for ranges, copy in below if not copy]
+        targets = tuple(dict.fromkeys(ranges.target_space for ranges, _ in below.maps))
+        rows = [ranges.rows for ranges, copy in below.maps if not copy]
         totals = Totals.of(rows, device.size, Kind.UNMAPPED) if rows else None
         about = f"{device.about or device.kind} of {size_text(device.size)}"
-        notes = tuple(filter(None, (device.note, note)))
+        notes = tuple(filter(None, (device.note, *below.notes)))
         self.taken.levels.append(
             Level(LevelSort.DEVICE, space, targets, f"/dev/{device.name}", about, SECTOR_UNIT, totals, notes=notes)
         )

@@ -20,7 +20,7 @@ from vio.recorder.guarded import StuckError, guarded
 from vio.recorder.host import HostFeatures
 from vio.recorder.maptaker import MapTaker
 from vio.recorder.preparation import Prepared
-from vio.recorder.procfs import HostRoots
+from vio.recorder.procfs import HostRoots, read_cpu_s
 from vio.recorder.progress import Status
 from vio.recorder.session import Ended, Session
 from vio.recorder.summary import PRINTED_RECORD_NS, RECORD_NS, added_us_per_io
@@ -59,6 +59,8 @@ class Keeper:
         self._segments = 0
         self._is_target_whole = aim.command is None
         self._threads_at_stop: tuple[ThreadState, ...] = ()
+        self._began_target_cpu_s = 0.0
+        self._target_cpu_s: float | None = None
         self.manifest = Manifest(
             schema=SchemaVersion(MAJOR, MINOR),
             creator=describe_creator(host),
@@ -77,6 +79,8 @@ class Keeper:
         """Write the first manifest and the first maps."""
         clock = Clock(moment())
         self.manifest = replace(self.manifest, clock=clock)
+        with contextlib.suppress(OSError, ValueError):
+            self._began_target_cpu_s = read_cpu_s(HostRoots().process(self._aim.target.pid))
         self._maps.take(clock.start.boottime_ns)
         self._write_maps()
         write_manifest(self._directory, self.manifest, is_durable=True)
@@ -88,14 +92,17 @@ class Keeper:
         if len(segments) != self._segments or is_news:
             self._segments = len(segments)
             counts = self._counts(session, None, 0)
-            self.manifest = replace(self.manifest, segments=segments, counts=counts)
+            self.manifest = replace(self.manifest, segments=segments, counts=counts, workers=_workers(session))
             write_manifest(self._directory, self.manifest, is_durable=False)
         lost = sum(count_by_kind(session.ingest.losses()).values())
         return Status(elapsed_s, session.ingest.received, lost, self._by_layer(session))
 
-    def see_threads(self) -> None:
-        """Keep what the target's threads do now: where they wait, if something hangs."""
-        self._threads_at_stop = thread_states(HostRoots().process(self._aim.target.pid))
+    def see_target(self) -> None:
+        """Keep what the target's threads do now: where they wait, if something hangs; and its CPU time."""
+        process = HostRoots().process(self._aim.target.pid)
+        self._threads_at_stop = thread_states(process)
+        with contextlib.suppress(OSError, ValueError):
+            self._target_cpu_s = read_cpu_s(process) - self._began_target_cpu_s
 
     def end(self, session: Session, ended: Ended, bpftrace_cpu_s: float, exit_code: int | None) -> Manifest:
         """Close the recording: maps, losses, log, and the last manifest.
@@ -141,6 +148,8 @@ class Keeper:
             segments=tuple(session.writer.segments),
             notes=(*self.manifest.notes, *self._maps.notes),
             threads_at_stop=self._threads_at_stop,
+            target_cpu_s=self._target_cpu_s,
+            workers=_workers(session),
         )
 
     def _losses(self, session: Session, losses: list[Loss]) -> list[Loss]:
@@ -212,6 +221,10 @@ class Keeper:
         except OutputError:
             if ended.error is None:
                 raise
+
+
+def _workers(session: Session) -> dict[str, str]:
+    return {str(tid): name for tid, name in session.workers.items()}
 
 
 def _renewed(before: Target, now: Target) -> Target:

@@ -120,6 +120,13 @@ def read_start_ticks(process: Path) -> int:
     return int(text[text.rindex(")") + 2 :].split()[19])
 
 
+def read_cpu_s(process: Path) -> float:
+    """Return the CPU seconds that a process has taken so far; one that has ended, until its parent notices, too."""
+    text = (process / "stat").read_text(errors="replace")
+    user, system = text[text.rindex(")") + 2 :].split()[11:13]
+    return (int(user) + int(system)) / _TICKS_PER_SECOND
+
+
 def is_zombie(process: Path) -> bool:
     """Whether a process has ended and only waits for its parent to notice."""
     try:

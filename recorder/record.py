@@ -185,7 +185,7 @@ class _Run:
         if self.aim.command:
             self.aim.command.go()
         session.on_sample = lambda: self.progress.status(keeper.sample(session, time.monotonic() - began))
-        session.on_stop = keeper.see_threads
+        session.on_stop = keeper.see_target
         duration_s = self.options.duration_s
         ended = session.run(None if duration_s is None else began + duration_s)
         self.progress.stopping(" ".join(part for part in (str(ended.reason), ended.detail) if part))

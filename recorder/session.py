@@ -2,7 +2,7 @@
 
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from vio.errors import HostError, OutputError
@@ -75,6 +75,11 @@ class Session:
         self.traced = 0
         self._next_s = dict.fromkeys(("trace", "take", "sample", "segment"), 0.0)
         self._tick_s = TICK_S
+
+    @property
+    def workers(self) -> Mapping[int, str]:
+        """Name the kernel's threads that have carried the target's IO on, by their ids."""
+        return self._traces.workers if self._traces else {}
 
     def add_traces(self, traces: TraceBuffer) -> None:
         """Take the tracepoints' records from there; it is recording already."""

@@ -12,6 +12,7 @@ PRINTED_RECORD_NS = 1600  # in a batch
 TRACEPOINT_NS = 340
 BUFFERED_NS = 67
 _TOP = ("accept", "scsi_new")
+_CALLS = ("bdrv_read", "bdrv_write", "bdrv_discard", "bdrv_flush")
 _SUBMITS = ("laio", "luring", "pool")
 
 
@@ -86,9 +87,11 @@ def added_us_per_io(
     """Estimate what the probes added to each IO: hits times the cost of a hit, and how many IOs there were.
 
     `buffered` are the numbers of the points that go through the trace buffer, not bpftrace, where each record costs
-    `record_ns`. Requests taken from the guest count as IOs; without a device, what QEMU handed to the kernel.
+    `record_ns`. Requests taken from the guest count as IOs; without a device, calls of QEMU's block layer, less what it
+    handed to the kernel, as each of that took a call of a node below.
     """
-    ios = sum(by_point.get(name, 0) for name in _TOP) or sum(by_point.get(name, 0) for name in _SUBMITS)
+    taken, calls, submits = (sum(by_point.get(name, 0) for name in names) for names in (_TOP, _CALLS, _SUBMITS))
+    ios = taken or max(calls - submits, 0) or submits
     if not ios:
         return None, 0
     total_ns = 0

@@ -6,7 +6,7 @@ one for what happens to these threads, which others write to as well.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,8 +21,9 @@ from vio.recorder.tracefs import tracepoint_fields
 from vio.recorder.traceinstance import TraceInstance, remove_stale
 from vio.recorder.tracepages import Events
 from vio.recorder.tracerows import RowMaker, event_ids
-from vio.recorder.tracesched import of_threads
+from vio.recorder.tracesched import of_threads, wakings_of
 from vio.recorder.tracethreads import EVENT, SYSTEM, Threads, birth_rule
+from vio.recorder.traceworkers import Workers
 
 BUFFER_KB = 8192
 _PASSES = 5
@@ -71,6 +72,7 @@ class TraceBuffer:
         self._is_paused = is_paused
         self._left_out = left_out
         self._followed = Threads(pid, roots)
+        self._workers = Workers(roots)
         self._stack = contextlib.ExitStack()
         self._devices: Channel | None = None
         self._threads: Channel | None = None
@@ -131,6 +133,11 @@ class TraceBuffer:
         """Return how full the fullest CPU's buffer was at the last `read`: 1 is full; read sooner before that."""
         return max((channel.fullest for channel in self._channels), default=0.0)
 
+    @property
+    def workers(self) -> Mapping[int, str]:
+        """Name the kernel's threads that have carried the target's IO on, by their ids; they are followed, too."""
+        return self._workers.names
+
     def losses(self) -> list[Loss]:
         """Return all losses known so far."""
         return [loss for channel in self._channels for loss in channel.losses]
@@ -154,7 +161,8 @@ class TraceBuffer:
         # The threads' events last: there stand the marks that those of the devices before are tested for, and the
         # births of the threads that the others tell of.
         batches = [self._devices.drain(is_last)] if self._devices else []
-        about = self._sched.drain(is_last) if self._sched else None
+        self._follow_workers(batches)
+        about = self._drain_sched(self._sched, is_last) if self._sched else None
         batches += self._drain_threads(self._threads, is_last) if self._threads else []
         if self._sched and about is not None:
             batches.append(of_threads(about, self._sched.ids, self._followed, self._left_out))
@@ -203,6 +211,17 @@ class TraceBuffer:
         # until no thread has come that was born before its parent was followed
         while self._following and (new := self._followed.list_new()):
             self._follow(new)
+
+    def _drain_sched(self, channel: Channel, is_last: bool) -> Events:
+        events = channel.drain(is_last)
+        self._follow_workers([wakings_of(events, channel.ids, self._followed)])
+        return events
+
+    def _follow_workers(self, batches: Sequence[Events]) -> None:
+        new = [tid for events in batches for tid in self._workers.note(events)] if self._sched else []
+        if new and self._sched:
+            self._followed.take_in(new)
+            self._sched.instance.follow(new)
 
     def _follow(self, tids: list[int]) -> None:
         if self._threads:

@@ -12,6 +12,7 @@ from vio.recorder.tracepages import Events
 from vio.recorder.tracerows import event_ids, read_source
 from vio.recorder.tracethreads import Threads
 
+WAKING = "sched_waking"
 _NOBODY = np.uint32(0)
 
 
@@ -31,4 +32,14 @@ def of_threads(events: Events, rules: Mapping[int, TraceRule], threads: Threads,
             is_ours = threads.has(tids) & ~np.isin(tids, apart)
             some.words[some.at[~is_ours] + source.offset // 4] = _NOBODY
             is_kept[which] |= is_ours
+    return events.pick(is_kept)
+
+
+def wakings_of(events: Events, rules: Mapping[int, TraceRule], threads: Threads) -> Events:
+    """Return the events by which any of the threads is woken; who writes one wakes it."""
+    ids, is_kept = event_ids(events), np.zeros(len(events), np.bool_)
+    for number, rule in rules.items():
+        if rule.event == WAKING:
+            which = np.flatnonzero(ids == number)
+            is_kept[which] = threads.has(read_source(events.pick(which), rule.threads[0]))
     return events.pick(is_kept)

@@ -17,7 +17,7 @@ SYSTEM, EVENT = "task", "task_newtask"
 _CLONE_THREAD = np.uint64(0x10000)
 # include/linux/threads.h: no id is above, whatever pid_max says.
 _MOST_IDS = 1 << 22
-_UNKNOWN, _OURS, _OTHERS = 0, 1, 2
+_UNKNOWN, _OURS, _OTHERS, _WORKER = range(4)
 _NOTHING = Source(Kind.CONSTANT)
 
 
@@ -65,9 +65,14 @@ class Threads:
         self._births = waiting
         return new
 
+    def take_in(self, workers: list[int]) -> None:
+        """Take threads of the kernel's as if they were the target's, in what is told about threads."""
+        self._state[workers] = _WORKER
+
     def has(self, tids: U64) -> Mask:
-        """Tell of each number whether it is the id of a thread of the target's."""
-        ours: Mask = self._state[np.minimum(tids, np.uint64(_MOST_IDS - 1))] == _OURS
+        """Tell of each number whether it is the id of a thread of the target's, or of one that was taken in."""
+        state = self._state[np.minimum(tids, np.uint64(_MOST_IDS - 1))]
+        ours: Mask = (state == _OURS) | (state == _WORKER)
         return ours
 
     def unknown(self, events: Events) -> list[int]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vio.layer import Phase, Stage
-from vio.reporter.divide import Bytes, divide_chains, divide_spans, hulls
-from vio.reporter.match import NONE, Ints, stable_order
+from vio.reporter.divide import Bytes, divide_chains, divide_spans, hulls, spans_of_some
+from vio.reporter.match import NONE, Ints
 from vio.reporter.paths import Spans
 
 STAGE_COUNT = len(Stage)
@@ -56,16 +56,6 @@ def account(ts_ns: Ints, begin: Ints, end: Ints, spans: Spans, which: Ints | Non
         life = np.where(ended >= 0, ts_ns[ended] - io_begin, 0)
         place = np.full(begin.size, NONE, dtype=np.int64)
         place[which[rest]] = np.arange(rest.size)
-        _divide_rest(times.own_ns, rest, place, ts_ns, io_begin, life, spans)
+        theirs = spans_of_some(spans.owner, spans.stage, spans.begin, spans.end, place, ts_ns, io_begin, life)
+        divide_spans(times.own_ns, *theirs, rest, life)
     return times
-
-
-def _divide_rest(own: Ints, rest: Ints, place: Ints, ts_ns: Ints, io_begin: Ints, life: Ints, spans: Spans) -> None:
-    """Do some IOs with spans that lie in any way; `place` is the position of each IO among them, or -1."""
-    mine = np.flatnonzero(place[spans.owner] >= 0)
-    mine = mine[stable_order(place[spans.owner[mine]])]
-    owner, ended = place[spans.owner[mine]], spans.end[mine]
-    start = np.clip(ts_ns[spans.begin[mine]] - io_begin[owner], 0, life[owner])
-    stop = np.where(ended >= 0, ts_ns[ended] - io_begin[owner], NONE)
-    first = np.searchsorted(owner, np.arange(rest.size + 1))
-    divide_spans(own, first, spans.stage[mine], start, stop, rest, life)

@@ -16,21 +16,21 @@ RELATIVE_ERROR = 1 / 256
 LARGEST = 1 << 53
 BUCKETS = (53 << FRACTION_BITS) + 2
 
-_SHIFT = 52 - FRACTION_BITS
+SHIFT = 52 - FRACTION_BITS
 # Bucket 0 is for zero, bucket 1 for [1, 1 + 1/128).
-_BASE = (1023 << FRACTION_BITS) - 1
+BASE = (1023 << FRACTION_BITS) - 1
 
 
 def bucket_bounds(buckets: Ints) -> tuple[Floats, Floats]:
     """Return the least value of each bucket, and of the one after it."""
-    edges = ((np.stack([buckets, buckets + 1]) + _BASE) << _SHIFT).view(np.float64)
+    edges = ((np.stack([buckets, buckets + 1]) + BASE) << SHIFT).view(np.float64)
     edges[0][buckets == 0] = 0
     return edges[0], edges[1]
 
 
 def bucket_numbers(values: Ints) -> Ints:
     """Return the bucket of each value from 0 to 2^53."""
-    numbers = (values.astype(np.float64).view(np.int64) >> _SHIFT) - _BASE
+    numbers = (values.astype(np.float64).view(np.int64) >> SHIFT) - BASE
     numbers[values == 0] = 0
     return numbers
 

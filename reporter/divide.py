@@ -9,6 +9,7 @@ Bytes = npt.NDArray[np.uint8]
 
 _FAR = int(np.iinfo(np.int64).max)
 _DOWN, _BETWEEN, _UP = range(3)
+_FEW = 32  # so many are sorted by insertion
 
 
 @compiled
@@ -90,6 +91,35 @@ def divide_chains(
 
 
 @compiled
+def spans_of_some(
+    owner: Ints, stage: Ints, begin: Ints, end: Ints, place: Ints, ts_ns: Ints, io_begin: Ints, life: Ints
+) -> tuple[Ints, Ints, Ints, Ints]:
+    """Take the spans of some IOs (`place` of each IO among them, or -1), IO by IO, in order; times since its begin.
+
+    Returns where each IO's spans begin in the other three (one more than IOs), and their stages, starts and stops
+    (-1: no end was seen).
+    """
+    first = np.zeros(life.size + 1, np.int64)
+    for one in owner:
+        if place[one] >= 0:
+            first[place[one] + 1] += 1
+    for i in range(life.size):
+        first[i + 1] += first[i]
+    stages, start, stop = np.empty(first[-1], np.int64), np.empty(first[-1], np.int64), np.empty(first[-1], np.int64)
+    at = first[:-1].copy()
+    for one in range(owner.size):
+        io = place[owner[one]]
+        if io < 0:
+            continue
+        to = at[io]
+        at[io] += 1
+        stages[to] = stage[one]
+        start[to] = min(max(ts_ns[begin[one]] - io_begin[io], 0), life[io])
+        stop[to] = ts_ns[end[one]] - io_begin[io] if end[one] >= 0 else -1
+    return first, stages, start, stop
+
+
+@compiled
 def divide_spans(own: Ints, first: Ints, stage: Ints, start: Ints, stop: Ints, which: Ints, life: Ints) -> None:
     """Divide the time of some IOs among their spans.
 
@@ -98,14 +128,20 @@ def divide_spans(own: Ints, first: Ints, stage: Ints, start: Ints, stop: Ints, w
     not seen.
     """
     stages = own.shape[0]
+    has = np.zeros(stages, np.bool_)
     for i in range(which.size):
         io, low, high = which[i], first[i], first[i + 1]
-        end_with_parent(stage[low:high], start[low:high], stop[low:high], life[i], stages)
-        order = low + np.argsort(start[low:high], kind="mergesort")
+        has[:] = False
+        for one in range(low, high):
+            has[stage[one]] = True
+        end_with_parent(stage[low:high], start[low:high], stop[low:high], life[i], has)
+        order = low + in_order(start[low:high])
         own[:, :, io] = 0
         whole_below = 0
         below_first, below_last = _FAR, -1
         for number in range(stages - 1, -1, -1):
+            if not has[number]:  # it has no time, and adds none to what is below
+                continue
             whole, down, up = covered(order, stage, start, stop, number, below_first, below_last)
             if below_last < 0:
                 down = up = 0
@@ -120,18 +156,34 @@ def divide_spans(own: Ints, first: Ints, stage: Ints, start: Ints, stop: Ints, w
 
 
 @compiled
-def end_with_parent(stage: Ints, start: Ints, stop: Ints, life: int, stages: int) -> None:
-    """End a span whose end was not seen with the stage above it: it cannot have lasted longer."""
+def in_order(values: Ints) -> Ints:
+    """Return the stable order of values, of which there are mostly few."""
+    if values.size > _FEW:
+        return np.argsort(values, kind="mergesort")
+    order = np.empty(values.size, np.int64)
+    for i in range(values.size):
+        at = i
+        while at > 0 and values[order[at - 1]] > values[i]:
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = i
+    return order
+
+
+@compiled
+def end_with_parent(stage: Ints, start: Ints, stop: Ints, life: int, has: Bools) -> None:
+    """End a span whose end was not seen with the stage above it (of those there are): it cannot have lasted longer."""
     limit = life
-    for number in range(stages):
+    for number in range(has.size):
+        if not has[number]:
+            continue
         latest = -1
         for one in range(stage.size):
             if stage[one] == number:
                 if stop[one] < 0:
                     stop[one] = max(limit, start[one])
                 latest = max(latest, stop[one])
-        if latest >= 0:
-            limit = latest
+        limit = latest
     for one in range(stage.size):
         stop[one] = min(max(stop[one], start[one]), life)
 

@@ -1,7 +1,8 @@
 """What drivers say of requests, as parts of `device`: the wait in the driver, the device itself, and the way back.
 
 A driver's command is tied to its request by the thread, on which one follows the other at once, and its end to it by
-the tag of the command. virtio_blk says only when it has queued a request, and when it takes an interrupt.
+the tag of the command. virtio_blk says only when a request is in its queue, in order on each thread, and when it takes
+an interrupt.
 """
 
 from collections.abc import Iterable, Sequence
@@ -62,15 +63,16 @@ class DriverReader:
             is_its = np.isin(ev.space[spans.begin], np.array(self._devices[driver.name], dtype=np.int64))
             which = np.flatnonzero(is_mine & is_its)
             if which.size and joined.window.observes(driver.command):
-                found.append(_rows(joined, driver, which))
+                found.append(_rows(joined, driver, which, self._devices[driver.name]))
         return StepRows.joined(found)
 
 
-def _rows(joined: Joined, driver: _Driver, which: Ints) -> StepRows:
+def _rows(joined: Joined, driver: _Driver, which: Ints, devices: Sequence[int]) -> StepRows:
     spans, ev = joined.spans, joined.window.events
     owner, stage, begin, end = (column[which] for column in (spans.owner, spans.stage, spans.begin, spans.end))
     issue, of = np.unique(begin, return_inverse=True)
-    sent = _commands(joined.window, driver, issue)[of]
+    find = _commands if driver.has_tags else _in_turn
+    sent = find(joined.window, driver, issue, devices)[of]
     answered = _answers(joined.window, driver, sent, end)
     parts = (
         ("queueing", begin, sent, (sent > begin)),
@@ -86,7 +88,27 @@ def _rows(joined: Joined, driver: _Driver, which: Ints) -> StepRows:
     return StepRows.joined(rows)
 
 
-def _commands(window: Window, driver: _Driver, issue: Ints) -> Ints:
+def _in_turn(window: Window, driver: _Driver, issue: Ints, devices: Sequence[int]) -> Ints:
+    """Return the command event of each request: on a thread some requests, and then their commands in that order.
+
+    A thread's requests of all IOs are looked at. Of those that got too few commands, none is taken.
+    """
+    ev, command, every = window.events, window.at(driver.command), window.at("rq_issue")
+    every = every[np.isin(ev.space[every], np.array(devices, dtype=np.int64))]
+    at = np.concatenate([every, command])
+    at = at[np.lexsort((at, ev.tid[at]))]
+    is_command = np.isin(at, command)
+    is_first = np.append(True, (np.diff(ev.tid[at]) != 0) | (is_command[:-1] & ~is_command[1:]))[: at.size]
+    first, group = np.flatnonzero(is_first), np.cumsum(is_first) - 1
+    commands = np.add.reduceat(is_command, first, dtype=np.int64)
+    requests = np.diff(np.append(first, at.size)) - commands
+    found = np.full(ev.tid.size, NONE, dtype=np.int64)
+    place = np.flatnonzero(~is_command & (commands >= requests)[group])
+    found[at[place]] = at[place + requests[group[place]]]
+    return found[issue]
+
+
+def _commands(window: Window, driver: _Driver, issue: Ints, _: Sequence[int]) -> Ints:
     """Return the command event of each request (its issue), -1 where it was not seen."""
     ev, command = window.events, window.at(driver.command)
     tid = ev.tid[issue].astype(np.uint64)

@@ -7,18 +7,19 @@ the order in which the first IOs passed them; or those that were asked for, whic
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vio.errors import UsageError
 from vio.layer import Stage
 from vio.printable import printable
-from vio.reporter.match import Ints
+from vio.reporter.compiled import Bools, Floats, Ints
 
 _STAGES = tuple(Stage)
 _BOUNDS = ("accept", "block_begin", "aio_submit", "vfs_begin", "fs_begin", "bio_queue", "rq_issue", "rq_complete")
 _LAST = ("fs_end", "vfs_end", "aio_end", "block_end", "push", "notify")
 _ROWS = 4096
+_LEARNED = 64  # IOs that tell which parts lie in which
 _FEW = 0.5  # of the IOs must have passed a point for it to be on the way
 
 
@@ -29,6 +30,23 @@ class HopRow:
     io: int
     device_offset: int | None
     hops_ns: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Times:
+    """When IOs first passed points: ns since some time (IOs, points), NaN where they did not."""
+
+    io: Ints
+    points: tuple[str, ...]
+    ns: Floats
+
+    def of(self, points: tuple[str, ...]) -> Floats:
+        """Return the times of these points, which need not be among its own."""
+        found = np.full((self.io.size, len(points)), np.nan)
+        for column, point in enumerate(points):
+            if point in self.points:
+                found[:, column] = self.ns[:, self.points.index(point)]
+        return found
 
 
 @dataclass(slots=True)
@@ -54,12 +72,11 @@ class Hops:
         if not stages.num_rows:
             return
         times = _times(stages, ios, self.wanted)
-        self.known.update(times.columns)
+        self.known.update(times.points)
         if not self.points:
             self.order = _order(times)
             self._begin(self.wanted or self.order)
-        known = times.reindex(columns=list(self.points)).to_numpy(dtype=np.float64)
-        hops = np.diff(known, axis=1)
+        hops = np.diff(times.of(self.points), axis=1)
         has = np.isfinite(hops) & (hops >= 0)
         hops = np.where(has, hops, 0).astype(np.int64)
         self.count += has.sum(axis=0)
@@ -85,52 +102,87 @@ class Hops:
         self.count, self.total_ns, self.most_ns = (np.zeros(size, dtype=np.int64) for _ in range(3))
         self.least_ns = np.full(size, np.iinfo(np.int64).max)
 
-    def _keep(self, times: pd.DataFrame, hops: Ints, ios: pa.Table) -> None:
+    def _keep(self, times: _Times, hops: Ints, ios: pa.Table) -> None:
         place = dict(zip(ios["io"].to_pylist(), ios["device_offset"].to_pylist(), strict=True))
-        for io, row in zip(times.index.tolist(), hops.tolist(), strict=True):
+        for io, row in zip(times.io.tolist(), hops.tolist(), strict=True):
             if len(self.rows) >= _ROWS:
                 return
             self.rows.append(HopRow(int(io), place.get(io), tuple(row)))
 
 
-def _order(times: pd.DataFrame) -> tuple[str, ...]:
-    passed = times.columns[times.notna().mean() >= _FEW]
+def _order(times: _Times) -> tuple[str, ...]:
+    is_passed = np.isfinite(times.ns)
+    often = np.flatnonzero(is_passed.mean(axis=0) >= _FEW)
+    ns, is_passed = times.ns[:, often], is_passed[:, often]
     # of IOs of one kind: others would move the place of some points and not of others
-    whole = times[passed].dropna() if times[passed].notna().all(axis=1).any() else times[passed]
-    places = whole.rank(axis=1).mean()
-    return tuple(places.sort_values(kind="stable").index)
+    whole = is_passed.all(axis=1)
+    places = np.nanmean(_places(ns[whole] if whole.any() else ns), axis=0)
+    return tuple(times.points[often[one]] for one in np.argsort(places, kind="stable"))
 
 
-def _times(stages: pa.Table, ios: pa.Table, wanted: tuple[str, ...]) -> pd.DataFrame:
-    """Return the first time of each point (columns) in each IO that has parts (index), NaN where it was not passed."""
-    frame = stages.select(["io", "stage", "part", "begin_ns", "end_ns"]).to_pandas()
-    name = frame["stage"].map(lambda number: _STAGES[number].value) + " " + frame["part"]
-    ending = _leaves(frame, name) if not wanted else set(name)
-    begins = pd.DataFrame({"io": frame["io"], "point": name, "ts": frame["begin_ns"].astype("float64")})
-    ended = frame["end_ns"].notna() & name.isin(ending)
-    ends = pd.DataFrame(
-        {"io": frame["io"][ended], "point": name[ended] + " end", "ts": frame["end_ns"][ended].astype("float64")}
-    )
+def _places(ns: Floats) -> Floats:
+    """Return the place of each time in its row, the mean of places where some are equal, NaN where there is none."""
+    places = np.empty_like(ns)
+    for column, values in enumerate(ns.T):
+        before, with_it = (ns < values[:, None]).sum(axis=1), (ns == values[:, None]).sum(axis=1)
+        places[:, column] = np.where(with_it > 0, before + (with_it + 1) / 2, np.nan)
+    return places
+
+
+def _times(stages: pa.Table, ios: pa.Table, wanted: tuple[str, ...]) -> _Times:
+    """Return the first time of each point in each IO that has parts: the parts' by name, then the layers' bounds."""
+    io, at = np.unique(stages["io"].to_numpy(), return_inverse=True)
+    names, part = _part_names(stages)
     # ns since the first: a double has no room for a time of day and a ns
-    base = int(frame["begin_ns"].min())
-    points = pd.concat([begins, ends])
-    points["ts"] -= base
-    table = points.pivot_table(index="io", columns="point", values="ts", aggfunc="min")
-    outer = ios.select(["io", *(f"t_{stamp}_ns" for stamp in (*_BOUNDS, *_LAST))]).to_pandas().set_index("io")
-    outer = outer.loc[outer.index.isin(table.index)] - base
-    outer.columns = [column.removeprefix("t_").removesuffix("_ns") for column in outer.columns]
-    return table.join(outer.dropna(axis=1, how="all").astype("float64"))
+    base = int(stages["begin_ns"].to_numpy().min())
+    begin, end = _since(stages["begin_ns"], base), _since(stages["end_ns"], base)
+    ending = set(names) if wanted else _leaves(names, part, stages["io"].to_numpy(), begin, end)
+    columns = {name: _first(at, begin, part == number, io.size) for number, name in enumerate(names)}
+    for number, name in enumerate(names):
+        if name in ending:
+            columns[f"{name} end"] = _first(at, end, part == number, io.size)
+    outer = ios.filter(pc.is_in(ios["io"], pa.array(io)))
+    place = np.searchsorted(io, outer["io"].to_numpy())
+    bounds = {}
+    for stamp in (*_BOUNDS, *_LAST):
+        bounds[stamp] = np.full(io.size, np.nan)
+        bounds[stamp][place] = _since(outer[f"t_{stamp}_ns"], base)
+    there = {name: ns for name, ns in (*sorted(columns.items()), *bounds.items()) if np.isfinite(ns).any()}
+    return _Times(io, tuple(there), np.stack(list(there.values()), axis=1))
 
 
-def _leaves(frame: pd.DataFrame, name: pd.Series) -> set[str]:
+def _part_names(stages: pa.Table) -> tuple[list[str], Ints]:
+    """Return the names of the parts, with their stages', and the number of each row's."""
+    part = stages["part"].combine_chunks().dictionary_encode()
+    words = part.dictionary.to_pylist()
+    code = stages["stage"].to_numpy().astype(np.int64) * len(words) + part.indices.to_numpy()
+    present, numbers = np.unique(code, return_inverse=True)
+    return [f"{_STAGES[one // len(words)]} {words[one % len(words)]}" for one in present.tolist()], numbers
+
+
+def _since(times_ns: pa.ChunkedArray, base_ns: int) -> Floats:
+    """Return ns since the base, NaN where there is none."""
+    since = pc.subtract(times_ns, base_ns).cast(pa.float64())
+    return np.asarray(since.to_numpy())
+
+
+def _first(at: Ints, ns: Floats, mine: Bools, size: int) -> Floats:
+    """Return the least of the chosen times for each IO."""
+    first = np.full(size, np.nan)
+    np.fmin.at(first, at[mine], ns[mine])
+    return first
+
+
+def _leaves(names: list[str], part: Ints, io: Ints, begin: Floats, end: Floats) -> set[str]:
     """Return the parts that no other part lies in, by the first IOs that have each.
 
     What begins in one and ends after it, as the hold of a lock does at the end of the wait for it, is not inside.
     """
-    is_leaf: dict[str, bool] = {}
-    for _, of in frame.assign(name=name)[frame["io"].isin(frame["io"].drop_duplicates().head(64))].groupby("io"):
-        begins, ends = of["begin_ns"].to_numpy(), of["end_ns"].fillna(of["begin_ns"]).to_numpy()
-        for part, begin, end in zip(of["name"], of["begin_ns"], of["end_ns"], strict=True):
-            holds = bool(((begins > begin) & (ends < end)).any()) if end == end else False
-            is_leaf[part] = is_leaf.get(part, True) and not holds
-    return {part for part, leaf in is_leaf.items() if leaf}
+    holding = set()
+    of_io, first = np.unique(io, return_index=True)
+    for one in of_io[np.argsort(first)][:_LEARNED]:
+        mine = np.flatnonzero(io == one)
+        ends = np.where(np.isnan(end[mine]), begin[mine], end[mine])
+        is_inside = (begin[mine] > begin[mine, None]) & (ends < end[mine, None])
+        holding |= set(part[mine[is_inside.any(axis=1)]].tolist())
+    return {names[number] for number in set(part.tolist()) - holding}

@@ -1,4 +1,4 @@
-"""The lines of an IO's timeline that come after its end: what of it was written back, by which bios."""
+"""What comes after an IO's end in its timeline: what of it was written back, by which bios."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,8 @@ from vio.reporter.units import MICROSECOND, bytes_text
 _SHOWN = 64
 
 
-def later_lines(row: IoRow, later: Sequence[IoRow], recorded: Recorded, style: Style) -> list[str]:
-    """List the writebacks of an IO (rows of schema.WRITEBACKS), times in us from its begin; [] if there are none."""
-    if not later:
-        return []
+def later_grid(row: IoRow, later: Sequence[IoRow], recorded: Recorded) -> Grid:
+    """List the first writebacks of an IO (rows of schema.WRITEBACKS), times in us from its begin."""
     grid = Grid(
         ("later, not charged (us)", "queued", "issued", "complete", "image file", "device"), frozenset({0, 4, 5})
     )
@@ -29,7 +27,16 @@ def later_lines(row: IoRow, later: Sequence[IoRow], recorded: Recorded, style: S
             f"{number_in(one, 'file_offset'):#x} + {bytes_text(number_in(one, 'bytes'))}",
             f"{device} {number_in(one, 'device_offset'):#x}",
         )
-    lines = ["", *grid.lines(style)]
-    if len(later) > _SHOWN:
-        lines.append(f"... and {len(later) - _SHOWN:,} more, in the table of writebacks")
-    return lines
+    return grid
+
+
+def left_out(later: Sequence[IoRow]) -> str:
+    """Say how many writebacks the grid leaves out, if it does."""
+    return f"... and {len(later) - _SHOWN:,} more, in the table of writebacks" if len(later) > _SHOWN else ""
+
+
+def later_lines(row: IoRow, later: Sequence[IoRow], recorded: Recorded, style: Style) -> list[str]:
+    """Write the writebacks of an IO as lines; [] if there are none."""
+    if not later:
+        return []
+    return ["", *later_grid(row, later, recorded).lines(style), *filter(None, (left_out(later),))]

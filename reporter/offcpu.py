@@ -1,7 +1,8 @@
 """Compiled: of the time of each IO, what its threads waited for a CPU, were stopped, or were still to be woken.
 
 From each edge of an IO's spans to the next, the IO waits for the thread that passes the second one. What that thread
-was kept from running meanwhile is charged to the stage that owns this time, unless it is a device's. While that thread
+was kept from running meanwhile is charged to the stage that owns this time, unless it is a device's. That thread may be
+one of the kernel's own, which carries the IO on: where the block layer's work is handed to another. While that thread
 slept, the one that had passed the first edge had still to wake it: then it is what that one was kept from running.
 So it is always a part of a stage's own time.
 """
@@ -37,8 +38,11 @@ class Lives(NamedTuple):
 
 
 @compiled
-def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: Runs) -> None:
-    """Add up in `found` (waits, stages, rows), which is given full of 0, the waits of the IOs in `rows`."""
+def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: Runs, workers: Ints) -> None:
+    """Add up in `found` (waits, stages, rows), which is given full of 0, the waits of the IOs in `rows`.
+
+    `workers` are the kernel's own threads, in ascending order.
+    """
     active = np.zeros(_STAGES, np.int64)
     room = 2 * int(np.max(np.diff(lives.first))) if lives.first.size > 1 else 0
     event, step = np.empty(room, np.int64), np.empty(room, np.int64)
@@ -60,11 +64,16 @@ def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: 
             if at != before:
                 owner = deepest(active)
                 # in the block layer others than QEMU's threads work too: whom an interrupt met there is nobody
-                is_ours = 0 <= owner < _BLOCK or (owner >= _BLOCK and tid[at] == tid[before])
-                if is_ours and owner != _DEVICE and owner != _LOOP_DEVICE:
+                is_ours = 0 <= owner < _BLOCK or (
+                    owner >= _BLOCK and (tid[at] == tid[before] or code_of(workers, tid[at]) >= 0)
+                )
+                # a device works whoever runs; but a loop device's worker goes down to the file and up from it
+                if owner in (_DEVICE, _LOOP_DEVICE):
+                    is_ours = is_ours and (deepest_end > owner or begins_below(owner, i, count, event, step))
+                if is_ours:
                     code = code_of(tids, tid[at])
                     if code >= 0 and is_off(first, off_ns, on_ns, places, code, ts_ns[before], ts_ns[at]):
-                        add_between(found, row, owner, deepest_end, before, at, code, ts_ns, tid, runs)
+                        add_between(found, row, owner, deepest_end, before, at, code, ts_ns, tid, runs, workers)
                 before, deepest_end = at, _NONE
             if step[i] < 0:
                 deepest_end = max(deepest_end, -step[i] - 1)
@@ -75,7 +84,17 @@ def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: 
 
 @compiled
 def add_between(
-    found: Ints, row: int, owner: int, ended: int, before: int, at: int, code: int, ts_ns: Ints, tid: Ints, runs: Runs
+    found: Ints,
+    row: int,
+    owner: int,
+    ended: int,
+    before: int,
+    at: int,
+    code: int,
+    ts_ns: Ints,
+    tid: Ints,
+    runs: Runs,
+    workers: Ints,
 ) -> None:
     """Charge the time from one event of an IO to the next; `ended` is the deepest stage that ended at the first."""
     from_ns, to_ns = ts_ns[before], ts_ns[at]
@@ -89,9 +108,12 @@ def add_between(
         return
     if _AIO <= owner <= _FS and (ended > owner or is_other):
         found[WAKEUP, owner, row] += min(runs.to_ns[woke], to_ns) - from_ns
-    giver, woken_ns = code_of(runs.tids, tid[before]), min(runs.from_ns[woke], to_ns)
-    # a worker back from its system call has still to hand over, though another may have woken the thread
-    if is_other and giver >= 0 and (runs.waker[woke] == tid[before] or ended == _VFS):
+    waker, woken_ns = runs.waker[woke], min(runs.from_ns[woke], to_ns)
+    # a worker back from its system call has still to hand over, though another may have woken the thread; and one of
+    # the kernel's own may have come between
+    is_given = waker == tid[before] or ended == _VFS
+    giver = code_of(runs.tids, waker if code_of(workers, waker) >= 0 and not is_given else tid[before])
+    if is_other and giver >= 0 and (is_given or code_of(workers, waker) >= 0):
         given = off_cpu_ns(runs, giver, woken_ns)[0] - off_cpu_ns(runs, giver, from_ns)[0]
         # who could run may wait while the other is stopped: each instant counts once
         found[RUNQUEUE, owner, row] += max(min(given, woken_ns - from_ns - stopped + stopped_before), 0)
@@ -117,6 +139,17 @@ def edges_of(
             step[place] = -stage[one] - 1 if is_end else stage[one] + 1
             count += 1
     return count
+
+
+@compiled
+def begins_below(owner: int, edge: int, count: int, event: Ints, step: Ints) -> bool:
+    """Tell whether, of the edges at the event of one, any begins a stage that is deeper than another."""
+    at = event[edge]
+    while edge < count and event[edge] == at:
+        if step[edge] - 1 > owner:
+            return True
+        edge += 1
+    return False
 
 
 @compiled

@@ -159,9 +159,9 @@ def report_on(
                 notable.add(chosen)
                 if by_file:
                     by_file.add(chosen)
-            _write_ready((stream.writeback, writebacks), (stream.shown, shown))
+            _take_ready(stream, writebacks, shown, page)
             ticker.passed(every)
-        _write_ready((stream.writeback, writebacks), (stream.shown, shown))
+        _take_ready(stream, writebacks, shown, page)
     result.stages_path, result.writebacks_path, result.shown_path = stages.made, writebacks.made, shown.made
     result.writeback = stream.writeback.figures if stream.writeback else None
     result.shown = stream.shown.figures if stream.shown else None
@@ -175,6 +175,16 @@ def report_on(
     if page:
         page.write(result)
     return result
+
+
+def _take_ready(stream: JoinStream, writebacks: SideFile, shown: SideFile, page: "Page | None") -> None:
+    if stream.writeback:
+        rows = stream.writeback.take()
+        writebacks.write(rows)
+        if page:
+            page.add_later(rows)
+    if stream.shown:
+        shown.write(stream.shown.take())
 
 
 def timeline(path: Path, number: int, *, is_terminal: bool = False) -> str:
@@ -216,12 +226,6 @@ def _plot(result: Report, path: Path) -> None:
 def _side_file(name: str, columns: Sequence[Column], result: Report, *, is_wanted: bool) -> SideFile:
     path = Path(result.recorded.path) / name if is_wanted else None
     return SideFile(path, arrow_schema(columns), result.recorded.disk_names, result.notes.append)
-
-
-def _write_ready(*parts: tuple[Writeback | ShownPlaces | None, SideFile]) -> None:
-    for part, file in parts:
-        if part:
-            file.write(part.take())
 
 
 class Ticker:

@@ -24,15 +24,15 @@ def below_of(devices: Sequence[DeviceInfo]) -> Below:
     """Say how a recording's devices lie upon each other."""
     disk_of = {one.kernel_dev: _disk_of(one, devices) for one in devices if one.kind == "partition"}
     disk_of = {partition: disk for partition, disk in disk_of.items() if disk}
-    mapped = {one.kernel_dev: one.parents for one in devices if one.kind in _MAPPED}
+    mapped = {one.kernel_dev: one.parents for one in devices if _is_mapped(one)}
     parents = {device: tuple(disk_of.get(one, one) for one in below) for device, below in mapped.items()}
     stretches = tuple((one.kernel_dev, stretch) for one in devices for stretch in one.stretches)
     return Below(disk_of, parents, stretches)
 
 
 def has_steps(devices: Sequence[DeviceInfo]) -> bool:
-    """Tell whether device mapper or md are in the stack: then `block` has parts."""
-    return any(one.kind in _MAPPED for one in devices)
+    """Tell whether device mapper, md or NVMe multipath are in the stack: then `block` has parts."""
+    return any(map(_is_mapped, devices))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,10 @@ class StepReader:
     def _named(self, joined: Joined, bio: Ints) -> list[str]:
         device = joined.blocks.bio_device[bio].tolist()
         return [self._names.get(one, f"{one >> 20}:{one & 0xFFFFF}") for one in device]
+
+
+def _is_mapped(device: DeviceInfo) -> bool:
+    return device.kind in _MAPPED or (device.kind == "nvme" and bool(device.parents))
 
 
 def _name(device: DeviceInfo) -> str:

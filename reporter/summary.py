@@ -12,8 +12,7 @@ import pyarrow.compute as pc
 from vio.layer import Op, Phase, Stage
 from vio.reporter.compiled import Bools, Ints
 from vio.reporter.group import Group, Keys, read_keys
-from vio.reporter.histogram import EVERY, Distribution
-from vio.reporter.tally import add_up
+from vio.reporter.histogram import EVERY, Distribution, Values, add_parts
 from vio.schema import LACKS, OPS, time_column
 
 _LACK_VALUES = 1 << 16
@@ -61,21 +60,15 @@ class Summary:
         keys = read_keys(batch)
         groups = [self._group(key) for key in keys.groups]
         for number, (stage, names) in enumerate(_STAGE_COLUMNS.items()):
-            total, is_any = np.zeros(batch.num_rows, dtype=np.int64), np.zeros(batch.num_rows, dtype=np.bool_)
-            for place, name in enumerate(names):
-                column = batch.column(name)
-                if column.null_count == batch.num_rows:
-                    continue
-                values, is_there = read_times(column)
-                add_up(values, is_there, total, is_any)
-                sums = self._part(name).add_by_group(values, is_there, keys.codes, len(groups))
-                for group, time_ns in zip(groups, sums.tolist(), strict=True):
-                    group.times_ns[number, place] += time_ns
-            if is_any.any():
-                self._part(stage.column).add_by_group(total, is_any, keys.codes, len(groups))
-                reached = np.bincount(keys.codes[is_any], minlength=len(groups))
-                for group, count in zip(groups, reached.tolist(), strict=True):
-                    group.reached[number] += count
+            columns = {place: batch.column(name) for place, name in enumerate(names)}
+            times = {place: values_of(one) for place, one in columns.items() if one.null_count < batch.num_rows}
+            if not times:
+                continue
+            parts = {place: self._part(names[place]) for place in times}
+            sums, reached = add_parts(parts, self._part(stage.column), times, keys.codes, len(groups))
+            for group, times_ns, count in zip(groups, sums.T, reached.tolist(), strict=True):
+                group.times_ns[number] += times_ns
+                group.reached[number] += count
         self._add_wholes(batch, keys, groups)
 
     def _add_wholes(self, batch: pa.RecordBatch, keys: Keys, groups: list[Group]) -> None:
@@ -152,11 +145,16 @@ class Summary:
         return part.total_ns / self.total_ns if self.total_ns else 0.0
 
 
+def values_of(column: pa.Array) -> Values:
+    """Return a column's times as they lie in memory."""
+    bits, data = column.buffers()
+    there = np.frombuffer(bits, dtype=np.uint8) if column.null_count else np.empty(0, dtype=np.uint8)
+    return Values(np.frombuffer(data, dtype=np.int64), there, column.offset)
+
+
 def read_times(column: pa.Array) -> tuple[Ints, Bools]:
     """Return a column's values, with anything at all where there is none, and which are there (EVERY: all)."""
-    bits, data = column.buffers()
-    values = np.frombuffer(data, dtype=np.int64)[column.offset : column.offset + len(column)]
+    values, rows = values_of(column), slice(column.offset, column.offset + len(column))
     if not column.null_count:
-        return values, EVERY
-    there = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=column.offset + len(column), bitorder="little")
-    return values, there[column.offset :].view(np.bool_)
+        return values.all_ns[rows], EVERY
+    return values.all_ns[rows], np.unpackbits(values.bits, count=rows.stop, bitorder="little")[rows].view(np.bool_)

@@ -1,20 +1,24 @@
 """Compiled loops that count the times of IOs: sums by group of IOs, and the histogram."""
 
-from vio.reporter.buckets import FRACTION_BITS
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from vio.reporter.buckets import BASE, SHIFT
 from vio.reporter.compiled import Bools, Ints, compiled
+
+_T = TypeVar("_T")
+Three = tuple[_T, _T, _T]
+Bytes = npt.NDArray[np.uint8]
 
 
 @compiled
-def bucket_of(value: int) -> int:
+def bucket_of(value: int) -> np.int64:
     """Return the bucket of a value from 0 to 2^53: its exponent and the first bits of its fraction (histogram)."""
     if value == 0:
-        return 0
-    exponent, rest = 0, value
-    for step in (32, 16, 8, 4, 2, 1):
-        if rest >> step:
-            exponent += step
-            rest >>= step
-    return (exponent << FRACTION_BITS) + ((value << FRACTION_BITS) >> exponent) - (1 << FRACTION_BITS) + 1
+        return np.int64(0)
+    return (np.float64(value).view(np.int64) >> SHIFT) - BASE
 
 
 @compiled
@@ -34,6 +38,48 @@ def tally(values: Ints, is_there: Bools, group: Ints, sums: Ints, buckets: Ints)
         if 0 <= value <= 1 << 53:
             buckets[bucket_of(value)] += 1
     return least, largest
+
+
+@compiled
+def tally_parts(
+    values: Three[Ints],
+    bits: Three[Bytes],
+    first: Ints,
+    group: Ints,
+    buckets: tuple[Ints, Ints, Ints, Ints],
+    sums: Ints,
+    reached: Ints,
+    figures: Ints,
+) -> None:
+    """Count three times of each IO, and the sum of the three where there is any: each in its buckets, the sum last.
+
+    `values[part]` begin at `first[part]`, and so do the `bits` of those that are there (empty: all); of a part without
+    values there are none. `sums` (parts, groups) and `reached` (how many IOs of each group have any) are added to, and
+    so is `figures` for each part and the sum: how many, the least (or 0), the largest.
+    """
+    for i in range(group.size):
+        whole, is_any = 0, False
+        for part in range(3):
+            at = first[part] + i
+            if not values[part].size or (bits[part].size and not (bits[part][at >> 3] >> (at & 7)) & 1):
+                continue
+            value = values[part][at]
+            sums[part, group[i]] += value
+            _count(value, buckets[part], figures[part])
+            whole += value
+            is_any = True
+        if is_any:
+            reached[group[i]] += 1
+            _count(whole, buckets[3], figures[3])
+
+
+@compiled
+def _count(value: int, buckets: Ints, figures: Ints) -> None:
+    figures[0] += 1
+    figures[1] = min(figures[1], value)
+    figures[2] = max(figures[2], value)
+    if 0 <= value <= 1 << 53:
+        buckets[bucket_of(value)] += 1
 
 
 @compiled

@@ -3,7 +3,7 @@
 The join knows nothing of it: the scheduler's events are taken out before, and what it gives is read afterwards.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -106,6 +106,7 @@ class WaitReader:
 
     kinds: npt.NDArray[np.uint8]
     vcpus: Ints
+    workers: Ints
     blind: Sequence[tuple[int, int]] = ()
     busy: Busy = field(default_factory=Busy)
     _moves: list[Moves] = field(default_factory=list)
@@ -121,10 +122,10 @@ class WaitReader:
         for name, kind in _MOVES.items():
             kinds[number.get(name, 0)] = kind
         kinds[0] = _OTHERS  # no point has this number
-        vcpus = sorted(int(tid) for tid, role in manifest.target.threads.items() if role == _VCPU and tid.isdecimal())
+        vcpus = _ids(tid for tid, role in manifest.target.threads.items() if role == _VCPU)
         lost = [loss for loss in losses if loss.kind == LossKind.BUFFER and loss.where.startswith("trace buffer")]
         blind = [(loss.from_ns, loss.to_ns) for loss in lost]
-        return cls(kinds, np.array(vcpus, np.int64), blind)
+        return cls(kinds, vcpus, _ids(manifest.workers), blind)
 
     def split(self, events: Events) -> tuple[Events, Moves]:
         """Take the scheduler's events out of a window; return the others, and them as the threads' moves."""
@@ -150,7 +151,7 @@ class WaitReader:
         lives = Lives(ios.begin, ios.end, first, order, spans.stage, spans.begin, spans.end)
         within = np.zeros((len(WITHIN), len(Stage), rows.size), np.int64)
         tid = ev.tid.astype(np.int64)
-        charge(within, rows, lives, ev.ts_ns, tid, runs)
+        charge(within, rows, lives, ev.ts_ns, tid, runs, self.workers)
         kick = np.full(rows.size, _NONE)
         begin, notify = ios.begin[rows], ios.notify[rows]
         kicks(kick, ev.ts_ns[begin], tid[begin], self.vcpus, runs)
@@ -202,6 +203,10 @@ def stage_waits(waits: Waits, row: int) -> Mapping[Stage, Mapping[Wait, int]]:
             if time_ns := int(waits.within[number, place, row]):
                 found.setdefault(stage, {})[wait] = time_ns
     return found
+
+
+def _ids(tids: Iterable[str]) -> Ints:
+    return np.array(sorted(int(tid) for tid in tids if tid.isdecimal()), np.int64)
 
 
 def _nullable(values: Ints, is_there: Bools) -> pa.Array:

@@ -1,6 +1,7 @@
 """What all tests share: a fixed terminal and time zone, and the rules for tests that trace for real."""
 
 import os
+import signal
 from collections.abc import Generator
 from functools import lru_cache
 
@@ -49,7 +50,12 @@ def why_not_lab() -> str:
 
 
 def pytest_sessionstart() -> None:
-    """Put back what a run that was killed has left mounted."""
+    """Put back what a run that was killed has left mounted, and Ctrl-C: a shell's background jobs ignore it.
+
+    What ignores a signal hands that on to the programs that it starts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.geteuid() == 0:
         sweep()
 

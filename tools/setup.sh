@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-packages=(binutils bpftrace btrfs-progs chromium cryptsetup-bin dmsetup e2fsprogs fdisk fio iproute2 kmod lvm2 mdadm mount ntfs-3g ocfs2-tools qemu-system-x86 qemu-utils xfsprogs)
+packages=(binutils bpftrace btrfs-progs chromium cryptsetup-bin dmsetup e2fsprogs fdisk fio iproute2 kmod lvm2 mdadm mount ntfs-3g ocfs2-tools qemu-system-x86 qemu-utils thin-provisioning-tools xfsprogs)
 guest_files=.cache/lab/debian
 stamp=.venv/vio-setup.stamp
 is_apt_fresh=no

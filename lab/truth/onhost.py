@@ -17,13 +17,18 @@ from pathlib import Path
 
 from lab.load import KIB, MIB
 from lab.session import Recorder
-from lab.volumes import PLACE
+from lab.truth.hog import hogging
+from lab.volumes import PLACE, FileSystem, Stack, volume
 from vio.errors import VioError
 
 _IMAGE_BYTES = 16 * MIB
 _DELAY_MS = 300  # so long that what else a slow host does from read to read is little beside it
 _COUNT = 20
 _ROUNDS = 2  # the machine is not as busy at all times
+_HOGGED_CPU, _HOGGED_COUNT = 1, 60
+_HOG_BUSY_MS, _HOG_IDLE_MS, _HOG_LIMIT_S = 300.0, 30.0, 120.0
+_UNBOUND = Path("/sys/devices/virtual/workqueue/cpumask")
+HOGGED_KERNEL_WORKER = "hogged-kernel-worker"
 WANTED, BEGUN = "wanted", "begun"
 """Files by which the other node is asked to write, and says that it does."""
 _RATE = re.compile(r"and ([\d.]+) ops/sec")  # more exact than the seconds, which have two decimals
@@ -148,6 +153,39 @@ def cluster_lock(_: str, directory: Path) -> dict[str, object]:
     return told([base], [slow])
 
 
+def hogged_kernel_worker(_: str, directory: Path) -> dict[str, object]:
+    """Record reads of an image on dm-crypt, and the same while a hog has the CPU of the kernel's unbound workers.
+
+    What has been read is decrypted by a worker of dm-crypt's, which then could run and does not.
+    """
+    with volume(Stack.CRYPT, FileSystem.EXT4) as place, _unbound_workers_on(_HOGGED_CPU):
+        image = place.directory / "image.raw"
+        image.write_bytes(b"vio." * (_IMAGE_BYTES // 4))
+        _run("sync")
+        qemu_io = QemuIo(image)
+        try:
+            os.sched_setaffinity(qemu_io.pid, {0})
+            qemu_io.reads(2)
+            with Recorder(qemu_io.pid, directory / f"{HOGGED_KERNEL_WORKER}.vio"):
+                base = qemu_io.reads(_COUNT)
+                with hogging(_HOGGED_CPU, _HOG_BUSY_MS, _HOG_IDLE_MS, _HOG_LIMIT_S):
+                    slow = qemu_io.reads(_HOGGED_COUNT, 68 * KIB)
+        finally:
+            qemu_io.end()
+    return told([base], [slow])
+
+
+@contextlib.contextmanager
+def _unbound_workers_on(cpu: int) -> Iterator[None]:
+    """Have those of the kernel's workers that are bound to no CPU run on one, for a while."""
+    before = _UNBOUND.read_text()
+    _UNBOUND.write_text(f"{1 << cpu:x}")
+    try:
+        yield
+    finally:
+        _UNBOUND.write_text(before)
+
+
 def told(base: list[Reads], slow: list[Reads]) -> dict[str, object]:
     """Say what was read without and with the delay, as JSON has it."""
     return {"base": [asdict(one) for one in base], "slow": [asdict(one) for one in slow]}
@@ -169,7 +207,11 @@ def _run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120, env=environment).stdout
 
 
-ON_HOST: dict[str, Callable[[str, Path], dict[str, object]]] = {"dm-delay": dm_delay, "cluster-lock": cluster_lock}
+ON_HOST: dict[str, Callable[[str, Path], dict[str, object]]] = {
+    "dm-delay": dm_delay,
+    "cluster-lock": cluster_lock,
+    HOGGED_KERNEL_WORKER: hogged_kernel_worker,
+}
 """The injections by their names."""
 
 

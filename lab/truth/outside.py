@@ -20,12 +20,13 @@ from lab.host import Host
 from lab.hostmachine import HostDisk, make_disk
 from lab.load import MIB
 from lab.truth.attribution import Attribution, Lives, attribute, cell
-from lab.truth.onhost import BEGUN, WANTED
+from lab.truth.onhost import BEGUN, HOGGED_KERNEL_WORKER, WANTED
 from lab.truth.runner import lives_of
 from lab.truth.table import row
 from lab.volumes import PLACE
 from lab.witness import examine
 from vio.layer import Op, Phase, Stage
+from vio.reporter.waits import Wait
 
 _DISK_BYTES = 256 * MIB
 _CLUSTER_DISK_BYTES = 2048 * MIB
@@ -51,9 +52,11 @@ _ALIKE = frozenset({"dm-delay"})  # the delay is the same in each read: the medi
 EXPECTED = {
     "dm-delay": (cell(Stage.BLOCK, Phase.DOWN),),
     "cluster-lock": (cell(Stage.FS, Phase.DOWN),),
+    HOGGED_KERNEL_WORKER: (cell(Stage.BLOCK, Phase.UP),),
 }
-"""The bio is queued on the mapped device, and waits before it is queued on the one below; and a read waits in OCFS2 for
-the lock of the inode, before it queues a bio."""
+"""The bio is queued on the mapped device, and waits before it is queued on the one below; a read waits in OCFS2 for the
+lock of the inode, before it queues a bio; what the device has read waits for the worker that decrypts it."""
+WAITS = {HOGGED_KERNEL_WORKER: Wait.RUNQUEUE}
 
 
 def play_on_host(name: str, keep: Path | None = None) -> Attribution:
@@ -125,6 +128,7 @@ def _bridge(first: Host, second: Host) -> Iterator[None]:
 _PLACES: dict[str, Callable[[], AbstractContextManager[Host]]] = {
     "dm-delay": _one_host,
     "cluster-lock": _node_of_a_cluster,
+    HOGGED_KERNEL_WORKER: _one_host,
 }
 
 
@@ -137,7 +141,8 @@ def judge(directory: Path, name: str) -> Attribution:
     took_ns = _took_ns(known["slow"])
     is_each = name in _ALIKE
     total_ns = len(took_ns) * statistics.median(took_ns) if is_each else sum(took_ns)
-    return attribute(base, slow, round(total_ns - len(took_ns) * usual_ns), EXPECTED[name], is_each=is_each)
+    injected_ns = round(total_ns - len(took_ns) * usual_ns)
+    return attribute(base, slow, injected_ns, EXPECTED[name], is_each=is_each, wait=WAITS.get(name))
 
 
 def _within(lives: Lives, stretches: list[dict[str, int]]) -> Lives:
@@ -158,7 +163,7 @@ def main() -> None:
     if unknown := set(chosen.names) - EXPECTED.keys():
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     for name in chosen.names or EXPECTED:
-        sys.stdout.write(row(name, play_on_host(name, chosen.keep)) + "\n")
+        sys.stdout.write(row(name, play_on_host(name, chosen.keep), WAITS.get(name)) + "\n")
         sys.stdout.flush()
 
 

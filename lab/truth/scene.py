@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from string import ascii_lowercase
 from lab.disk import DiskStats
 from lab.guest import Guest, GuestError
 from lab.load import KIB, MIB, FioJob
+from lab.priority import preferred
 from lab.scratch import scratch
 from lab.session import Recorder
 from lab.targets import Target, xfs_on_loop
@@ -31,7 +31,6 @@ _POOLED_BYTES = 16 * MIB
 _BUFFERED_BYTES = 16 * MIB
 _THROTTLE_GROUP = "throttle0"
 _BUSY_IOS, _BUSY_LIMIT_S = 12, 10.0  # a file system writes a few blocks of its own
-_NICE = -15
 
 Node = dict[str, object]
 
@@ -129,7 +128,7 @@ def opened(recording: Path) -> Iterator[Scene]:
 def running(watched: Callable[[int], AbstractContextManager[object]] = contextlib.nullcontext) -> Iterator[Scene]:
     """Boot the guest; what `watched` gives for its process is entered before the guest goes."""
     with (
-        _preferred(),
+        preferred(),
         scratch("truth") as folder,
         xfs_on_loop() as fast,
         slow_disk(folder, "ext4", _SLOW_BYTES) as slow,
@@ -143,17 +142,6 @@ def running(watched: Callable[[int], AbstractContextManager[object]] = contextli
             vcpu = qmp.vcpu_tids(guest.qmp_socket)[0]
             with Shell(guest) as shell:
                 yield Scene(guest, shell, fast, slow, images, iothreads, vcpu)
-
-
-@contextlib.contextmanager
-def _preferred() -> Iterator[None]:
-    """Let what is started meanwhile go before the machine's other work, which would delay it as it likes."""
-    before = os.getpriority(os.PRIO_PROCESS, 0)
-    os.setpriority(os.PRIO_PROCESS, 0, _NICE)
-    try:
-        yield
-    finally:
-        os.setpriority(os.PRIO_PROCESS, 0, before)
 
 
 def _make_images(fast: Path, slow: Path) -> tuple[Path, ...]:

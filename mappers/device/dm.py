@@ -2,7 +2,8 @@
 
     START LENGTH TARGET ARGUMENTS...        one line for each segment, in sectors of 512 bytes
 
-What a thin volume or a cache does is in its metadata, not in its table: that is said, not guessed.
+Where a cache keeps a block is in its metadata, not in its table: that is said, not guessed. Thin volumes are mapped by
+whom the caller names.
 """
 
 import os
@@ -42,6 +43,10 @@ class Segment:
     words: tuple[str, ...]
 
 
+MapSegment = Callable[[str, Segment, tuple[Ints, Ints]], Copies]
+"""Maps a segment of the device whose space it is given; of some targets only ranges of it (begins, ends)."""
+
+
 def read_table(name: str) -> str:
     """Ask dmsetup for the table of a device; keys of encrypted ones are not shown to us.
 
@@ -77,14 +82,21 @@ def parse_table(text: str) -> tuple[Segment, ...]:
     return tuple(segments)
 
 
-def map_table(source: str, segments: tuple[Segment, ...], within: tuple[Ints, Ints]) -> Copies:
-    """Map a device by its table; of striped segments only the ranges `within` (begins, ends).
+def map_table(
+    source: str, segments: tuple[Segment, ...], within: tuple[Ints, Ints], map_thin: MapSegment | None = None
+) -> Copies:
+    """Map a device by its table; of striped and thin segments only the ranges `within` (begins, ends).
+
+    `map_thin` maps thin segments: it gets the ranges that are of interest counted from the segment's start.
 
     Raises:
         MapError: A segment is of a target that is not mapped, or its arguments make no sense.
     """
     maps: Copies = []
     for segment in segments:
+        if segment.target == "thin" and map_thin:
+            maps += map_thin(source, segment, _inside(segment, within))
+            continue
         if segment.target in _ONLY_METADATA_KNOWS:
             _refuse(segment.target, _ONLY_METADATA_KNOWS[segment.target])
         read = _TARGETS.get(segment.target)
@@ -125,7 +137,7 @@ def _origin(source: str, segment: Segment, within: tuple[Ints, Ints]) -> Copies:
 def _striped(source: str, segment: Segment, within: tuple[Ints, Ints]) -> Copies:
     count, chunk = _count(segment.words[0]), int(segment.words[1]) * SECTOR
     members = [_member(segment.words[at], segment.words[at + 1]) for at in range(2, 2 + 2 * count, 2)]
-    if chunk <= 0 or count == 0:
+    if not 0 < chunk <= LAST or count == 0:
         raise ValueError
     deal: Deal = lambda number: (number % count, number // count)  # noqa: E731
     begin, end = _inside(segment, within)
@@ -157,7 +169,7 @@ def _zero(source: str, segment: Segment, within: tuple[Ints, Ints]) -> Copies:
     return [(RangeMap.of(source, source, segment.start, segment.length, NOWHERE, Kind.ZERO), 0)]
 
 
-_TARGETS: dict[str, Callable[[str, Segment, tuple[Ints, Ints]], Copies]] = {
+_TARGETS: dict[str, MapSegment] = {
     "linear": _linear,
     "delay": _linear,
     "flakey": _linear,
@@ -170,12 +182,19 @@ _TARGETS: dict[str, Callable[[str, Segment, tuple[Ints, Ints]], Copies]] = {
 }
 
 
+def device_number(text: str) -> int:
+    """Read a device of a table, `MAJOR:MINOR`; raise ValueError if it is none."""
+    match = _DEVICE.fullmatch(text)
+    if not match:
+        raise ValueError(text)
+    return os.makedev(int(match[1]), int(match[2]))
+
+
 def _member(device: str, offset: str, more_bytes: int = 0) -> Member:
-    match = _DEVICE.fullmatch(device)
     sectors = int(offset)
-    if not match or not 0 <= sectors <= LAST // SECTOR // 2:
+    if not 0 <= sectors <= LAST // SECTOR // 2:
         raise ValueError
-    return Member(device_space(os.makedev(int(match[1]), int(match[2]))), sectors * SECTOR + more_bytes)
+    return Member(device_space(device_number(device)), sectors * SECTOR + more_bytes)
 
 
 def _count(text: str) -> int:

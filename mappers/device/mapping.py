@@ -32,11 +32,16 @@ class Mapping:
     stretches: tuple[Stretch, ...] = ()
 
 
+MULTIPATH = "multipath"
+
+
 def mapping_of(device: Device, tree: DeviceTree) -> Mapping:
     """Say how a device maps; nothing for a device that does not, and where it is hidden."""
     try:
         if device.kind is DeviceKind.MD:
             return Mapping(tree.level_of(device))
+        if device.kind is DeviceKind.NVME and device.parents:
+            return Mapping(MULTIPATH)
         return mapping_by(tree.segments_of(device)) if device.kind is DeviceKind.DM else Mapping()
     except MapError:
         return Mapping()

@@ -8,6 +8,7 @@ from typing import NoReturn
 import numpy as np
 
 from vio.errors import MapError
+from vio.mappers.device.raid10 import deals_of_raid10
 from vio.mappers.device.stripes import Copies, Deal, Member, deal_out, linear
 from vio.mappers.device.sysfile import read_dev, read_number, read_text
 from vio.mappers.kind import Ints
@@ -22,7 +23,11 @@ ADDED_PARITY = 16
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """An array; sizes in bytes. A member that is missing is None. `member_bytes` is what each one gives."""
+    """An array; sizes in bytes. A member that is missing is None.
+
+    `member_bytes` is what each one has room for, `used_bytes` what the array takes of each (0 of raid0,
+    which takes all).
+    """
 
     level: str
     layout: int
@@ -30,6 +35,7 @@ class Array:
     size: int
     members: tuple[Member | None, ...]
     member_bytes: tuple[int, ...]
+    used_bytes: int
 
 
 def read_array(path: Path, size: int) -> Array:
@@ -38,6 +44,8 @@ def read_array(path: Path, size: int) -> Array:
     count = read_number(md / "raid_disks")
     if not 0 < count <= 1024:
         _refuse(path.name, f"{count} members")
+    if read_text(md / "reshape_position") != "none":
+        _refuse(path.name, "it is being reshaped: its data moves from one layout to another")
     members: list[Member | None] = []
     sizes: list[int] = []
     for number in range(count):
@@ -55,6 +63,7 @@ def read_array(path: Path, size: int) -> Array:
         size,
         tuple(members),
         tuple(sizes),
+        read_number(md / "component_size") * KIB,
     )
 
 
@@ -88,10 +97,7 @@ def _deals(array: Array, count: int) -> list[Deal]:
             _refuse("raid0", "its members are of different sizes: it has zones, which are not mapped")
         return [lambda chunk: (chunk % count, chunk // count)]
     if array.level == "raid10":
-        near, far = array.layout & 0xFF, array.layout >> 8 & 0xFF
-        if far > 1 or not 0 < near <= count:
-            _refuse("raid10", f"the layout {array.layout:#x} is not mapped: only near copies are")
-        return [partial(_near, near=near, count=count, copy=copy) for copy in range(near)]
+        return deals_of_raid10(array.layout, count, array.used_bytes // array.chunk)
     if array.level in ("raid4", "raid5") and count > 1:
         layout = PARITY_LAST if array.level == "raid4" else array.layout
         if layout not in range(6):
@@ -109,11 +115,6 @@ def _double_parity(layout: int, count: int) -> Deal:
     if layout - ADDED_PARITY in range(5):
         return partial(_parity, layout=layout - ADDED_PARITY, count=count - 1)
     return _refuse("raid6", f"the layout {layout} is not mapped")
-
-
-def _near(chunk: Ints, near: int, count: int, copy: int) -> tuple[Ints, Ints]:
-    place = chunk * near + copy
-    return place % count, place // count
 
 
 def _parity(chunk: Ints, layout: int, count: int, parities: int = 1) -> tuple[Ints, Ints]:

@@ -47,6 +47,10 @@ class Page:
         self._series.add(chosen)
         self._slow.add(stream, every, chosen)
 
+    def add_later(self, writebacks: pa.Table) -> None:
+        """Take what of earlier IOs was written back (schema.WRITEBACKS)."""
+        self._slow.add_later(writebacks)
+
     def write(self, report: Report) -> None:
         """Write the file, beside its place first, and say in the report where it is.
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from vio.layer import Stage
 from vio.reporter.join import Joined
 from vio.reporter.recorded import Recorded
-from vio.reporter.result import rows_of
+from vio.reporter.result import IoRow, number_in, rows_of
 from vio.reporter.slowest import Notable
 from vio.reporter.spans import Span, hulls, part_spans, spans_of
 from vio.reporter.waits import Wait, Waits, stage_waits
@@ -20,11 +20,15 @@ _MOST_SPANS = 80
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one IO led to: its spans, the first of them where there are very many (`left_out`), and its waits."""
+    """What one IO led to: its spans, the first of them where there are very many (`left_out`), and its waits.
+
+    `later` are its writebacks (rows of schema.WRITEBACKS) so far.
+    """
 
     spans: tuple[Span, ...]
     left_out: int = 0
     waits: Mapping[Stage, Mapping[Wait, int]] = field(default_factory=dict)
+    later: list[IoRow] = field(default_factory=list)
 
 
 class SlowIos:
@@ -46,6 +50,12 @@ class SlowIos:
         fresh = np.array(sorted(wanted - self._works.keys()), dtype=np.int64)
         for row in np.flatnonzero(np.isin(every["io"].to_numpy(), fresh)).tolist():
             self._works[every["io"][row].as_py()] = self._work(stream, every, row)
+
+    def add_later(self, writebacks: pa.Table) -> None:
+        """Look at writebacks (schema.WRITEBACKS) that have become known since; they are of IOs given before."""
+        wanted = pa.array(list(self._works), pa.int64())
+        for row in rows_of(writebacks.filter(pc.is_in(writebacks["io"], wanted))):
+            self._works[number_in(row, "io")].later.append(row)
 
     @property
     def tables(self) -> tuple[pa.Table, pa.Table]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from vio.layer import Stage
 from vio.printable import printable
 from vio.reporter.html.slow import Work
+from vio.reporter.html.tables import Table, table_of
+from vio.reporter.latertext import later_grid, left_out
 from vio.reporter.palette import hue
 from vio.reporter.recorded import Recorded
 from vio.reporter.result import IoRow, number_in
@@ -36,7 +38,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class SlowIo:
-    """One IO for the page: its row of the table, and its timeline."""
+    """One IO for the page: its row of the table, its timeline, and what came after its end."""
 
     io: int
     op: str
@@ -50,6 +52,7 @@ class SlowIo:
     steps: tuple[Step, ...]
     notes: tuple[str, ...]
     ticks: tuple[str, ...]
+    later: Table | None
 
 
 def slow_io(row: IoRow, work: Work, recorded: Recorded, most: str) -> SlowIo:
@@ -72,7 +75,13 @@ def slow_io(row: IoRow, work: Work, recorded: Recorded, most: str) -> SlowIo:
         steps=tuple(_steps(row, work, begin_ns, length_ns)),
         notes=tuple(_notes(row, work)),
         ticks=tuple(time_text(length_ns * part / 4) if part else "0" for part in range(5)),
+        later=_later(row, work.later, recorded),
     )
+
+
+def _later(row: IoRow, later: Sequence[IoRow], recorded: Recorded) -> Table | None:
+    caption = f"What of IO {row['io']} was written back later, in us from its begin"
+    return table_of(caption, later_grid(row, later, recorded)) if later else None
 
 
 def _steps(row: IoRow, work: Work, begin_ns: int, length_ns: int) -> Iterator[Step]:
@@ -120,5 +129,7 @@ def _notes(row: IoRow, work: Work) -> Iterator[str]:
         yield f"Merged by QEMU: IO {carrier} carries it through the lower layers."
     if row["unattributed_ns"]:
         yield f"No observed layer claims {time_text(number_in(row, 'unattributed_ns'))} of it."
+    if left_out(work.later):
+        yield f"Writebacks: {left_out(work.later)}."
     if work.left_out:
         yield f"{work.left_out:,} more spans are left out here: vio report RECORDING --io {row['io']} shows them."

@@ -5,6 +5,7 @@ from vio.reporter.result import Report
 from vio.reporter.verdict.case import Case
 from vio.reporter.verdict.device import DEVICE
 from vio.reporter.verdict.finding import Finding, NotJudged, Severity, Verdict
+from vio.reporter.verdict.guest import HUNG
 from vio.reporter.verdict.rules import RULES
 from vio.reporter.verdict.tally import Tallies
 from vio.reporter.verdict.where import where
@@ -29,7 +30,8 @@ def judge(report: Report, tallies: Tallies, busy: Busy | None) -> Verdict:
     return Verdict(tuple(where(case)), tuple(findings), tuple(dict.fromkeys(not_judged)), tuple(judged))
 
 
-def _order(finding: Finding) -> tuple[int, bool, float]:
-    """Problems first; a slow device, which what makes it do more shows as too, after those that say why."""
+def _order(finding: Finding) -> tuple[int, bool, bool, float]:
+    """Problems first, what hangs before all; a slow device, which its cause makes slow as well, after the cause."""
     share = finding.numbers.get("time_share")
-    return _WEIGHT[finding.severity], finding.rule == DEVICE, -share if isinstance(share, float) else 0.0
+    rank = -share if isinstance(share, float) else 0.0
+    return _WEIGHT[finding.severity], finding.rule != HUNG, finding.rule == DEVICE, rank

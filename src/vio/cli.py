@@ -1,7 +1,7 @@
 """The command line: the only place that prints, and that turns errors into exit codes.
 
 A command makes the options, calls one function and shows what it returns. What a command needs is imported when it
-runs, so that `vio --help` and `vio list` do not wait for pandas.
+runs, so that `vio --help` and `vio list` do not wait for pyarrow.
 """
 
 import errno

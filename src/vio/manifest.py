@@ -178,8 +178,8 @@ class DeviceInfo:
     """A block device in scope; `kernel_dev` is its number as events have it (major << 20 | minor).
 
     `parents` are the numbers of what lies directly below it. `mapping` says how a device of the mapper or of md maps
-    ("linear", "crypt", "raid1" ...; several of one table with "+"), "" where that is not known; `stretches` say where
-    to, if it maps whole stretches of addresses.
+    ("linear", "crypt", "raid1" ...; several of one table with "+"), "" where that is not known; of an NVMe namespace
+    whose IO goes by hidden devices it is "multipath". `stretches` say where to, if it maps whole stretches.
     """
 
     name: str
@@ -274,7 +274,13 @@ class SegmentInfo:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All of manifest.json."""
+    """All of manifest.json.
+
+    `target_cpu_s` is the CPU time that the target took while it was recorded, virtual CPUs included; None if it was
+    gone before it could be asked.
+    `workers` are the kernel's own threads (id: name) that carried the target's IO on, or woke one of its threads: the
+    scheduler's events tell of them too.
+    """
 
     schema: SchemaVersion
     creator: Creator
@@ -293,3 +299,5 @@ class Manifest:
     segments: tuple[SegmentInfo, ...] = ()
     notes: tuple[str, ...] = ()
     threads_at_stop: tuple[ThreadState, ...] = ()
+    target_cpu_s: float | None = None
+    workers: dict[str, str] = field(default_factory=dict)

@@ -228,7 +228,8 @@ def _read_table(path: Path, columns: Sequence[str] | None) -> pa.Table:
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        with pq.ParquetFile(path) as file:
+        # Read ahead, a small file is copied once more: a quarter of the time.
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             yield file
     except FileNotFoundError:
         raise RecordingError(f"{path} is missing", "copy the whole directory of the recording") from None

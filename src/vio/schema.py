@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from vio.layer import Op, Phase, Stage
+from vio.layer import Phase, Stage
 from vio.terms import LACKS as LACKS
 from vio.terms import MAJOR as MAJOR
 from vio.terms import MINOR as MINOR
+from vio.terms import OPS as OPS
+from vio.terms import time_column as time_column
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,6 @@ LOSSES = (
     Column("to_ns", pa.int64(), "ns", "and before this time"),
 )
 
-OPS = tuple(Op)
-
 # Time stamps of one IO, in the order of the path: column, meaning.
 # The first child's on the way down, the last's on the way up.
 STAMPS = (
@@ -101,11 +101,6 @@ STAMPS = (
     ("push", "the request went back into the virtqueue"),
     ("notify", "the guest was told"),
 )
-
-
-def time_column(stage: Stage, phase: Phase) -> str:
-    """Name the column with the time that an IO spent in one stage and phase."""
-    return f"{stage.column}_{phase}_ns"
 
 
 # Of an IO's time, or before its begin, waiting that is nobody's code; null where the scheduler was not recorded.

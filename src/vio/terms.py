@@ -1,10 +1,13 @@
 """What the schema says in plain Python: for those who read a recording without Arrow, which takes long to import."""
 
-from vio.layer import Stage
+from vio.layer import Op, Phase, Stage
 
 # Major: old readers cannot read it. Minor: a column was added.
 MAJOR = 1
 MINOR = 4
+
+OPS = tuple(Op)
+"""The column `op` is a number in here."""
 
 LACKS = {
     1: "its end",
@@ -32,3 +35,8 @@ HULLS: dict[Stage, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Stage.LOOP_BLOCK: (("loop_bio_queue",), ("loop_rq_complete",)),
     Stage.LOOP_DEVICE: (("loop_rq_issue",), ("loop_rq_complete",)),
 }
+
+
+def time_column(stage: Stage, phase: Phase) -> str:
+    """Name the column with the time that an IO spent in one stage and phase."""
+    return f"{stage.column}_{phase}_ns"

@@ -2,11 +2,11 @@
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lab.host import Host
-from lab.hostmachine import HostDisk, make_disk
+from lab.hostmachine import Bus, HostDisk, make_disk
 from lab.scenario import Scenario, record_on
 from lab.witness import examine, guest_differences
 
@@ -15,15 +15,15 @@ from vio.errors import VioError
 _KEPT = {"manifest.json", "events", "losses.parquet", "maps.parquet", "log.txt"}
 
 
-def record_scenario(scenario: Scenario, target: Path, disk_count: int, disk_bytes: int, limit_bytes: int) -> None:
-    """Play a scenario on a lab host with NVMe disks; keep its recording, if it is whole and small enough.
+def record_scenario(scenario: Scenario, target: Path, buses: Sequence[Bus], disk_bytes: int, limit_bytes: int) -> None:
+    """Play a scenario on a lab host with such disks; keep its recording, if it is whole and small enough.
 
     Raises:
         VioError: it is not, or the host is gone.
     """
-    disks = [make_disk(disk_bytes) for _ in range(disk_count)]
+    disks = [make_disk(disk_bytes) for _ in buses]
     try:
-        with Host([HostDisk(disk) for disk in disks]) as host:
+        with Host([HostDisk(disk, bus) for disk, bus in zip(disks, buses, strict=True)]) as host:
             outcome = record_on(host, scenario, target, echo=sys.stderr.buffer)
     finally:
         for disk in disks:

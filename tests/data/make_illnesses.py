@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lab.illness import inbench, inguest, inown
+from lab.illness import inbench, inguest, inlab, inown
 from lab.session import rename_images
 
 from vio.errors import VioError
@@ -17,7 +17,8 @@ from vio.errors import VioError
 ILL = Path(__file__).parent / "ill"
 LIMIT_BYTES = 200_000
 KEPT = {"manifest.json", "events", "losses.parquet", "maps.parquet", "log.txt"}
-NAMES = tuple(one.name for one in (*inguest.ILLNESSES, *inbench.ILLNESSES, *inown.ILLNESSES))
+MAKERS = (inguest, inbench, inown, inlab)
+NAMES = tuple(one.name for maker in MAKERS for one in maker.ILLNESSES)
 
 
 def main(*names: str) -> int:
@@ -28,7 +29,7 @@ def main(*names: str) -> int:
     chosen = frozenset(names or NAMES)
     ILL.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="vio-ill-", dir="/var/tmp") as folder:
-        for path, images in itertools.chain(*(one.record(chosen, Path(folder)) for one in (inguest, inbench, inown))):
+        for path, images in itertools.chain(*(maker.record(chosen, Path(folder)) for maker in MAKERS)):
             _keep(path, images)
     return 0
 

@@ -6,6 +6,7 @@ tests.data.make_lab` from the checkout; it takes some minutes.
 
 from pathlib import Path
 
+from lab.hostmachine import Bus
 from lab.load import KIB, MIB, FioJob, Load, fio
 from lab.scenario import Image, Scenario
 from lab.volumes import Stack
@@ -28,7 +29,7 @@ SCENARIO = Scenario(LOAD, (Image(Stack.PLAIN), Image(Stack.LINEAR)))
 
 def main() -> None:
     """Record, check, and keep what a report needs."""
-    record_scenario(SCENARIO, LAB, len(SCENARIO.images), 4 << 30, LIMIT_BYTES)
+    record_scenario(SCENARIO, LAB, [Bus.NVME] * len(SCENARIO.images), 4 << 30, LIMIT_BYTES)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 from pathlib import Path
 
 from lab.disk import Format
+from lab.hostmachine import Bus
 from lab.load import KIB, MIB, FioJob, Load, fio
 from lab.scenario import Image, Scenario
 from lab.volumes import FileSystem, Stack
@@ -45,7 +46,7 @@ SCENARIO = Scenario(
 
 def main() -> None:
     """Record, check, and keep what a report needs."""
-    record_scenario(SCENARIO, STACKS, NVME_COUNT, 1 << 30, LIMIT_BYTES)
+    record_scenario(SCENARIO, STACKS, [Bus.NVME] * NVME_COUNT, 1 << 30, LIMIT_BYTES)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ SOUND = {"ocfs2": {"plain"}, "lvm": {"plain"}, "lvm-text": {"plain"}, "dm-table"
 def test_seeds_are_sound(name: str) -> None:
     found = seeds(name)
     assert found
-    for shape in SOUND.get(name, {"plain", "gpt", "dos", "old", "extl2", "small", "meta"} & set(found)):
+    for shape in SOUND.get(name, {"plain", "gpt", "dos", "old", "extl2", "small", "meta", "deep"} & set(found)):
         assert not is_refused(name, found[shape]), shape
 
 

@@ -47,21 +47,23 @@ def sparse_file(path: Path, size: int) -> Path:
     return path
 
 
-def write_mbr(path: Path, partitions: list[tuple[int, int]]) -> None:
+def write_mbr(path: Path, partitions: list[tuple[int, int]], sector_bytes: int = SECTOR) -> None:
     """Write a partition table of up to four (start, size), both in bytes, to a file."""
     with path.open("r+b") as file:
         for number, (start, size) in enumerate(partitions):
             file.seek(446 + 16 * number)
             # The cylinder fields stay zero: nobody has read them for decades.
-            file.write(struct.pack("<B3xB3xII", 0, PARTITION_TYPE_LINUX, start // SECTOR, size // SECTOR))
+            file.write(struct.pack("<B3xB3xII", 0, PARTITION_TYPE_LINUX, start // sector_bytes, size // sector_bytes))
         file.seek(510)
         file.write(b"\x55\xaa")
 
 
 @contextmanager
-def loop_device(path: Path, partscan: bool = False, offset: int = 0) -> Iterator[Path]:
+def loop_device(path: Path, partscan: bool = False, offset: int = 0, sector_bytes: int = SECTOR) -> Iterator[Path]:
     """Attach a file to a free loop device; with `partscan` its partitions appear as <device>p1 ..."""
-    device = Path(run("losetup", "--find", "--show", "--offset", str(offset), path).strip())
+    device = Path(
+        run("losetup", "--find", "--show", "--offset", str(offset), "--sector-size", str(sector_bytes), path).strip()
+    )
     try:
         if partscan:
             # Some kernels read no partition tables themselves; partx does it for them.

@@ -1,5 +1,6 @@
 """A guest disk followed down to the machine's disk, where each sector says its own guest offset."""
 
+import json
 import mmap
 import os
 import random
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.commandline import Vio, vio
 from tests.integration import disks
 
 from vio.mappers.chain import TakenMaps, survey, to_lowest
@@ -20,6 +22,7 @@ from vio.mappers.kind import Kind
 from vio.mappers.space import device_space
 from vio.mappers.timed import MapSet
 
+__all__ = ["vio"]
 MIB = 1 << 20
 SECTOR = 512
 SIZE = 24 * MIB
@@ -39,20 +42,24 @@ class Host:
     outer: Path
 
 
-@pytest.fixture(scope="module", params=["ext4", "xfs"])
+@pytest.fixture(scope="module", params=["ext4", "xfs", "ext4-4096", "xfs-4096"])
 def host(request: pytest.FixtureRequest) -> Iterator[Host]:
     disks.require_root("mkfs.ext4", "mkfs.xfs", "partx", "qemu-img")
+    fstype, _, sector = str(request.param).partition("-")
+    sector_bytes = int(sector or SECTOR)
     with disks.work_dir() as directory, ExitStack() as stack:
         disk = disks.sparse_file(directory / "outer.img", 768 * MIB)
-        outer = stack.enter_context(disks.loop_device(disk))
+        outer = stack.enter_context(disks.loop_device(disk, sector_bytes=sector_bytes))
         disks.make_fs(outer, "ext4")
         below = stack.enter_context(disks.mounted(outer, "ext4"))
         backing = disks.sparse_file(below / "disk.img", 512 * MIB)
-        disks.write_mbr(backing, [(MIB, 64 * MIB), (65 * MIB, 440 * MIB)])
-        loop = stack.enter_context(disks.loop_device(backing, partscan=True))
+        disks.write_mbr(backing, [(MIB, 64 * MIB), (65 * MIB, 440 * MIB)], sector_bytes)
+        loop = stack.enter_context(disks.loop_device(backing, partscan=True, sector_bytes=sector_bytes))
         partition = Path(f"{loop}p2")
-        disks.make_fs(partition, request.param)
-        root = stack.enter_context(disks.mounted(partition, request.param))
+        disks.make_fs(partition, fstype)
+        root = stack.enter_context(disks.mounted(partition, fstype))
+        for device in (partition, loop, outer):
+            assert disks.run("blockdev", "--getss", device) == f"{sector_bytes}\n"
         yield Host(root, backing, partition, loop, outer)
 
 
@@ -142,6 +149,28 @@ def test_qcow2_disk_is_found_on_every_device(host: Host, options: tuple[str, ...
     pieces = write_scattered(raw)
     image = make_qcow2(host, raw, *options)
     assert_found_on_every_device(host, survey(ImageSource(image, "qcow2"), 5), pieces)
+
+
+def test_what_vio_map_prints_is_where_the_bytes_are(vio: Vio, host: Host) -> None:
+    raw = host.root / "raw.img"
+    pieces = write_scattered(raw)
+    image = make_qcow2(host, raw)
+    code, out, _ = vio("map", str(image), "--guest-offset", f"0+{SIZE}", "--json")
+    assert code == 0
+    found = 0
+    for piece in json.loads(out)["pieces"]:
+        at = {Path(place["name"]).name: place["offset"] for place in piece["places"]}
+        if host.outer.name not in at or piece["kind"] != "MAPPED":
+            continue
+        start, length = piece["guest_offset"], piece["bytes"]
+        written = [max(a, start) for a, n in pieces if a < start + length and start < a + n]
+        for node in (host.partition, host.loop, host.outer):
+            said = read_direct(node, at[node.name], length)
+            for a in written:
+                end = min(start + length, a + (64 << 10) - a % (96 << 10))
+                assert said[a - start : end - start] == stamped(a, end - a)
+        found += sum(min(start + length, a + (64 << 10) - a % (96 << 10)) - a for a in written)
+    assert found == sum(length for _, length in pieces)
 
 
 def test_lowest_is_the_machines_disk(host: Host) -> None:

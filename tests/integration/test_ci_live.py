@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,7 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(280)]
 _SETUP = ("make setup", "apt-get")
 
 
-@pytest.mark.parametrize("service", sorted(COMMANDS))
-def test_a_job_does_what_it_says(service: str) -> None:
+def test_the_jobs_do_what_they_say() -> None:
     with root_directory() as target:
         checkout = target.directory / "checkout"
         checkout.mkdir()
@@ -28,18 +28,28 @@ def test_a_job_does_what_it_says(service: str) -> None:
         summary = target.directory / "summary.md"
         env = os.environ | {"BENCH": "bench", "COUNT": "1500", "REPEATS": "1", "GITHUB_STEP_SUMMARY": str(summary)}
         env |= {"PATH": f"{tools}:{os.environ['PATH']}"}
-        for command in COMMANDS[service](job_of(service)):
-            if not any(word in command for word in _SETUP):
-                run(command, checkout, env)
+        ran = [run(command, checkout, env) for command in commands()]
+        assert len(ran) == 4, "doctor, bench, and what each service shows"
         assert (checkout / "bench/a/001.vio/manifest.json").exists()
         assert "<testsuite" in (checkout / "bench.xml").read_text()
-        if service == "github":
-            assert "| mean |" in summary.read_text()
+        assert "| mean |" in summary.read_text()
 
 
-def run(command: str, place: Path, env: dict[str, str]) -> None:
+def commands() -> Iterator[str]:
+    """Give the commands of all jobs, each once: what one service does by sudo the other does as root."""
+    seen = set()
+    for service in sorted(COMMANDS):
+        for command in COMMANDS[service](job_of(service)):
+            words = command.removeprefix("sudo ")
+            if words not in seen and not any(word in command for word in _SETUP):
+                yield command
+            seen.add(words)
+
+
+def run(command: str, place: Path, env: dict[str, str]) -> str:
     shell = shutil.which("bash")
     assert shell
     words = [shell, "--noprofile", "--norc", "-eo", "pipefail", "-c", command]
     ran = subprocess.run(words, cwd=place, env=env, capture_output=True, text=True, timeout=240, check=False)
     assert ran.returncode == 0, f"{command}\n{ran.stdout}\n{ran.stderr}"
+    return command

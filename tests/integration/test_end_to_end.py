@@ -63,7 +63,7 @@ def _two_disks(folder: Path) -> list[Disk]:
     second = make_image(folder / "second.raw", 256 * MIB, Format.RAW)
     return [
         Disk(first, aio=Aio.IO_URING, has_iothread=True),
-        Disk(second, Format.RAW, aio=Aio.THREADS, has_iothread=True),
+        Disk(second, Format.RAW, aio=Aio.THREADS, has_iothread=True, block_bytes=4096),
     ]
 
 
@@ -120,6 +120,17 @@ def test_the_devices_moved_the_bytes_that_were_recorded(played: Played) -> None:
 def test_addresses_and_identities_agree(played: Played) -> None:
     assert played.findings.checked > played.findings.io_count
     assert played.findings.disagree <= 0.001 * played.findings.checked
+
+
+def test_every_io_on_sectors_of_4096_bytes_is_whole_and_placed(played: Played) -> None:
+    if played.scene.load is not TWO_DISKS:
+        return
+    ios = played.findings.ios
+    mine = ios.filter(pc.equal(ios["disk"], 1))
+    assert mine.num_rows > 600
+    assert all(pc.all(pc.equal(pc.bit_wise_and(mine[name], 4095), 0)).as_py() for name in ("offset", "bytes"))
+    assert pc.all(mine["is_whole"]).as_py()
+    assert pc.all(pc.greater_equal(mine["device_offset"], 0)).as_py()
 
 
 def test_layers_that_are_not_reached_are_said_so(played: Played) -> None:

@@ -1,5 +1,9 @@
-"""Recording harms no guest: random IO under every shipped probe, the short form of `make harm`."""
+"""Recording harms no guest: random IO under every shipped probe, the short form of `make harm`.
 
+VIO_HARM_S=600 makes it ten minutes long.
+"""
+
+import os
 from pathlib import Path
 
 import pytest
@@ -7,9 +11,8 @@ from lab.disk import Disk, Format
 from lab.harm import image_faults, play
 from lab.targets import root_directory
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
-
-SECONDS = 30
+SECONDS = int(os.environ.get("VIO_HARM_S", "30"))
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300 + 2 * SECONDS)]
 
 
 def test_a_guest_under_every_probe_keeps_its_data(tmp_path: Path) -> None:
@@ -17,7 +20,7 @@ def test_a_guest_under_every_probe_keeps_its_data(tmp_path: Path) -> None:
         harm = play(SECONDS, tmp_path / "harm.vio", target.directory)
     assert harm.faults == ()
     assert harm.findings.losses == {}
-    assert harm.findings.io_count > 1000
+    assert harm.findings.io_count > 30 * SECONDS
 
 
 def test_wrong_data_would_be_found(tmp_path: Path) -> None:

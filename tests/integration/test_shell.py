@@ -77,7 +77,8 @@ def test_a_session_at_a_terminal(recording: Path, tmp_path: Path) -> None:
         typist.see("...> ")
         typist.type("from maps;\n")
         typist.see("\r\n")
-        assert typist.see("vio> ").split()[0] == "c"
+        # before the answer there may be progress, where joining takes long
+        assert "c" in typist.see("vio> ").split()
         typist.type("selec;\n")
         typist.see("vio: Parser Error")
         typist.see("vio> ")

@@ -301,6 +301,23 @@ def test_the_scheduler_tells_of_all_threads_of_the_target_and_of_no_others(place
     assert tally.in_kernel == tally.rows + tally.foreign
 
 
+def test_the_kernels_workers_are_followed_once_they_have_carried_io(place: Place) -> None:
+    layers = ("qemu-aio", "block", "device")
+    command = [*BENCH, "-w", "-n", "-c", "200", "-d", "4", "--flush-interval=4", str(place.image)]
+    with TraceBuffer(place.tracefs, place.rules(*layers), os.getpid()) as buffer:
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        buffer.read()
+        workers = dict(buffer.workers)
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        rows = table_of(buffer.stop(), place.chosen(layers))
+        tally = buffer.tally()
+    story = switches(rows, place.chosen(layers))
+    assert workers
+    assert workers.keys() & story.keys()
+    assert story.keys() <= buffer.workers.keys() | {os.getpid()}
+    assert tally.in_kernel == tally.rows + tally.foreign
+
+
 def test_threads_that_are_left_out_are_not_followed(place: Place) -> None:
     command = bench(place, "-w", "-i", "threads", "-c", "100").removeprefix("exec ")
     with (

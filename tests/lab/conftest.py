@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 from lab.host import Host
-from lab.hostmachine import HostDisk, make_disk
+from lab.hostmachine import Bus, HostDisk, make_disk
 
-DISKS = 5
+DISKS = 6
+"""To the last of them two controllers lead."""
 DISK_BYTES = 4 << 30
 
 
@@ -14,7 +15,8 @@ DISK_BYTES = 4 << 30
 def host() -> Iterator[Host]:
     disks = [make_disk(DISK_BYTES) for _ in range(DISKS)]
     try:
-        with Host([HostDisk(disk) for disk in disks]) as up:
+        *single, last = disks
+        with Host([*map(HostDisk, single), HostDisk(last, Bus.NVME_PATHS)]) as up:
             yield up
     finally:
         for disk in disks:

@@ -30,6 +30,7 @@ def test_what_one_node_writes_the_other_reads(both: Cluster) -> None:
     assert first.run(f"cat {both.directory}/note").stdout == "from node 0\nfrom node 1\n"
 
 
+@pytest.mark.long
 def test_the_wait_for_a_lock_that_the_other_node_has_is_a_stage_of_its_own(both: Cluster, tmp_path: Path) -> None:
     alone, together = waits_ns(contend(both, tmp_path), RW_LOCK)
     assert max(alone[1:]) < max(together)

@@ -11,7 +11,13 @@ from lab.volumes import Stack
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 DISK = re.compile(r"nvme\d+n1 ")
-COPIES = {Stack.RAID1: 2, Stack.RAID10: 2}
+COPIES = {
+    Stack.RAID1: 2,
+    Stack.RAID10: 2,
+    Stack.RAID10_NEAR3: 3,
+    Stack.RAID10_FAR: 2,
+    Stack.RAID10_OFFSET: 2,
+}
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +42,13 @@ def test_every_piece_on_every_stack_is_at_its_address(found: dict[str, Checked])
             assert checked.bytes_at == {"dm-0 0": written}
             continue
         assert sum(lowest.values()) == COPIES.get(Stack(stack), 1) * written, stack
-        assert len(lowest) == Stack(stack).disk_count, stack
+        assert len({place.split()[0] for place in lowest}) == Stack(stack).disk_count, stack
+
+
+def test_a_namespace_of_two_paths_is_shown_with_both(found: dict[str, Checked]) -> None:
+    names = found[Stack.NVME_PATHS].devices
+    assert [re.sub(r"c\d", "cX", name) for name in names] == ["/dev/nvme5n1", "/dev/nvme5cXn1", "/dev/nvme5cXn1"]
+    assert len(set(names)) == 3
 
 
 def test_an_address_of_ciphertext_is_that_of_the_clear_text(found: dict[str, Checked]) -> None:

@@ -11,7 +11,7 @@ from vio.layer import Op, Stage
 from vio.reporter.choice import Filter
 from vio.reporter.report import ReportOptions, report
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(900)]
 STAGES = ("file_write", "rw_lock", "rw_hold", "direct_write", "direct_IO", "blockdev_IO", "get_block_write", "end_io")
 
 

@@ -19,13 +19,14 @@ JOBS = (
 )
 LOAD = Load(
     "lab",
-    tuple(fio(*(replace(job, disk=disk) for disk in ("vda", "vdb", "vdc", "vdd"))) for job in JOBS),
+    tuple(fio(*(replace(job, disk=disk) for disk in ("vda", "vdb", "vdc", "vdd", "vde"))) for job in JOBS),
 )
 IMAGES = (
     Image(Stack.PLAIN, FileSystem.OCFS2),
     Image(Stack.LINEAR, FileSystem.OCFS2),
     Image(Stack.CRYPT, FileSystem.EXT4),
     Image(Stack.RAID1, FileSystem.EXT4),
+    Image(Stack.NVME_PATHS, FileSystem.EXT4),
 )
 MISSED_LIMIT = 5
 LACKS_OF_A_MISS = 2

@@ -10,7 +10,7 @@ from vio.layer import Stage
 from vio.reporter.inflight import in_flight
 from vio.reporter.report import ReportOptions, report
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(1200)]
 LATE_S = 240
 """What the recorder may take to end: an emulated machine detaches probes slowly."""
 

@@ -83,6 +83,11 @@ def test_compressed_data_is_one_piece_with_one_address() -> None:
     assert trail.kind.tolist() == [Kind.COMPRESSED]
 
 
+def test_flags_of_upper_maps_are_kept() -> None:
+    maps = a_set(a_map("guest", "thin", [(0, 10, 0)], Kind.MAPPED | Flag.SHARED), a_map("thin", "disk", [(0, 10, 5)]))
+    assert trace(maps, 0, "guest", 0, 10).kind.tolist() == [Kind.MAPPED | Flag.SHARED]
+
+
 def test_flags_of_lower_maps_show() -> None:
     unwritten = a_map("file", "dev", [(0, 100, 0)], Kind.MAPPED | Flag.UNWRITTEN)
     assert trace(a_set(a_map("guest", "file", [(0, 10, 0)]), unwritten), 0, "guest", 0, 10).kind.tolist() == [

@@ -3,14 +3,17 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from tests.commandline import Vio, a_process, roots, vio
+from tests.runs import some_runs
 
 from vio import __version__, cli
+from vio.comparer.baseline import save_baseline
 from vio.errors import ExitCode, VioError
 from vio.recorder import checkup
 from vio.recorder.host import HostFeatures, read_host
@@ -203,12 +206,30 @@ def test_a_pipe_gets_plain_text() -> None:
     assert all(line == line.rstrip() for line in done.stdout.splitlines())
 
 
+def test_no_command_imports_pandas_though_pyarrow_would(tmp_path: Path) -> None:
+    recording = shutil.copytree(ROOT / "tests/data/parts.vio", tmp_path / "parts.vio")
+    code = "import sys; from vio.__main__ import main; sys.exit(main() or 'pandas' in sys.modules)"
+    command = [sys.executable, "-c", code, "report", str(recording), "--stages"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60)
+
+
 @pytest.mark.parametrize("words", [["--help"], ["list"], ["report", "--help"]])
 def test_what_is_not_needed_is_not_imported(words: list[str]) -> None:
     code = "import sys; from vio.cli import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in done.stderr.split()}
     assert not loaded & {"pandas", "pyarrow", "numpy", "matplotlib"}
+
+
+def test_comparing_baselines_does_without_what_recordings_need(tmp_path: Path) -> None:
+    sides = [str(tmp_path / name) for name in ("base.viobase", "new.viobase")]
+    for number, side in enumerate(sides):
+        save_baseline(some_runs(10 * number), Path(side))
+    code = "import sys; from vio.cli import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code, "compare", *sides], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("SAME")
+    loaded = {name.split(".")[0] for name in done.stderr.split()}
+    assert not loaded & {"pandas", "pyarrow", "numba", "matplotlib", "duckdb", "rich"}
 
 
 def test_every_exit_code_is_documented() -> None:

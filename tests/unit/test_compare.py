@@ -14,8 +14,9 @@ from vio.comparer.compare import Loaded, compare_loaded
 from vio.comparer.comparison import CompareExit, Comparison, Verdict, Word
 from vio.comparer.depths import Depths
 from vio.comparer.options import CompareOptions
-from vio.comparer.run import LATENCY, Key, Run
+from vio.comparer.run import LATENCY, WAITS, Key, Run, idle_times_ns
 from vio.comparer.statistics import adjust_p, compare_units
+from vio.comparer.whole import CPU_PER_IO, TARGET_CPU
 from vio.errors import UsageError
 
 DEFAULTS = CompareOptions()
@@ -130,6 +131,55 @@ def test_what_differs_is_said() -> None:
     assert {"records lost", "cut short", "IOs not whole"} <= doubts.keys()
 
 
+def test_another_load_is_said() -> None:
+    one = a_run(1)
+    half = 10**9 // 2
+    blocks = [replace(block, begin_ns=at * half, end_ns=(at + 1) * half) for at, block in enumerate(one.blocks)]
+    doubts = {doubt.what: doubt for doubt in compared(some_runs(1), [replace(one, blocks=tuple(blocks))] * 3).doubts}
+    assert (doubts["vda read: IOs/s"].base, doubts["vda read: IOs/s"].new) == ("200", "400")
+    assert (doubts["vda read: in flight"].base, doubts["vda read: in flight"].new) == ("0.2", "0.4")
+
+
+def test_a_host_that_waits_for_a_cpu_is_said() -> None:
+    def waiting(run: Run) -> Run:
+        blocks = []
+        for block in run.blocks:
+            tallies = {
+                key: replace(one, rows=one.rows | {WAITS[0]: one.rows[DEVICE]}) for key, one in block.tallies.items()
+            }
+            blocks.append(replace(block, tallies=tallies))
+        return replace(run, blocks=tuple(blocks))
+
+    doubts = {doubt.what: doubt for doubt in compared(some_runs(1), [waiting(one) for one in some_runs(11)]).doubts}
+    waits = doubts["vda read: waiting for a CPU"]
+    assert (waits.base, waits.new) == ("0% of the mean", "90% of the mean")
+
+
+def test_what_a_guest_reads_while_it_boots_is_no_time_of_its_load() -> None:
+    # ten blocks of a second each; but the first has begun two minutes earlier, and the last lasts five seconds
+    bounds = [(at * 10**9, (at + 1) * 10**9) for at in range(10)]
+    bounds[0], bounds[9] = (-120 * 10**9, bounds[0][1]), (bounds[9][0], bounds[9][0] + 5 * 10**9)
+    assert idle_times_ns(bounds) == [120 * 10**9, *[0] * 8, 4 * 10**9]
+    assert idle_times_ns(bounds[:2]) == [0, 0]
+    assert idle_times_ns(bounds[:1]) == [0]
+    booted = a_run(1)
+    first = replace(booted.blocks[0], begin_ns=bounds[0][0], idle_ns=120 * 10**9)
+    late = replace(booted, blocks=(first, *booted.blocks[1:]))
+    assert late.whole().active_s == booted.whole().active_s
+
+
+def test_the_cpu_time_of_qemu_is_beside() -> None:
+    new = [
+        replace(one, info=replace(one.info, target_cpu_s=cpu_s))
+        for one, cpu_s in zip(some_runs(11), range(5), strict=True)
+    ]
+    base = [replace(one, info=replace(one.info, target_cpu_s=1.0)) for one in some_runs(1)]
+    beside = {one.name: one for one in compared(base, new).beside}
+    assert (beside[TARGET_CPU].base, beside[TARGET_CPU].new) == (0.1, 0.2)
+    assert (beside[CPU_PER_IO].base, beside[CPU_PER_IO].new) == (500.0, 1000.0)
+    assert TARGET_CPU not in {one.name for one in compared(some_runs(1), new).beside}
+
+
 def test_the_only_disks_are_compared_whatever_their_names() -> None:
     found = compared(some_runs(1), [a_run(n, key=Key("vdb", "read", 12)) for n in range(11, 16)])
     assert found.verdict is Verdict.SAME
@@ -165,13 +215,46 @@ def test_identical_runs_are_the_same() -> None:
     assert compared(runs, runs).verdict is Verdict.SAME
 
 
-def test_the_tests_are_scipys() -> None:
-    draw = np.random.default_rng(3)
-    base, new = draw.normal(10, 1, (5, 4)), draw.normal(11, 2, (6, 4))
-    tested = compare_units(base, new, np.full(4, 0.5), are_blocks=False)
-    wanted = stats.ttest_ind(new, base, equal_var=False)
-    assert tested.p == pytest.approx(wanted.pvalue)
-    assert tested.low == pytest.approx(wanted.confidence_interval(0.95).low)
+@pytest.mark.parametrize("is_log", [True, False])
+@pytest.mark.parametrize(("base_count", "new_count"), [(5, 6), (2, 9), (3, 3), (1, 7), (8, 1)])
+def test_the_tests_say_what_scipys_say(base_count: int, new_count: int, is_log: bool) -> None:
+    draw = np.random.default_rng(base_count)
+    level = 10.0 if is_log else 0.0
+    base, new = draw.normal(level, 1, (base_count, 40)), draw.normal(level + 2, 1, (new_count, 40))
+    base[0] = level - 1  # not above 0, or so it is
+    margin = np.full(40, 1.5)
+    tested = compare_units(base, new, margin, are_blocks=False)
+    old, now, above, below = base, new, margin, -margin
+    if is_log:
+        old, now = np.log(base), np.log(new)
+        above, below = np.log1p(margin / base.mean(axis=0)), np.log1p(-margin / base.mean(axis=0))
+    is_pooled = min(base_count, new_count) == 1
+    wanted = stats.ttest_ind(now, old, equal_var=is_pooled)
+    agreed = (now.mean(axis=0) > old.mean(axis=0)) == (new.mean(axis=0) > base.mean(axis=0))
+    assert tested.p == pytest.approx(np.where(agreed, wanted.pvalue, 1.0), rel=1e-9)
+    ends = wanted.confidence_interval(0.95)
+    low, high = (base.mean(axis=0) * np.expm1(end) if is_log else end for end in (ends.low, ends.high))
+    assert tested.low == pytest.approx(low, rel=1e-9)
+    assert tested.high == pytest.approx(high, rel=1e-9)
+    less = stats.ttest_ind(now, old + above, equal_var=is_pooled, alternative="less").pvalue
+    more = stats.ttest_ind(now, old + below, equal_var=is_pooled, alternative="greater").pvalue
+    assert tested.p_same == pytest.approx(np.maximum(less, more), rel=1e-9)
+
+
+def test_the_noise_of_a_slow_side_is_larger_and_hides_nothing() -> None:
+    draw = np.random.default_rng(2)
+    base, new = (level * np.exp(draw.normal(0, 0.5, (7, 1))) for level in (1.0, 6.0))
+    tested = compare_units(base, new, np.full(1, 0.05), are_blocks=False)
+    assert tested.p[0] < stats.ttest_ind(new, base, equal_var=False).pvalue[0] / 3
+    assert tested.low[0] > 0
+
+
+def test_where_logarithms_and_means_disagree_nothing_is_shown() -> None:
+    base, new = np.full((6, 1), 10.0), np.full((6, 1), 9.0)
+    base[0], new[0] = 10.1, 90.0
+    new[1] = 9.1
+    tested = compare_units(base, new, np.full(1, 0.5), are_blocks=False)
+    assert tested.p[0] > 0.1
 
 
 def test_holm_multiplies_by_what_is_left() -> None:

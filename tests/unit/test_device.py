@@ -45,10 +45,10 @@ def test_partition_is_mapped_to_its_disk_in_bytes(tree: DeviceTree) -> None:
     add(tree, "nvme0n1", "259:0", 4_000_000)
     add(tree, "nvme0n1/nvme0n1p2", "259:2", 1_000_000, partition="2", start="2099200")
     assert names(tree, 259, 2) == [("nvme0n1p2", DeviceKind.PARTITION), ("nvme0n1", DeviceKind.NVME)]
-    ((ranges, _),) = tree.maps_down(tree.find(os.makedev(259, 2)))
+    ((ranges, _),) = tree.maps_down(tree.find(os.makedev(259, 2))).maps
     assert (ranges.source_space, ranges.target_space) == ("dev:259:2", "dev:259:0")
     assert (ranges.length.tolist(), ranges.target.tolist()) == ([512_000_000], [2099200 * 512])
-    assert tree.maps_down(tree.find(os.makedev(259, 0))) == []
+    assert tree.maps_down(tree.find(os.makedev(259, 0))).maps == []
 
 
 def test_stacks_are_listed_through_dm_and_md_each_device_once(tree: DeviceTree) -> None:
@@ -72,7 +72,7 @@ def test_loop_device_is_mapped_to_its_file_at_its_offset(tree: DeviceTree, tmp_p
     file = tmp_path / "backing.img"
     file.write_bytes(b"")
     add(tree, "loop3", "7:3", 64, loop__backing_file=str(file), loop__offset="1048576")
-    ((ranges, _),) = tree.maps_down(tree.find(os.makedev(7, 3)))
+    ((ranges, _),) = tree.maps_down(tree.find(os.makedev(7, 3))).maps
     status = file.stat()
     assert ranges.target_space == file_space(status.st_dev, status.st_ino)
     assert (ranges.length.tolist(), ranges.target.tolist()) == ([64 * 512], [1 << 20])

@@ -1,6 +1,7 @@
 """Tables of the device mapper, as the kernel's documentation and real hosts have them, and md arrays, by the rules."""
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,7 @@ def test_snapshot_reads_its_origin_and_says_that_writes_go_elsewhere() -> None:
         ("0 2048 striped 0 128", "no sense"),
         ("0 2048 striped 2 0 8:0 0 8:16 0", "no sense"),
         ("0 2048 striped 9999999 128 8:0 0", "no sense"),
+        ("0 2048 striped 1 99999999999999999999 8:0 0", "no sense"),
         ("0 2048 multipath 0 0 1 1 round-robin 0 9 1 8:0 1", "no sense"),
         ("0 2048 crypt aes", "no sense"),
         ("0 0 linear 8:0 0", "impossible"),
@@ -104,7 +106,7 @@ def test_any_text_is_a_table_or_refused(text: str) -> None:
 
 def array(level: str, count: int, layout: int = 0, chunk: int = 64 << 10, size: int = 64 * MIB) -> Array:
     members = tuple(Member(f"dev:8:{16 * number}", MIB) for number in range(count))
-    return Array(level, layout, chunk, size, members, (size,) * count)
+    return Array(level, layout, chunk, size, members, (size,) * count, size)
 
 
 def of_array(one: Array, offset: int) -> list[tuple[str, int]]:
@@ -124,6 +126,35 @@ def test_raid10_near_2_of_three_members() -> None:
         ("dev:8:32", MIB + chunk + 9),
         ("dev:8:48", MIB + chunk + 9),
     ]
+
+
+FAR, OFFSET = 0x201, 0x10201
+IN_SETS = 2 << 17
+IN_OLD_SETS = 1 << 17
+# Rows of members, by layout and the row: the numbers of the data chunks. A member gives 8 chunks.
+COPIES = {
+    (FAR, 4): {0: "0 1 2 3", 1: "4 5 6 7", 3: "12 13 14 15", 4: "3 0 1 2", 5: "7 4 5 6"},
+    (FAR, 3): {0: "0 1 2", 3: "9 10 11", 4: "2 0 1", 7: "11 9 10"},
+    (FAR + 0x100, 3): {0: "0 1 2", 1: "3 4 5", 2: "2 0 1", 4: "1 2 0", 5: "4 5 3"},
+    (FAR + 1, 4): {0: "0 0 1 1", 3: "6 6 7 7", 4: "1 1 0 0"},
+    (FAR | IN_SETS, 4): {0: "0 1 2 3", 4: "1 0 3 2"},
+    (FAR | IN_SETS, 5): {0: "0 1 2 3 4", 4: "1 0 4 2 3"},
+    (FAR | IN_OLD_SETS, 6): {0: "0 1 2 3 4 5", 4: "2 0 1 5 3 4"},
+    (OFFSET, 4): {0: "0 1 2 3", 1: "3 0 1 2", 2: "4 5 6 7", 3: "7 4 5 6"},
+    (OFFSET, 3): {0: "0 1 2", 1: "2 0 1", 6: "9 10 11", 7: "11 9 10"},
+    (0x103, 4): {0: "0 0 0 1", 1: "1 1 2 2", 2: "2 3 3 3"},
+}
+
+
+@pytest.mark.parametrize(("layout", "count"), COPIES)
+def test_raid10_copies_are_where_the_kernel_puts_them(layout: int, count: int) -> None:
+    chunk = 64 << 10
+    one = replace(array("raid10", count, layout, size=8 * chunk), size=32 * chunk)
+    for row, drawn in COPIES[layout, count].items():
+        for member, number in enumerate(drawn.split()):
+            assert (f"dev:8:{16 * member}", MIB + row * chunk + 3) in of_array(one, int(number) * chunk + 3)
+    copies = (layout & 0xFF) * (layout >> 8 & 0xFF)
+    assert len(set(of_array(one, 2 * chunk))) == copies
 
 
 # Rows of four members as md(4) draws them: the numbers of the data chunks, P for parity.
@@ -169,30 +200,42 @@ def test_raid6_chunks_are_where_the_kernel_puts_them(layout: int) -> None:
                 assert of_array(array("raid6", 5, layout), int(number) * chunk + 3) == expected
 
 
-@pytest.mark.parametrize(("level", "layout"), [("raid10", 0x201), ("raid10", 0), ("raid5", 17), ("raid6", 8)])
+@pytest.mark.parametrize(
+    ("level", "layout"),
+    [("raid10", 0x501), ("raid10", 0x80201), ("raid10", 0x101), ("raid10", 0), ("raid5", 17), ("raid6", 8)],
+)
 def test_other_arrays_are_refused(level: str, layout: int) -> None:
     with pytest.raises(MapError, match=level):
         of_array(array(level, 4, layout), 0)
 
 
-def test_raid0_has_no_layout(tmp_path: Path) -> None:
-    md = tmp_path / "md0" / "md"
+def made_up(folder: Path, **changes: str) -> Path:
+    """Write an array's directory of /sys, without members."""
+    md = folder / "md0" / "md"
     md.mkdir(parents=True)
-    for name, text in {"level": "raid0", "raid_disks": "1", "layout": "-1", "chunk_size": "65536"}.items():
+    texts = {"level": "raid0", "raid_disks": "1", "layout": "-1", "chunk_size": "65536"}
+    for name, text in (texts | {"component_size": "0", "reshape_position": "none"} | changes).items():
         (md / name).write_text(f"{text}\n")
-    assert read_array(tmp_path / "md0", MIB).layout == -1
+    return md
+
+
+def test_raid0_has_no_layout(tmp_path: Path) -> None:
+    assert read_array(made_up(tmp_path).parent, MIB).layout == -1
+
+
+def test_an_array_whose_layout_changes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MapError, match="reshaped"):
+        read_array(made_up(tmp_path, reshape_position="4096").parent, MIB)
 
 
 def test_array_and_its_missing_member_are_read_from_sys(tmp_path: Path) -> None:
-    md = tmp_path / "md0" / "md"
+    md = made_up(tmp_path, level="raid1", raid_disks="3", layout="0", chunk_size="0", component_size="65536")
     for number, dev in enumerate(("8:0", "8:16")):
         (md / f"rd{number}" / "block").mkdir(parents=True)
         (md / f"rd{number}" / "block" / "dev").write_text(f"{dev}\n")
         (md / f"rd{number}" / "offset").write_text("2048\n")
         (md / f"rd{number}" / "size").write_text("65536\n")
-    for name, text in {"level": "raid1", "raid_disks": "3", "layout": "0", "chunk_size": "0"}.items():
-        (md / name).write_text(f"{text}\n")
-    found = read_array(tmp_path / "md0", 64 * MIB)
+    found = read_array(md.parent, 64 * MIB)
     assert found.members == (Member("dev:8:0", MIB), Member("dev:8:16", MIB), None)
     assert of_array(found, 0) == [("dev:8:0", MIB), ("dev:8:16", MIB)]
 
@@ -207,4 +250,4 @@ def test_dm_device_is_mapped_by_its_table(tmp_path: Path) -> None:
     tree = DeviceTree(tmp_path / "sys", read_table={"vg-root": "0 2048 linear 8:3 2048"}.__getitem__)
     device = tree.find(253 << 8)
     assert (device.kind, device.about) == (DeviceKind.DM, "device mapper (vg-root)")
-    assert where(tree.maps_down(device), 1) == [("dev:8:3", MIB + 1)]
+    assert where(tree.maps_down(device).maps, 1) == [("dev:8:3", MIB + 1)]

@@ -87,6 +87,21 @@ def test_one_interrupt_of_virtio_blk_may_be_for_several_requests() -> None:
     ]
 
 
+def test_requests_that_virtio_blk_is_given_together_are_queued_in_their_order() -> None:
+    rows: list[Row] = [
+        ("virtio_command", SUBMITTER, 0, 0),  # of another driver
+        ("rq_issue", SUBMITTER, VDA, 0),
+        ("rq_issue", SUBMITTER, VDA, 0),
+        ("virtio_command", SUBMITTER, 0, 0),
+        ("virtio_command", SUBMITTER, 0, 0),
+        ("virtio_command_end", SUBMITTER, 0, 0),
+        ("rq_complete", SUBMITTER, VDA, 0),
+        ("rq_complete", SUBMITTER, VDA, 0),
+    ]
+    queued = [one for one in parts(rows, [(1, 6), (2, 7)]) if one[1] == "virtio_blk queueing"]
+    assert queued == [(0, "virtio_blk queueing", 1, 3), (1, "virtio_blk queueing", 2, 4)]
+
+
 def test_a_request_whose_command_was_not_seen_has_no_parts() -> None:
     rows: list[Row] = [
         ("rq_issue", SUBMITTER, SDA, 0),

@@ -21,9 +21,10 @@ from vio.reporter.html.data import page_data
 from vio.reporter.html.glossary import glossary
 from vio.reporter.html.series import ALL, Series
 from vio.reporter.html.slow import SlowIos
+from vio.reporter.latertext import later_grid
 from vio.reporter.parts import PartsReader
 from vio.reporter.report import ReportOptions, report, report_on
-from vio.reporter.result import Report, rows_of
+from vio.reporter.result import Report, number_in, rows_of
 from vio.reporter.spans import spans_of
 from vio.reporter.stream import Join, find_io
 from vio.reporter.text import layer_grid, render_text
@@ -170,6 +171,20 @@ def test_ios_that_never_ended_are_listed(tmp_path: Path) -> None:
     texts = Seen(path.read_text(encoding="utf-8")).texts
     assert "IOs without an end" in texts
     assert "10.0 s" in texts
+
+
+def test_what_was_written_back_later_stands_below_the_timeline(tmp_path: Path) -> None:
+    path = ROOT / "tests/data/writeback.vio"
+    found, page = page_of(path, tmp_path / "page.html")
+    shown = {
+        io: later_grid(row, one.later.to_pylist(), found.recorded)
+        for row in rows_of(found.slowest)
+        if (one := find_io(Recording.open(path), io := number_in(row, "io"), PartsReader(()))) and one.later.num_rows
+    }
+    assert shown
+    for io, grid in shown.items():
+        assert f"What of IO {io} was written back later, in us from its begin" in page.texts
+        assert {cell for cells, _ in grid.rows for cell in cells} <= set(page.texts)
 
 
 def test_where_the_page_is_stands_in_the_text(shown: tuple[Report, Seen]) -> None:

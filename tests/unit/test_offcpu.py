@@ -10,7 +10,8 @@ from vio.reporter.offcpu import RUNQUEUE, WAKEUP, Lives, charge
 from vio.reporter.offcpu import STOP as STOPPED
 from vio.reporter.runs import runs_of
 
-IOTHREAD, WORKER, KERNEL = 20, 30, 7
+IOTHREAD, WORKER, KERNEL, KERNEL_WORKER, OTHER_WORKER = 20, 30, 7, 40, 41
+WORKERS = np.array([KERNEL_WORKER, OTHER_WORKER])
 STAGES = {stage: number for number, stage in enumerate(Stage)}
 
 # stage, begin and end; each is the time, and who passes it
@@ -29,7 +30,7 @@ def waits(spans: list[Span], *story: Move) -> Found:
     stage = np.array([STAGES[span[0]] for span in spans], np.int64)
     lives = Lives(begin[:1], end[:1], np.array([0, len(spans)]), np.arange(len(spans)), stage, begin, end)
     found = np.zeros((3, len(Stage), 1), np.int64)
-    charge(found, np.zeros(1, np.int64), lives, ts_ns, tid, runs_of(moves_of(*story)))
+    charge(found, np.zeros(1, np.int64), lives, ts_ns, tid, runs_of(moves_of(*story)), WORKERS)
     places = zip(*found.nonzero(), strict=True)
     return {(wait, tuple(Stage)[place]): int(found[wait, place, 0]) for wait, place, _ in places}
 
@@ -124,3 +125,58 @@ def test_a_lock_is_no_wait_for_a_cpu() -> None:
 def test_an_end_that_was_not_seen() -> None:
     spans: list[Span] = [NATIVE[0], (Stage.QEMU_AIO, (20, IOTHREAD), (110, IOTHREAD))]
     assert waits(spans, leaves(30, PREEMPT, IOTHREAD), runs(60, IOTHREAD)) == {(RUNQUEUE, Stage.QEMU_AIO): 30}
+
+
+# dm-crypt: the bio of a read is done in an interrupt at 50, and a worker of the kernel decrypts it until 90
+CRYPT: list[Span] = [
+    (Stage.QEMU_AIO, (20, IOTHREAD), (100, IOTHREAD)),
+    (Stage.BLOCK, (24, IOTHREAD), (90, KERNEL_WORKER)),
+    (Stage.DEVICE, (25, IOTHREAD), (50, KERNEL)),
+]
+
+
+def test_a_worker_of_the_kernels_that_does_not_run() -> None:
+    story = leaves(5, SLEEP, KERNEL_WORKER), woken(51, KERNEL, 8, KERNEL_WORKER), runs(80, KERNEL_WORKER)
+    assert waits(CRYPT, *story) == {(RUNQUEUE, Stage.BLOCK): 29}
+
+
+def test_a_worker_that_another_one_had_to_wake() -> None:
+    story = (
+        leaves(5, SLEEP, KERNEL_WORKER),
+        leaves(6, SLEEP, OTHER_WORKER),
+        woken(51, KERNEL, 8, OTHER_WORKER),
+        runs(60, OTHER_WORKER),
+        woken(65, OTHER_WORKER, tid=KERNEL_WORKER),
+        runs(80, KERNEL_WORKER),
+    )
+    assert waits(CRYPT, *story) == {(RUNQUEUE, Stage.BLOCK): 9 + 15}
+
+
+def test_whom_an_interrupt_meets_in_the_block_layer_is_nobody() -> None:
+    spans = [CRYPT[0], (Stage.BLOCK, (24, IOTHREAD), (90, WORKER)), CRYPT[2]]
+    assert waits(spans, leaves(5, SLEEP, WORKER), woken(51, KERNEL, 8, WORKER), runs(80, WORKER)) == {}
+
+
+# a loop device: its worker takes the request at 40 and does it in a file until 70; the request is done at 80
+LOOP: list[Span] = [
+    (Stage.QEMU_AIO, (20, IOTHREAD), (100, IOTHREAD)),
+    (Stage.BLOCK, (24, IOTHREAD), (80, KERNEL_WORKER)),
+    (Stage.DEVICE, (25, IOTHREAD), (80, KERNEL_WORKER)),
+    (Stage.LOOP_FS, (40, KERNEL_WORKER), (70, KERNEL_WORKER)),
+]
+
+
+def test_a_loop_devices_worker_on_its_way_to_the_file_and_back() -> None:
+    story = (
+        leaves(5, SLEEP, KERNEL_WORKER),
+        woken(26, IOTHREAD, tid=KERNEL_WORKER),
+        runs(36, KERNEL_WORKER),
+        leaves(72, PREEMPT, KERNEL_WORKER),
+        runs(77, KERNEL_WORKER),
+    )
+    assert waits(LOOP, *story) == {(RUNQUEUE, Stage.DEVICE): 10 + 5}
+
+
+def test_a_device_works_whoever_runs() -> None:
+    spans = [*LOOP[:2], (Stage.DEVICE, (25, IOTHREAD), (80, KERNEL_WORKER))]
+    assert waits(spans, leaves(26, PREEMPT, KERNEL_WORKER), runs(70, KERNEL_WORKER)) == {}

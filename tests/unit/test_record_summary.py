@@ -26,6 +26,20 @@ def test_points_of_the_trace_buffer_cost_less() -> None:
 
 
 @pytest.mark.parametrize(
+    ("by_point", "ios"),
+    [
+        ({"accept": 7, "bdrv_read": 99, "laio": 30}, 7),
+        ({"bdrv_read": 2000, "laio": 1000}, 1000),
+        ({"bdrv_read": 1006, "pool": 6}, 1000),  # of holes, nothing is handed on
+        ({"laio": 5}, 5),
+        ({}, 0),
+    ],
+)
+def test_ios_are_counted_at_the_top(by_point: dict[str, int], ios: int) -> None:
+    assert added_us_per_io((), by_point)[1] == ios
+
+
+@pytest.mark.parametrize(
     "path", ["web.vio", "my recordings/web 1.vio", "it's.vio", "$HOME;ls", "a\x1b[31m\n'\\.vio", "ü.vio"]
 )
 def test_the_next_command_names_the_recording_to_a_shell(path: str) -> None:

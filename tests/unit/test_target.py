@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from vio.errors import ExitCode, TargetError, UsageError
 from vio.layer import Layer
 from vio.recorder.listing import targets_json, targets_notes, targets_table
-from vio.recorder.procfs import HostRoots
+from vio.recorder.procfs import HostRoots, read_cpu_s
 from vio.recorder.target import Target, find_target, is_running, list_targets, select_disks
 
 ProcMaker = Callable[..., Path]
@@ -308,3 +309,11 @@ def test_a_disk_is_chosen_by_any_of_its_names(roots: HostRoots, make_process: Pr
     assert select_disks(target, ["virtio0"]) == select_disks(target, [target.disks[0].path])
     with pytest.raises(TargetError, match="has no disk sdz"):
         select_disks(target, ["sdz"])
+
+
+def test_the_cpu_time_of_a_process_is_that_of_its_threads_so_far() -> None:
+    before_s = read_cpu_s(Path("/proc/self"))
+    until_s = time.process_time() + 0.1
+    while time.process_time() < until_s:
+        pass
+    assert before_s + 0.05 < read_cpu_s(Path("/proc/self")) == pytest.approx(time.process_time(), abs=0.05)

@@ -10,7 +10,8 @@ from vio.recorder.procfs import HostRoots
 from vio.recorder.tracefields import Kind, Source, TraceRule
 from vio.recorder.tracepages import Events
 from vio.recorder.tracerows import RowMaker
-from vio.recorder.tracesched import of_threads
+from vio.recorder.tracesched import WAKING as WAKING_EVENT
+from vio.recorder.tracesched import of_threads, wakings_of
 from vio.recorder.tracethreads import Threads
 
 PID, IOTHREAD, VCPU, FOREIGN = 50, 51, 52, 4000
@@ -20,7 +21,7 @@ PREV, NEXT, WOKEN = Source(Kind.FIELD, 12, 4, True), Source(Kind.FIELD, 16, 4, T
 STATE = Source(Kind.FIELD, 8, 4)
 RULES = {
     SWITCH: TraceRule(1, "s", "switch", "", False, STATE, PREV, NOTHING, NOTHING, NEXT, threads=(PREV, NEXT)),
-    WAKING: TraceRule(2, "s", "waking", "", False, STATE, NOTHING, NOTHING, NOTHING, WOKEN, threads=(WOKEN,)),
+    WAKING: TraceRule(2, "s", WAKING_EVENT, "", False, STATE, NOTHING, NOTHING, NOTHING, WOKEN, threads=(WOKEN,)),
 }
 
 
@@ -65,3 +66,10 @@ def test_what_is_of_nobody_here_is_left_out(threads: Threads) -> None:
 
 def test_numbers_that_are_no_thread(threads: Threads) -> None:
     assert threads.has(np.array([0, 2**64 - 1, 1 << 22, PID], np.uint64)).tolist() == [False, False, False, True]
+
+
+def test_who_wakes_a_thread_is_found(threads: Threads) -> None:
+    events = events_of((WAKING, FOREIGN, 0, IOTHREAD, 0), (WAKING, PID, 0, FOREIGN, 0), (SWITCH, PID, 1, PID, 0))
+    assert wakings_of(events, RULES, threads).time_ns.tolist() == [100]
+    threads.take_in([FOREIGN])
+    assert wakings_of(events, RULES, threads).time_ns.tolist() == [100, 101]

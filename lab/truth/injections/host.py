@@ -11,7 +11,7 @@ from pathlib import Path
 from lab.truth.attribution import cell, cells_of
 from lab.truth.cgroup import has_io_controller, reads_limited
 from lab.truth.play import Injection, Play, all_longer_by, longer_by, now_ns, span
-from lab.truth.scene import BUFFERED, PLAIN, SLOW, Scene
+from lab.truth.scene import BUFFERED, PLAIN, POOLED, SLOW, Scene
 from lab.truth.sched import lock_waits
 from lab.truth.slowserver import READ
 from vio.layer import Op, Phase, Stage
@@ -88,6 +88,13 @@ def _io_limit(scene: Scene) -> Play:
     with reads_limited(scene.guest.pid, scene.fast.devices[0], _LIMIT_IOPS):
         slow = scene.reads(PLAIN, _LIMITED_COUNT, depth=_LIMITED_DEPTH).finish()
     return Play(PLAIN, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read), is_each=True)
+
+
+def _pool_limit(scene: Scene) -> Play:
+    base = scene.reads(POOLED, 100, rate=200).finish()
+    with reads_limited(scene.guest.pid, scene.slow.name, _LIMIT_IOPS):
+        slow = scene.reads(POOLED, _LIMITED_COUNT, depth=_LIMITED_DEPTH).finish()
+    return Play(POOLED, (Op.READ,), span(base), span(slow), longer_by(base.read, slow.read), is_each=True)
 
 
 def _frozen(scene: Scene) -> Play:
@@ -180,6 +187,15 @@ INJECTIONS = (
         "the bio has been submitted to the block layer, which holds it back",
         "fio in the guest",
         _io_limit,
+        lambda: "" if has_io_controller() else "no control group limits IO",
+    ),
+    Injection(
+        "io-limit-threads",
+        f"the same, of reads by QEMU's worker threads (aio=threads), {_LIMITED_DEPTH} in flight",
+        (cell(Stage.BLOCK, Phase.DOWN),),
+        "the bio has been submitted to the block layer, which holds it back, and the worker waits",
+        "fio in the guest",
+        _pool_limit,
         lambda: "" if has_io_controller() else "no control group limits IO",
     ),
     Injection(
