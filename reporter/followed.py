@@ -23,11 +23,16 @@ class Extents(Protocol):
     """Ranges of the guest's disk, and how far their places are."""
 
     @property
-    def start(self) -> Ints: ...
+    def start(self) -> Ints:
+        """Begins, in bytes of the guest's disk."""
+
     @property
-    def end(self) -> Ints: ...
+    def end(self) -> Ints:
+        """Ends, exclusive."""
+
     @property
-    def shift(self) -> Ints: ...
+    def shift(self) -> Ints:
+        """How far on in the file their places are."""
 
 
 @dataclass(slots=True)

@@ -99,7 +99,7 @@ def weigh_calls(
     table_start: Ints,
     table_end: Ints,
 ) -> Weights:
-    """Weigh calls (events) on the file, for the IOs `io_of`, whose calls at the guest's address are the events `top`."""
+    """Weigh calls (events) on the file, for the IOs `io_of`, whose calls at the guest's address are events `top`."""
     length, place, guest = np.empty(call.size, np.int64), np.empty(call.size, np.int64), np.full(call.size, _NONE)
     carries = np.full(call.size, _NOTHING)
     every, own, own_bytes = np.zeros(ios, np.int64), np.zeros(ios, np.int64), np.zeros(ios, np.int64)
