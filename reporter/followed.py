@@ -5,9 +5,11 @@ since when. A range that leaves its place becomes a row: it lay there from then 
 """
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
+from vio.mappers.interval import without_overlap
 from vio.mappers.timed import FOREVER_NS
 from vio.reporter.compiled import compiled
 from vio.reporter.match import Bools, Ints
@@ -15,6 +17,22 @@ from vio.reporter.sightings import GONE, KnownShifts, PastRanges, Ranges
 
 MOST_RANGES = 1 << 20  # kept: 48 MiB
 _PIECES = 1 << 22  # cut at once: memory is bounded by it, however the ranges overlap
+
+
+class Extents(Protocol):
+    """Ranges of the guest's disk, and how far their places are."""
+
+    @property
+    def start(self) -> Ints:
+        """Begins, in bytes of the guest's disk."""
+
+    @property
+    def end(self) -> Ints:
+        """Ends, exclusive."""
+
+    @property
+    def shift(self) -> Ints:
+        """How far on in the file their places are."""
 
 
 @dataclass(slots=True)
@@ -32,13 +50,24 @@ class FollowedRanges:
     forgotten_bytes: int = 0
     _now: Ranges = field(default_factory=Ranges.empty)
 
-    def add(self, seen: Ranges) -> PastRanges:
+    def news(self, placed: Extents, gone: Extents) -> Ints:
+        """Return which sightings of places say what is not known, or touch what does: those that have to be added.
+
+        What is `gone` has to be added whole.
+        """
+        now, first = self._now, self.first
+        known = (now.start, now.end, now.shift)
+        is_new = are_new(*known, first.start, first.end, first.shift, placed.start, placed.end, placed.shift)
+        start = np.concatenate([placed.start[is_new], gone.start])
+        end = np.concatenate([placed.end[is_new], gone.end])
+        return np.flatnonzero(is_new | _touches(placed.start, placed.end, start, end))
+
+    def add(self, news: Ranges) -> PastRanges:
         """Take sightings that are not earlier than those before; return what has left its place by them."""
-        news = self._news(seen)
         if not len(news):
             return PastRanges.joined([])
-        news = news.take(np.lexsort((news.from_ns, news.until_ns)))
-        return PastRanges.joined([*(self._step(part) for part in self._parts(news)), self._forget()]).whole()
+        past = self._put(news.take(np.argsort(news.until_ns, kind="stable")))
+        return PastRanges.joined([*past, self._forget()]).whole()
 
     def finish(self, last: KnownShifts, taken_ns: int) -> PastRanges:
         """Return what is kept, in the light of the map that was taken last (`taken_ns`).
@@ -62,49 +91,25 @@ class FollowedRanges:
         gone = (np.full(third.size, value) for value in (GONE, taken_ns, FOREVER_NS))
         return PastRanges.joined([past, PastRanges(start[third], end[third], *gone)]).whole()
 
-    def _news(self, seen: Ranges) -> Ranges:
-        """Leave out what the first map says too, unless the range was seen elsewhere."""
-        is_new = is_unlike(self.first.start, self.first.end, self.first.shift, seen.start, seen.end, seen.shift)
-        if not len(self._now) and not is_new.any():
-            return seen.take(slice(0, 0))
-        start = np.concatenate([self._now.start, seen.start[is_new]])
-        end = np.concatenate([self._now.end, seen.end[is_new]])
-        return seen.take(is_new | _touches(seen.start, seen.end, start, end))
-
-    def _parts(self, news: Ranges) -> list[Ranges]:
-        """Cut the sightings into stretches of time, each of which makes not too many pieces."""
-        waiting, done = [news], []
-        while waiting:
-            part = waiting.pop()
-            if len(part) > 1 and self._piece_count(part) > self.pieces:
-                half = len(part) // 2
-                waiting += [part.take(slice(half, None)), part.take(slice(0, half))]
-            else:
-                done.append(part)
-        return done
-
-    def _piece_count(self, news: Ranges) -> int:
-        every = Ranges.joined([self._now.take(_touches(self._now.start, self._now.end, news.start, news.end)), news])
-        edges = _edges(every, self.first)
-        return int((np.searchsorted(edges, every.end) - np.searchsorted(edges, every.start)).sum())
-
-    def _step(self, news: Ranges) -> PastRanges:
+    def _put(self, news: Ranges) -> list[PastRanges]:
+        """Put sightings, in order of time, to what is known: a part after the other, if all make too many pieces."""
         is_touched = _touches(self._now.start, self._now.end, news.start, news.end)
         known = self._now.take(is_touched)
         every = Ranges.joined([known, news])
         edges = _edges(every, self.first)
-        segment, one = _pieces(every, edges)
-        begins = np.flatnonzero(np.append(True, segment[1:] != segment[:-1]))
-        start, end = edges[segment[begins]], edges[segment[begins] + 1]
-        base = self.first.at(start)
-        columns = (every.shift[one], every.since_ns[one], every.from_ns[one], every.until_ns[one])
-        state, past, disputes = put_in_order(np.append(begins, one.size), one < len(known), base, *columns)
+        first = np.searchsorted(edges, every.start)
+        count = np.searchsorted(edges, every.end) - first
+        if count.sum() > self.pieces and len(news) > 1:
+            half = len(news) // 2
+            return [*self._put(news.take(slice(0, half))), *self._put(news.take(slice(half, None)))]
+        start, end, base = edges[:-1], edges[1:], self.first.at(edges[:-1])
+        columns = (every.shift, every.since_ns, every.from_ns, every.until_ns)
+        state, past, disputes = put_in_order(first, count, len(known), base, *columns)
         self.disputed_bytes += int(((end - start) * disputes).sum())
-        shift, since_ns, from_ns, until_ns = state
-        left = Ranges(start, end, shift, since_ns, from_ns, until_ns).take(until_ns > 0)
+        left = Ranges(start, end, *state).take(state[-1] > 0)
         self._now = Ranges.joined([self._now.take(~is_touched), left]).whole()
         row, was, since, to = past
-        return PastRanges(start[row], end[row], was, since, to)
+        return [PastRanges(start[row], end[row], was, since, to)]
 
     def _forget(self) -> PastRanges:
         """Let the ranges go that were seen the longest ago, if there are too many: they held for as long as that."""
@@ -121,52 +126,77 @@ class FollowedRanges:
 
 
 @compiled
-def is_unlike(start: Ints, end: Ints, shift: Ints, begins: Ints, ends: Ints, shifts: Ints) -> Bools:
-    """Tell of ranges whether a map (sorted, disjoint) has no row that says the same of all of their bytes."""
-    found = np.ones(begins.size, np.bool_)
-    for i in range(begins.size):
-        low, high = 0, start.size
-        while low < high:
-            middle = (low + high) // 2
-            if start[middle] <= begins[i]:
-                low = middle + 1
-            else:
-                high = middle
-        at = low - 1
-        if at >= 0 and ends[i] <= end[at] and shift[at] == shifts[i]:
+def are_new(
+    now_start: Ints,
+    now_end: Ints,
+    now_shift: Ints,
+    first_start: Ints,
+    first_end: Ints,
+    first_shift: Ints,
+    start: Ints,
+    end: Ints,
+    shift: Ints,
+) -> Bools:
+    """Tell of ranges whether they are not known: in no row of what is known now, or of the first map where that is not.
+
+    Rows are in order and disjoint.
+    """
+    found = np.ones(start.size, np.bool_)
+    for i in range(start.size):
+        at = np.searchsorted(now_start, end[i]) - 1  # the last that begins before its end
+        if at >= 0 and now_end[at] > start[i]:
+            found[i] = now_start[at] > start[i] or now_end[at] < end[i] or now_shift[at] != shift[i]
+            continue
+        at = np.searchsorted(first_start, start[i], side="right") - 1
+        if at >= 0 and end[i] <= first_end[at] and first_shift[at] == shift[i]:
             found[i] = False
     return found
 
 
 @compiled
+def order_pieces(first: Ints, count: Ints, segments: int) -> tuple[Ints, Ints]:
+    """Return where the pieces of each segment begin, and each piece's range, by segment and then as the ranges stand.
+
+    A range has `count` segments from `first` on.
+    """
+    bounds = np.zeros(segments + 1, np.int64)
+    for i in range(first.size):
+        for segment in range(first[i], first[i] + count[i]):
+            bounds[segment + 1] += 1
+    for segment in range(segments):
+        bounds[segment + 1] += bounds[segment]
+    place, one = bounds[:-1].copy(), np.empty(bounds[-1], np.int64)
+    for i in range(first.size):
+        for segment in range(first[i], first[i] + count[i]):
+            one[place[segment]] = i
+            place[segment] += 1
+    return bounds, one
+
+
+@compiled
 def put_in_order(
-    bounds: Ints, is_known: Bools, base: Ints, shift: Ints, since_ns: Ints, from_ns: Ints, until_ns: Ints
+    first: Ints, count: Ints, known: int, base: Ints, shift: Ints, since_ns: Ints, from_ns: Ints, until_ns: Ints
 ) -> tuple[tuple[Ints, Ints, Ints, Ints], tuple[Ints, Ints, Ints, Ints], Ints]:
-    """Go through the sightings of each segment, which are in order of time; the first may be what was known before.
+    """Go through the ranges of each segment (see `order_pieces`): what is `known`, and then sightings in order of time.
 
     Returns for each segment where it is now (as `Ranges`; `until_ns` 0: never seen elsewhere than `base`); the rows
     (segment, shift, from when, until when) of where it was; and how often its sightings could not be put in order. What
     agrees with the map (`base`) from the start needs no order, and makes no row.
     """
-    segments = base.size
-    now_shift, now_since = np.empty(segments, np.int64), np.empty(segments, np.int64)
-    now_from, now_until = np.empty(segments, np.int64), np.empty(segments, np.int64)
-    row, was = np.empty(shift.size, np.int64), np.empty(shift.size, np.int64)
-    begun, ended = np.empty(shift.size, np.int64), np.empty(shift.size, np.int64)
-    disputes = np.zeros(segments, np.int64)
+    bounds, one = order_pieces(first, count, base.size)
+    now = (base.copy(), np.zeros(base.size, np.int64), np.zeros(base.size, np.int64), np.zeros(base.size, np.int64))
+    past = (np.empty(one.size, np.int64), np.empty(one.size, np.int64), np.empty(one.size, np.int64))
+    ended = np.empty(one.size, np.int64)
+    disputes = np.zeros(base.size, np.int64)
     rows = 0
-    for s in range(segments):
-        place, since, first, last = base[s], 0, 0, 0
-        for i in range(bounds[s], bounds[s + 1]):
-            if is_known[i]:
-                place, since, first, last = shift[i], since_ns[i], from_ns[i], until_ns[i]
+    for s in range(base.size):
+        place, since, begin, last = base[s], 0, 0, 0
+        for i in one[bounds[s] : bounds[s + 1]]:
+            if i < known:
+                place, since, begin, last = shift[i], since_ns[i], from_ns[i], until_ns[i]
                 continue
-            if shift[i] == place:
-                if last > 0:
-                    last = max(last, until_ns[i])
-                continue
-            if last > 0 and until_ns[i] < first:
-                continue  # of before that: it says nothing of now
+            if shift[i] == place or (last > 0 and until_ns[i] < begin):
+                continue  # as it is; or of before that, so it says nothing of now
             is_disputed = last > 0 and from_ns[i] <= last
             disputes[s] += is_disputed
             if is_disputed and place == GONE:  # as before: no place
@@ -174,14 +204,13 @@ def put_in_order(
                 continue
             to = max(since, from_ns[i]) if is_disputed else since_ns[i]
             if place != base[s] and to > since:
-                row[rows], was[rows], begun[rows], ended[rows] = s, place, since, to
+                past[0][rows], past[1][rows], past[2][rows], ended[rows] = s, place, since, to
                 rows += 1
             place, since = GONE if is_disputed else shift[i], to
-            first = min(first, from_ns[i]) if is_disputed else from_ns[i]
+            begin = min(begin, from_ns[i]) if is_disputed else from_ns[i]
             last = max(last, until_ns[i]) if is_disputed else until_ns[i]
-        now_shift[s], now_since[s], now_from[s], now_until[s] = place, since, first, last
-    past = (row[:rows], was[:rows], begun[:rows], ended[:rows])
-    return (now_shift, now_since, now_from, now_until), past, disputes
+        now[0][s], now[1][s], now[2][s], now[3][s] = place, since, begin, last
+    return now, (past[0][:rows], past[1][:rows], past[2][:rows], ended[:rows]), disputes
 
 
 def _touches(start: Ints, end: Ints, starts: Ints, ends: Ints) -> Bools:
@@ -196,15 +225,5 @@ def _touches(start: Ints, end: Ints, starts: Ints, ends: Ints) -> Bools:
 
 def _edges(every: Ranges, first: KnownShifts) -> Ints:
     """Return where the ranges, or the map within them, begin and end."""
-    _, begin, end, _ = first.cut(every.start, every.end)
-    return np.unique(np.concatenate([begin, end]))
-
-
-def _pieces(every: Ranges, edges: Ints) -> tuple[Ints, Ints]:
-    """Cut ranges at all edges; return the segment and the range of each piece, by segment and then as they stand."""
-    first = np.searchsorted(edges, every.start)
-    count = np.searchsorted(edges, every.end) - first
-    one = np.repeat(np.arange(len(every)), count)
-    segment = np.arange(one.size) - np.repeat(np.cumsum(count) - count - first, count)
-    order = np.argsort(segment, kind="stable")
-    return segment[order], one[order]
+    _, begin, end, _ = first.cut(*without_overlap(every.start, every.end))
+    return np.unique(np.concatenate([every.start, every.end, begin, end]))

@@ -21,7 +21,7 @@ from vio.reporter.imagefiles import data_descriptors, data_space
 from vio.reporter.join import Joined
 from vio.reporter.match import Ints
 from vio.reporter.seenplaces import ImageLayout, seen_places
-from vio.reporter.sightings import FURTHEST, GONE, KnownShifts, PastRanges
+from vio.reporter.sightings import FURTHEST, GONE, KnownShifts, PastRanges, Ranges
 
 SHOWN_FILE = "shown.parquet"
 _QCOW2 = "qcow2"
@@ -71,7 +71,9 @@ class ShownPlaces:
     def add(self, joined: Joined, disk: Ints, *, is_last: bool) -> None:
         """Take the next window; `disk` is that of each of its IOs."""
         for one in self._disks:
-            past = one.followed.add(seen_places(joined, disk, one.layout, self.figures.left_out))
+            placed, gone = seen_places(joined, disk, one.layout, self.figures.left_out)
+            news, ts_ns = one.followed.news(placed, gone), joined.window.events.ts_ns
+            past = one.followed.add(Ranges.joined([placed.dated(ts_ns, news), gone.dated(ts_ns)]))
             if is_last:
                 past = PastRanges.joined([past, one.followed.finish(one.last, one.taken_ns)])
                 self.figures.disputed_bytes += one.followed.disputed_bytes
