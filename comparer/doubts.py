@@ -15,6 +15,7 @@ _MIX_DIFFERS = 0.1
 _WHOLE = 0.99
 _LOAD_DIFFERS = 1.25
 _BUSY = 0.2
+_STOLEN = 0.05
 _SHOWN_CELLS = 6
 
 _FACTS: tuple[tuple[str, Callable[[RunInfo], str]], ...] = (
@@ -63,6 +64,10 @@ _WRONGS: tuple[tuple[str, Callable[[RunInfo], str]], ...] = (
     (
         "IOs not whole",
         lambda info: f"{info.name}: {1 - info.whole_share:.1%}" if info.whole_share < _WHOLE else "",
+    ),
+    (
+        "CPU time withheld by the hypervisor below",
+        lambda info: f"{info.name}: {info.stolen_share:.0%}" if (info.stolen_share or 0.0) >= _STOLEN else "",
     ),
 )
 

@@ -178,4 +178,5 @@ def _info(recording: Recording, whole_share: float) -> RunInfo:
         tracing_cpu_s=manifest.cost.vio_cpu_s + manifest.cost.bpftrace_cpu_s,
         added_us_per_io=manifest.cost.added_us_per_io,
         target_cpu_s=manifest.target_cpu_s,
+        stolen_cpu_s=manifest.stolen_cpu_s,
     )

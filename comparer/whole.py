@@ -1,4 +1,7 @@
-"""What is of whole runs and not of IOs: the CPU time that QEMU took, and what the tracing cost; means of the runs."""
+"""What is of whole runs and not of IOs: the CPU time that QEMU took, that the host lacked, and what the tracing cost.
+
+Means of the runs.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -8,6 +11,7 @@ from vio.comparer.comparison import Figure
 from vio.comparer.run import Run
 
 TARGET_CPU, CPU_PER_IO = "QEMU, CPU share", "QEMU, us of CPU an IO"
+STOLEN = "host, CPU share withheld (steal)"
 TRACING_CPU, ADDED = "tracing, CPU share", "tracing, us added to an IO"
 
 
@@ -23,6 +27,7 @@ def _per_io_us(run: Run) -> float | None:
 _FIGURES: tuple[tuple[str, Callable[[Run], float | None]], ...] = (
     (TARGET_CPU, lambda run: _share(run.info.target_cpu_s, run)),
     (CPU_PER_IO, _per_io_us),
+    (STOLEN, lambda run: run.info.stolen_share),
     (TRACING_CPU, lambda run: _share(run.info.tracing_cpu_s, run)),
     (ADDED, lambda run: run.info.added_us_per_io),
 )

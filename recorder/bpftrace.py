@@ -22,6 +22,8 @@ _PIPE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _TICK_S = 0.02
+_ASK_AGAIN_S = 5.0
+_END_S = 15.0
 _ASK_S = 180.0  # an emulated machine takes half a minute to start it
 # Die with vio. Linux keeps this signal over an exec; a Python of its own is safe where a function run after fork in a
 # process with threads is not. If vio died before the call, the parent is another one already.
@@ -116,13 +118,17 @@ class Bpftrace:
         self.is_eof = not piece
         return piece
 
-    def interrupt(self) -> None:
-        """Ask for the orderly end: END runs, and prints what stands in the maps."""
-        self._signal(signal.SIGINT)
+    def asks(self) -> Iterator[float]:
+        """Ask for the orderly end until it comes: END runs, and prints what stands in the maps.
 
-    def terminate(self) -> None:
-        """Ask again."""
-        self._signal(signal.SIGTERM)
+        Yields how many seconds to read on for. It asks more than once: bpftrace has been seen to sleep over a signal
+        until the next one.
+        """
+        for number, wait_s in ((signal.SIGINT, _ASK_AGAIN_S), (signal.SIGTERM, _END_S)):
+            if self.is_eof:
+                return
+            self._signal(number)
+            yield wait_s
 
     def kill(self) -> None:
         """End it; the kernel takes the probes away."""

@@ -20,7 +20,7 @@ from vio.recorder.guarded import StuckError, guarded
 from vio.recorder.host import HostFeatures
 from vio.recorder.maptaker import MapTaker
 from vio.recorder.preparation import Prepared
-from vio.recorder.procfs import HostRoots, read_cpu_s
+from vio.recorder.procfs import HostRoots, read_cpu_s, read_stolen_s
 from vio.recorder.progress import Status
 from vio.recorder.session import Ended, Session
 from vio.recorder.summary import PRINTED_RECORD_NS, RECORD_NS, added_us_per_io
@@ -61,6 +61,8 @@ class Keeper:
         self._threads_at_stop: tuple[ThreadState, ...] = ()
         self._began_target_cpu_s = 0.0
         self._target_cpu_s: float | None = None
+        self._began_stolen_s: float | None = None
+        self._stolen_cpu_s: float | None = None
         self.manifest = Manifest(
             schema=SchemaVersion(MAJOR, MINOR),
             creator=describe_creator(host),
@@ -80,6 +82,7 @@ class Keeper:
         clock = Clock(moment())
         self.manifest = replace(self.manifest, clock=clock)
         with contextlib.suppress(OSError, ValueError):
+            self._began_stolen_s = read_stolen_s(HostRoots())
             self._began_target_cpu_s = read_cpu_s(HostRoots().process(self._aim.target.pid))
         self._maps.take(clock.start.boottime_ns)
         self._write_maps()
@@ -98,7 +101,10 @@ class Keeper:
         return Status(elapsed_s, session.ingest.received, lost, self._by_layer(session))
 
     def see_target(self) -> None:
-        """Keep what the target's threads do now: where they wait, if something hangs; and its CPU time."""
+        """Keep what the target's threads do now: where they wait, if something hangs; and the CPU times until now."""
+        with contextlib.suppress(OSError, ValueError):
+            if self._began_stolen_s is not None:
+                self._stolen_cpu_s = read_stolen_s(HostRoots()) - self._began_stolen_s
         process = HostRoots().process(self._aim.target.pid)
         self._threads_at_stop = thread_states(process)
         with contextlib.suppress(OSError, ValueError):
@@ -149,6 +155,7 @@ class Keeper:
             notes=(*self.manifest.notes, *self._maps.notes),
             threads_at_stop=self._threads_at_stop,
             target_cpu_s=self._target_cpu_s,
+            stolen_cpu_s=self._stolen_cpu_s,
             workers=_workers(session),
         )
 

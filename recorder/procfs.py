@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_STEAL = 7  # user, nice, system, idle, iowait, irq, softirq, steal
 _DELETED = " (deleted)"
 
 # (is a block device, major, minor, inode); a block device is the same through any of its nodes
@@ -125,6 +126,21 @@ def read_cpu_s(process: Path) -> float:
     text = (process / "stat").read_text(errors="replace")
     user, system = text[text.rindex(")") + 2 :].split()[11:13]
     return (int(user) + int(system)) / _TICKS_PER_SECOND
+
+
+def read_stolen_s(roots: HostRoots) -> float:
+    """Return the CPU seconds that the hypervisor below has withheld from all CPUs of this machine so far (steal).
+
+    0 where there is none, or where it does not tell.
+
+    Raises:
+        OSError, ValueError: /proc/stat cannot be read.
+    """
+    with (roots.proc / "stat").open(encoding="ascii") as file:
+        name, *ticks = file.readline().split() or [""]
+    if name != "cpu" or len(ticks) <= _STEAL:
+        raise ValueError("/proc/stat does not begin with the CPUs' times")
+    return int(ticks[_STEAL]) / _TICKS_PER_SECOND
 
 
 def is_zombie(process: Path) -> bool:

@@ -194,10 +194,10 @@ class Session:
         tracer = self._watched.tracer
         if self.ingest.is_text:
             self._drain(_QUIET_S, time.monotonic() + _BACKLOG_S)
-        for ask in (tracer.interrupt, tracer.terminate, tracer.kill):
-            if tracer.is_eof:
-                break
-            ask()
+        for wait_s in tracer.asks():
+            self._drain(None, time.monotonic() + wait_s)
+        if not tracer.is_eof:
+            tracer.kill()
             self._drain(None, time.monotonic() + _END_S)
         tracer.wait(_END_S)
 

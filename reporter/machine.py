@@ -99,7 +99,11 @@ def _recording(recorded: Recorded) -> Json:
         "start_ns": recorded.start_ns,
         "duration_s": recorded.duration_s,
         "target": {"name": manifest.target.name, "pid": manifest.target.pid, "kind": manifest.target.kind},
-        "host": {"name": manifest.host.name, "kernel": manifest.host.kernel},
+        "host": {
+            "name": manifest.host.name,
+            "kernel": manifest.host.kernel,
+            "stolen_share": recorded.stolen_share,
+        },
         "absent": [{"point": one.name, "layer": one.layer.value, "without": one.without} for one in manifest.absent],
         "notes": list(manifest.notes),
     }

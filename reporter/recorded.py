@@ -10,6 +10,7 @@ from vio.manifest import EndReason, Manifest, State
 from vio.recording import Recording
 
 _NS = 1_000_000_000
+_STOLEN = 0.01  # shown from here on
 _ENDS = {
     EndReason.STOPPED: "stopped",
     EndReason.DURATION: "its duration was over",
@@ -93,10 +94,18 @@ class Recorded:
         return f"{target.name or target.exe} (pid {target.pid}, {words})"
 
     @property
+    def stolen_share(self) -> float | None:
+        """The share of its CPUs' time that the hypervisor below the host withheld; None if that is not known."""
+        whole_s = self.duration_s * self.manifest.host.cpu_count
+        stolen_s = self.manifest.stolen_cpu_s
+        return None if stolen_s is None or whole_s <= 0 else stolen_s / whole_s
+
+    @property
     def host_text(self) -> str:
         """The host in a few words."""
-        host = self.manifest.host
-        return f"{host.name} (Linux {host.kernel}, {host.machine}, {host.cpu_count} CPUs)"
+        host, share = self.manifest.host, self.stolen_share or 0.0
+        stolen = f"; of their time the hypervisor below withheld {share:.1%}" if share >= _STOLEN else ""
+        return f"{host.name} (Linux {host.kernel}, {host.machine}, {host.cpu_count} CPUs{stolen})"
 
     @property
     def started_text(self) -> str:

@@ -80,17 +80,20 @@ class Ticks:
                 waits.remove(self._ended)
                 until_s = time.monotonic() + min(interval_s, _LAST_TICK_S)
             if until_s and time.monotonic() > until_s:
-                yield from self._at_end()
+                last = list(self._at_end())
+                if not last:
+                    raise HostError("bpftrace did not print its last figures in time", "is this machine busy?")
+                yield from last
                 return
         raise HostError(f"bpftrace ended before it was asked to: {tracer.why_ended()}", "`vio doctor` tries it")
 
     def _at_end(self) -> Iterator[Snapshot]:
         """End bpftrace, which prints its maps once more."""
-        deadline = time.monotonic() + _END_S
-        self._tracer.interrupt()
-        while not self._tracer.is_eof and time.monotonic() < deadline:
-            select.select([self._tracer.fileno()], [], [], _TICK_S)
-            yield from self._reader.feed(self._tracer.read())
+        for wait_s in self._tracer.asks():
+            deadline = time.monotonic() + wait_s
+            while not self._tracer.is_eof and time.monotonic() < deadline:
+                select.select([self._tracer.fileno()], [], [], _TICK_S)
+                yield from self._reader.feed(self._tracer.read())
 
     def _end(self) -> None:
         """Let bpftrace take its probes away in order; it is killed if it does not."""

@@ -277,7 +277,8 @@ class Manifest:
     """All of manifest.json.
 
     `target_cpu_s` is the CPU time that the target took while it was recorded, virtual CPUs included; None if it was
-    gone before it could be asked.
+    gone before it could be asked. `stolen_cpu_s` is what the hypervisor below this host withheld from all of its CPUs
+    meanwhile; None if that is not known.
     `workers` are the kernel's own threads (id: name) that carried the target's IO on, or woke one of its threads: the
     scheduler's events tell of them too.
     """
@@ -300,4 +301,5 @@ class Manifest:
     notes: tuple[str, ...] = ()
     threads_at_stop: tuple[ThreadState, ...] = ()
     target_cpu_s: float | None = None
+    stolen_cpu_s: float | None = None
     workers: dict[str, str] = field(default_factory=dict)

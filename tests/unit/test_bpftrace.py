@@ -104,3 +104,18 @@ def test_leaving_the_context_ends_it(tmp_path: Path) -> None:
     with a_bpftrace(tmp_path, "exec sleep 100") as tracer:
         time.sleep(0.2)
     assert not Path(f"/proc/{tracer.pid}").exists()
+
+
+def test_it_is_asked_again_if_it_slept_over_the_first_signal(tmp_path: Path) -> None:
+    script = "trap ':' INT; trap 'echo bye; exit' TERM; echo ready; while :; do sleep 0.1; done"
+    with a_bpftrace(tmp_path, script) as tracer:
+        while not select.select([tracer.fileno()], [], [], 5)[0] or b"ready" not in tracer.read():
+            pass
+        asks = tracer.asks()
+        assert next(asks) > 1
+        time.sleep(0.3)
+        assert tracer.read() == b""
+        assert not tracer.is_eof, "the first was slept over"
+        assert next(asks) > 1
+        assert read_all(tracer) == b"bye\n"
+        assert not list(asks), "it has ended"

@@ -16,7 +16,7 @@ from vio.comparer.depths import Depths
 from vio.comparer.options import CompareOptions
 from vio.comparer.run import LATENCY, WAITS, Key, Run, idle_times_ns
 from vio.comparer.statistics import adjust_p, compare_units
-from vio.comparer.whole import CPU_PER_IO, TARGET_CPU
+from vio.comparer.whole import CPU_PER_IO, STOLEN, TARGET_CPU
 from vio.errors import UsageError
 
 DEFAULTS = CompareOptions()
@@ -178,6 +178,19 @@ def test_the_cpu_time_of_qemu_is_beside() -> None:
     assert (beside[TARGET_CPU].base, beside[TARGET_CPU].new) == (0.1, 0.2)
     assert (beside[CPU_PER_IO].base, beside[CPU_PER_IO].new) == (500.0, 1000.0)
     assert TARGET_CPU not in {one.name for one in compared(some_runs(1), new).beside}
+
+
+def test_cpu_time_that_was_withheld_is_told() -> None:
+    base, new = (
+        [replace(one, info=replace(one.info, stolen_cpu_s=cpu_s, duration_s=10.0, cpu_count=2)) for one in some_runs(n)]
+        for n, cpu_s in ((1, 0.2), (11, 3.0))
+    )
+    found = compared(base, new)
+    withheld = next(one for one in found.beside if one.name == STOLEN)
+    assert (withheld.base, withheld.new) == pytest.approx((0.01, 0.15))
+    doubt = next(one for one in found.doubts if "withheld" in one.what)
+    assert doubt.base == "-"
+    assert doubt.new.count("15%") == 5
 
 
 def test_the_only_disks_are_compared_whatever_their_names() -> None:
