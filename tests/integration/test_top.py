@@ -17,6 +17,7 @@ from lab.targets import TARGETS
 VIO = (sys.executable, "-m", "vio")
 IO_COUNT = 30_000
 WRITES, FLUSH_EVERY = 600, 50
+BOTH_NS = 4000  # at a point both programs run, one after the other: the later one sees a span that is longer or shorter
 
 
 def frames_of(out: str) -> list[dict[str, Any]]:
@@ -31,6 +32,17 @@ def ended(frames: list[dict[str, Any]]) -> Counter[tuple[str, str, str, str]]:
         for row in frame["layers"]:
             counts[row["disks"][0], row["layer"], row["part"], row["op"]] += row["ios"]
     return counts
+
+
+def noted(frames: list[dict[str, Any]], words: str) -> int:
+    """Sum what the notes with these words count."""
+    notes = [note for frame in frames for note in frame["notes"] if words in note]
+    return sum(int(note.split()[0].replace(",", "")) for note in notes)
+
+
+def missed_and_unplaced(frames: list[dict[str, Any]]) -> tuple[int, int]:
+    """Return how many hits the kernel left out, and how many requests are not in qemu-aio, both as it is said."""
+    return noted(frames, "were not run by the kernel"), noted(frames, "not counted in qemu-aio")
 
 
 def wait_until_attached(top: "subprocess.Popen[str]") -> None:
@@ -52,10 +64,13 @@ def test_its_counts_are_those_of_qemu_img(tmp_path: Path) -> None:
         load += [f"--flush-interval={IO_COUNT // 100}", str(image)]
         done = subprocess.run([*VIO, "top", "--json", "--", *load], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    counts = ended(frames_of(done.stdout))
-    assert counts["disk.qcow2", "qemu-block", "", "write"] == IO_COUNT
-    assert counts["disk.qcow2", "qemu-aio", "", "write"] == counts["disk.qcow2", "qemu-block", "file", "write"]
-    assert counts["disk.qcow2", "qemu-block", "", "flush"] >= 99
+    frames = frames_of(done.stdout)
+    counts, (missed, unplaced) = ended(frames), missed_and_unplaced(frames)
+    lacking = IO_COUNT - counts["disk.qcow2", "qemu-block", "", "write"]
+    assert 0 <= lacking <= missed < 0.01 * IO_COUNT
+    aio, file = (counts["disk.qcow2", *place, "write"] for place in (("qemu-aio", ""), ("qemu-block", "file")))
+    assert 0 <= file - aio <= unplaced + missed < 0.01 * IO_COUNT
+    assert counts["disk.qcow2", "qemu-block", "", "flush"] + missed >= 99
 
 
 @pytest.mark.live
@@ -64,7 +79,7 @@ def test_its_times_are_those_of_a_recording(tmp_path: Path) -> None:
     with TARGETS["root"]() as target:
         image = make_image(target.directory / "disk.qcow2", 256 * MIB)
         disks = [Disk(image, aio=Aio.NATIVE, cache=Cache.NONE, has_iothread=True)]
-        load = Load("one", (fio(FioJob("randrw", WRITES, depth=4)),))
+        load = Load("one", (fio(FioJob("randrw", WRITES, depth=4, io_bytes=64 * KIB)),))
         with Guest(disks, load, wait_for_go=True) as guest, Recorder(guest.pid, tmp_path / "r.vio") as recorder:
             # an interval longer than the load: what it prints at the end is all there was
             command = [*VIO, "top", "--pid", str(guest.pid), "--json", "--interval", "1h"]
@@ -79,9 +94,9 @@ def test_its_times_are_those_of_a_recording(tmp_path: Path) -> None:
         latency = json.loads(subprocess.run(report, capture_output=True, check=True).stdout)["latency"]
         (row,) = [one for one in frame["layers"] if (one["layer"], one["op"]) == ("qemu-device", op)]
         assert row["ios"] == latency["count"]
-        assert row["mean_ns"] == pytest.approx(latency["mean_ns"], rel=0.05)
-        assert row["p50_ns"] == pytest.approx(latency["p50_ns"], rel=0.08), "a bucket is 1/16 wide"
-        assert row["p99_ns"] == pytest.approx(latency["p99_ns"], rel=0.10)
+        assert row["mean_ns"] == pytest.approx(latency["mean_ns"], rel=0.05, abs=BOTH_NS)
+        assert row["p50_ns"] == pytest.approx(latency["p50_ns"], rel=0.08, abs=BOTH_NS), "a bucket is 1/16 wide"
+        assert row["p99_ns"] == pytest.approx(latency["p99_ns"], rel=0.10, abs=BOTH_NS)
 
 
 @pytest.mark.live
@@ -102,15 +117,19 @@ def test_a_guest_with_two_disks(interval: str) -> None:
                 guest.go()
                 stats = guest.wait()
                 out = top.communicate(timeout=60)[0]
-    counts = ended(frames_of(out))
+    frames = frames_of(out)
+    counts, (missed, unplaced), without_place = ended(frames), missed_and_unplaced(frames), 0
     assert top.returncode == 0
+    assert missed < 10
     for disk, name in (("virtio0", "vda"), ("virtio1", "vdb")):
-        assert counts[disk, "qemu-device", "", "write"] == stats[name].data_write_ios
-        assert counts[disk, "qemu-device", "", "read"] == stats[name].read_ios
+        assert 0 <= stats[name].data_write_ios - counts[disk, "qemu-device", "", "write"] <= missed
+        assert 0 <= stats[name].read_ios - counts[disk, "qemu-device", "", "read"] <= missed
         assert counts[disk, "qemu-block", "", "write"] == pytest.approx(stats[name].data_write_ios, abs=4)
         aio, file = (counts[disk, layer, part, "write"] for layer, part in (("qemu-aio", ""), ("qemu-block", "file")))
-        assert 0.7 * file < aio <= file, "a note says how many requests could not be placed (docs/top.md)"
-    assert counts["virtio1", "qemu-device", "", "flush"] == stats["vdb"].flush_ios
+        assert 0 < aio <= file
+        without_place += file - aio
+    assert without_place <= unplaced + missed, "a note says how many could not be placed (docs/top.md)"
+    assert counts["virtio1", "qemu-device", "", "flush"] + missed >= stats["vdb"].flush_ios
 
 
 @pytest.mark.live
