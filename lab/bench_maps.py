@@ -6,7 +6,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -112,10 +111,16 @@ def _timed(work: Callable[[], object], runs: int = RUNS) -> float:
     """Give the least CPU time in seconds that the work took: others may run on the machine."""
     found = []
     for _ in range(runs):
-        before = time.process_time()
+        before = _cpu_s()
         work()
-        found.append(time.process_time() - before)
+        found.append(_cpu_s() - before)
     return min(found)
+
+
+def _cpu_s() -> float:
+    """Return the CPU seconds of this process and its children: guests' file systems are read in one."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _peak_bytes(what: str, path: Path) -> int:
