@@ -12,12 +12,11 @@ from vio.bencher.bench import BenchResult
 from vio.bencher.noise import Noise
 from vio.bencher.order import Side
 from vio.comparer.comparison import Verdict
-from vio.comparer.values import WAITING
+from vio.comparer.doubts import BUSY, waiting_shares
 from vio.printable import printable, shell_word
 from vio.reporter.units import share_text, time_text
 
 _LOUD = {Verdict.SLOWER, Verdict.FASTER}
-_BUSY = 0.2
 
 
 def bench_text(result: BenchResult) -> RenderableType:
@@ -68,10 +67,10 @@ def _busy(result: BenchResult) -> Iterator[Text]:
     for cell in of_a.cells if of_a else ():
         if cell.refused:
             continue
-        waiting = next((one.base for one in cell.beside if one.name == WAITING), 0.0)
-        if waiting > _BUSY * cell.mean.base:
-            share = share_text(waiting / cell.mean.base)
-            yield Text(f"{cell.op}: {share} of the mean is waiting for a CPU: this machine is busy, which is noise too")
+        share, _ = waiting_shares(cell)
+        if share > BUSY:
+            waits = f"{cell.op}: {share_text(share)} of the mean is waiting for a CPU"
+            yield Text(f"{waits}: this machine is busy, which is noise too")
 
 
 def _noise_table(noise: Sequence[Noise]) -> Table:

@@ -14,7 +14,8 @@ from vio.layer import Layer
 _MIX_DIFFERS = 0.1
 _WHOLE = 0.99
 _LOAD_DIFFERS = 1.25
-_BUSY = 0.2
+BUSY = 0.2
+"""From this share of the time on that an IO waits for a CPU, the host is busy."""
 _STOLEN = 0.05
 _SHOWN_CELLS = 6
 
@@ -102,6 +103,12 @@ def _extents(base: Sequence[Run], new: Sequence[Run]) -> Doubt | None:
     return Doubt("ranges of the maps (fragmentation)", f"{old:,.0f}", f"{now:,.0f}")
 
 
+def waiting_shares(cell: Cell) -> tuple[float, float]:
+    """Return what share of the mean is waiting for a CPU, on either side of a cell that is compared."""
+    waiting = next(one for one in cell.beside if one.name == WAITING)
+    return waiting.base / max(cell.mean.base, 1.0), waiting.new / max(cell.mean.new, 1.0)
+
+
 def load_doubts(cells: Sequence[Cell]) -> Iterator[Doubt]:
     """Say of which rows the load differs, or waits for a CPU for much of its time: a host that is busy or throttled."""
     for cell in [cell for cell in cells if cell.total][:_SHOWN_CELLS]:
@@ -110,8 +117,6 @@ def load_doubts(cells: Sequence[Cell]) -> Iterator[Doubt]:
             one = beside[name]
             if max(one.base, one.new) > _LOAD_DIFFERS * min(one.base, one.new):
                 yield Doubt(f"{cell.name}: {name}", text.format(one.base), text.format(one.new))
-        waiting = beside[WAITING]
-        means = max(cell.mean.base, 1.0), max(cell.mean.new, 1.0)
-        waited = waiting.base / means[0], waiting.new / means[1]
-        if max(waited) > _BUSY:
+        waited = waiting_shares(cell)
+        if max(waited) > BUSY:
             yield Doubt(f"{cell.name}: {WAITING}", *(f"{share:.0%} of the mean" for share in waited))

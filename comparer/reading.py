@@ -18,6 +18,7 @@ from vio.errors import RecordingError
 from vio.recording import Recording
 from vio.reporter.buckets import BUCKETS, LARGEST, Ints, bucket_numbers
 from vio.reporter.iofile import ios_file
+from vio.reporter.recorded import Recorded
 from vio.reporter.report import ReportOptions, report
 from vio.schema import OPS
 
@@ -156,12 +157,11 @@ def _info(recording: Recording, whole_share: float) -> RunInfo:
     manifest = recording.manifest
     losses = recording.read_losses()
     lost = -1 if any(one.records < 0 for one in losses) else sum(one.records for one in losses)
-    clock, maps = manifest.clock, recording.read_maps()
-    stop_ns = clock.stop.boottime_ns if clock.stop else clock.start.boottime_ns
+    maps, recorded = recording.read_maps(), Recorded(str(recording.path), manifest)
     return RunInfo(
         name=recording.path.name,
-        started_ns=clock.start.wall_ns,
-        duration_s=(stop_ns - clock.start.boottime_ns) / 1e9,
+        started_ns=manifest.clock.start.wall_ns,
+        duration_s=recorded.duration_s,
         host=manifest.host.name,
         kernel=manifest.host.kernel,
         cpu_count=manifest.host.cpu_count,
@@ -178,5 +178,5 @@ def _info(recording: Recording, whole_share: float) -> RunInfo:
         tracing_cpu_s=manifest.cost.vio_cpu_s + manifest.cost.bpftrace_cpu_s,
         added_us_per_io=manifest.cost.added_us_per_io,
         target_cpu_s=manifest.target_cpu_s,
-        stolen_cpu_s=manifest.stolen_cpu_s,
+        stolen_share=recorded.stolen_share,
     )

@@ -86,8 +86,8 @@ class RunInfo:
     """What a run is a recording of, for telling whether two can be compared.
 
     `lost` counts records, -1 where it is not known; `whole_share` is of the IOs; `extents` are ranges of the maps;
-    `target_cpu_s` is of QEMU, virtual CPUs included, while it was recorded; `stolen_cpu_s` is what the hypervisor below
-    the host withheld from its CPUs.
+    `target_cpu_s` is of QEMU, virtual CPUs included, while it was recorded; `stolen_share` is what the hypervisor below
+    the host withheld of the time of its CPUs.
     """
 
     name: str
@@ -109,13 +109,7 @@ class RunInfo:
     tracing_cpu_s: float = 0.0
     added_us_per_io: float | None = None
     target_cpu_s: float | None = None
-    stolen_cpu_s: float | None = None
-
-    @property
-    def stolen_share(self) -> float | None:
-        """What was withheld of the time of the host's CPUs."""
-        whole_s = self.duration_s * self.cpu_count
-        return None if self.stolen_cpu_s is None or whole_s <= 0 else self.stolen_cpu_s / whole_s
+    stolen_share: float | None = None
 
     @property
     def lost_text(self) -> str:

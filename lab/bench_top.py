@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from lab.bench_cost import IO_COUNT, bench_words, filled_image, seconds_in
+from lab.processes import children_of
 from lab.targets import TARGETS
 
 _POLL_S = 0.01
@@ -65,19 +66,12 @@ def _run(command: Sequence[str]) -> Run:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         cpu_s, deadline = 0.0, time.monotonic() + _LIMIT_S
         while process.poll() is None and time.monotonic() < deadline:
-            cpu_s = max(cpu_s, *(_cpu_s(pid) for pid in (process.pid, *_children(process.pid))))
+            cpu_s = max(cpu_s, *(_cpu_s(pid) for pid in (process.pid, *children_of(process.pid))))
             time.sleep(_POLL_S)
         out, complaint = process.communicate()
     if process.returncode:
         raise RuntimeError(f"{command[0]} failed: {complaint[-500:]}")
     return Run(seconds_in(out), cpu_s)
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
 
 
 def _cpu_s(pid: int) -> float:

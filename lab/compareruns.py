@@ -13,11 +13,12 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab.priority import hurried_workers, hurry, preferred
+from lab.processes import children_of
 from lab.scratch import scratch
 from lab.session import VIO
 from lab.truth.slowdisk import slow_disk
@@ -119,7 +120,7 @@ def _run(image: Path, output: Path, iops: int) -> None:
 def _load_of(recorder: "subprocess.Popen[bytes]") -> int:
     """Find the process that the recorder holds back until its probes are there."""
     while recorder.poll() is None:
-        for child in _children(recorder.pid):
+        for child in children_of(recorder.pid):
             with contextlib.suppress(OSError):
                 words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
                 # a child that is not yet what it will be has the recorder's own words
@@ -127,14 +128,6 @@ def _load_of(recorder: "subprocess.Popen[bytes]") -> int:
                     return child
         time.sleep(0.05)
     raise VioError("the recorder has not started the load")
-
-
-def _children(pid: int) -> Iterator[int]:
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            # the name before it may hold anything, brackets too
-            if int(path.read_text().rpartition(")")[2].split()[1]) == pid:
-                yield int(path.parent.name)
 
 
 def _tell(text: str) -> None:

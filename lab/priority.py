@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from lab.beside import beside
+
 _NICE = -15
 _PRIORITY = 10
 _UNBOUND_WORKER = "kworker/u"
@@ -37,9 +39,8 @@ def hurry(pid: int) -> None:
 def hurried_workers() -> Iterator[None]:
     """Do the same with the kernel's unbound workers, old and new, which requests of a loop device go through."""
     hurried: set[int] = set()
-    is_over = threading.Event()
 
-    def look() -> None:
+    def look(is_over: threading.Event) -> None:
         seen: set[int] = set()
         while not is_over.wait(_LOOK_S):
             pids = {int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()}
@@ -49,13 +50,10 @@ def hurried_workers() -> Iterator[None]:
                     hurry(pid)
             seen = pids
 
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
     try:
-        yield
+        with beside(look):
+            yield
     finally:
-        is_over.set()
-        thread.join()
         for pid in hurried:
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))

@@ -28,6 +28,15 @@ class Layers:
     depth: Ints
 
 
+def runs(breaks: Bools, size: int) -> tuple[Ints, Ints]:
+    """Return the first and the last row of each run of rows that go together; `breaks` tell between which they do not.
+
+    There is one break fewer than rows, or none.
+    """
+    first = np.flatnonzero(np.append(True, breaks)[:size])
+    return first, np.append(first[1:] - 1, size - 1)[: first.size]
+
+
 def range_end(offset: Ints, length: Ints) -> Ints:
     """Add without overflow: offsets and lengths come from guests and recordings, so are not to be trusted."""
     room = LAST - np.maximum(offset, 0)

@@ -12,7 +12,7 @@ from vio.manifest import Clock, Cost, Counts, End, EndReason, LossTotals, Manife
 from vio.mappers.store import to_table
 from vio.recorder.aim import Aim
 from vio.recorder.clock import moment
-from vio.recorder.cpu import own_cpu_s
+from vio.recorder.cpu import Growth, own_cpu_s
 from vio.recorder.describe import describe_creator, describe_host, describe_target, has_all_files
 from vio.recorder.files import append_log, write_manifest, write_table
 from vio.recorder.generate import STORED
@@ -59,10 +59,8 @@ class Keeper:
         self._segments = 0
         self._is_target_whole = aim.command is None
         self._threads_at_stop: tuple[ThreadState, ...] = ()
-        self._began_target_cpu_s = 0.0
-        self._target_cpu_s: float | None = None
-        self._began_stolen_s: float | None = None
-        self._stolen_cpu_s: float | None = None
+        self._target_cpu_s = Growth(lambda: read_cpu_s(HostRoots().process(aim.target.pid)))
+        self._stolen_cpu_s = Growth(lambda: read_stolen_s(HostRoots()))
         self.manifest = Manifest(
             schema=SchemaVersion(MAJOR, MINOR),
             creator=describe_creator(host),
@@ -81,9 +79,8 @@ class Keeper:
         """Write the first manifest and the first maps."""
         clock = Clock(moment())
         self.manifest = replace(self.manifest, clock=clock)
-        with contextlib.suppress(OSError, ValueError):
-            self._began_stolen_s = read_stolen_s(HostRoots())
-            self._began_target_cpu_s = read_cpu_s(HostRoots().process(self._aim.target.pid))
+        self._target_cpu_s.begin()
+        self._stolen_cpu_s.begin()
         self._maps.take(clock.start.boottime_ns)
         self._write_maps()
         write_manifest(self._directory, self.manifest, is_durable=True)
@@ -102,13 +99,9 @@ class Keeper:
 
     def see_target(self) -> None:
         """Keep what the target's threads do now: where they wait, if something hangs; and the CPU times until now."""
-        with contextlib.suppress(OSError, ValueError):
-            if self._began_stolen_s is not None:
-                self._stolen_cpu_s = read_stolen_s(HostRoots()) - self._began_stolen_s
-        process = HostRoots().process(self._aim.target.pid)
-        self._threads_at_stop = thread_states(process)
-        with contextlib.suppress(OSError, ValueError):
-            self._target_cpu_s = read_cpu_s(process) - self._began_target_cpu_s
+        self._stolen_cpu_s.end()
+        self._threads_at_stop = thread_states(HostRoots().process(self._aim.target.pid))
+        self._target_cpu_s.end()
 
     def end(self, session: Session, ended: Ended, bpftrace_cpu_s: float, exit_code: int | None) -> Manifest:
         """Close the recording: maps, losses, log, and the last manifest.
@@ -154,8 +147,8 @@ class Keeper:
             segments=tuple(session.writer.segments),
             notes=(*self.manifest.notes, *self._maps.notes),
             threads_at_stop=self._threads_at_stop,
-            target_cpu_s=self._target_cpu_s,
-            stolen_cpu_s=self._stolen_cpu_s,
+            target_cpu_s=self._target_cpu_s.by,
+            stolen_cpu_s=self._stolen_cpu_s.by,
             workers=_workers(session),
         )
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vio.layer import Phase, Stage
-from vio.reporter.divide import Bytes, divide_chains, divide_spans, hulls, spans_of_some
+from vio.reporter.compiled import Bytes
+from vio.reporter.divide import divide_chains, divide_spans, hulls, spans_of_some
 from vio.reporter.match import NONE, Ints
 from vio.reporter.paths import Spans
 

@@ -6,9 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vio.reporter.compiled import Ints, compiled
-
-Bytes = npt.NDArray[np.uint8]
+from vio.reporter.compiled import Bytes, Ints, compiled
 
 _NONE = -1
 

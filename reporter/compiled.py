@@ -17,6 +17,7 @@ from numba.core import event
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Keys = npt.NDArray[np.uint64]
+Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
 _P = ParamSpec("_P")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from vio.mappers.interval import runs
 from vio.reporter.match import Bools, Ints
 
 WRITE, WRITEBACK, DROP = 0, 1, 2
@@ -149,8 +150,7 @@ class DirtyRanges:
         merged = Steps.joined([untouched, left])
         merged = merged.take(np.argsort(merged.start, kind="stable"))
         breaks = (merged.start[1:] != merged.end[:-1]) | (merged.who[1:] != merged.who[:-1])
-        first = np.flatnonzero(np.append(True, breaks)[: len(merged)])
-        last = np.append(first[1:] - 1, len(merged) - 1)[: first.size]
+        first, last = runs(breaks, len(merged))
         end = merged.end[last]
         merged = merged.take(first)
         self._ranges = Steps(merged.kind, merged.start, end, merged.who, merged.ended_ns)
@@ -202,8 +202,7 @@ def _whole(shared: Shared) -> Shared:
     order = np.lexsort((shared.start, shared.bio))
     bio, io, start, end = shared.bio[order], shared.io[order], shared.start[order], shared.end[order]
     breaks = (bio[1:] != bio[:-1]) | (io[1:] != io[:-1]) | (start[1:] != end[:-1])
-    first = np.flatnonzero(np.append(True, breaks)[: bio.size])
-    last = np.append(first[1:] - 1, bio.size - 1)[: first.size]
+    first, last = runs(breaks, bio.size)
     return Shared(bio[first], io[first], shared.ended_ns[order][first], start[first], end[last])
 
 

@@ -1,11 +1,8 @@
 """Compiled loops over the spans of IOs: first begins and last ends, and the exact division of the time."""
 
 import numpy as np
-import numpy.typing as npt
 
-from vio.reporter.compiled import Bools, Ints, compiled
-
-Bytes = npt.NDArray[np.uint8]
+from vio.reporter.compiled import Bools, Bytes, Ints, compiled
 
 _FAR = int(np.iinfo(np.int64).max)
 _DOWN, _BETWEEN, _UP = range(3)

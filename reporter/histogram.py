@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vio.reporter.buckets import BUCKETS, LARGEST, bucket_values
-from vio.reporter.compiled import Bools, Floats, Ints
-from vio.reporter.tally import Bytes, tally, tally_parts
+from vio.reporter.compiled import Bools, Bytes, Floats, Ints
+from vio.reporter.tally import tally, tally_parts
 
 EVERY = np.empty(0, dtype=np.bool_)
 

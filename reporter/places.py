@@ -9,7 +9,7 @@ import numpy as np
 from vio.errors import MapError
 from vio.mappers.compose import compose
 from vio.mappers.extent import RangeMap
-from vio.mappers.interval import cut
+from vio.mappers.interval import cut, runs
 from vio.mappers.kind import Flag, Kind, base_of
 from vio.mappers.space import device_of
 from vio.mappers.timed import MapSet
@@ -160,6 +160,5 @@ def _usable(one: RangeMap) -> Ints:
 
 def _joined(start: Ints, end: Ints, image: Ints, shift: Ints) -> _Rows:
     breaks = (start[1:] != end[:-1]) | (image[1:] != image[:-1]) | (shift[1:] != shift[:-1])
-    first = np.flatnonzero(np.append(True, breaks))
-    last = np.append(first[1:] - 1, start.size - 1)
+    first, last = runs(breaks, start.size)
     return _Rows(start[first], end[last], image[first], shift[first])

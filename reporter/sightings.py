@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 
 from vio.mappers.extent import RangeMap
-from vio.mappers.interval import cut
+from vio.mappers.interval import cut, runs
 from vio.mappers.kind import Kind, base_of
 from vio.reporter.match import Bools, Ints
 
@@ -63,8 +63,7 @@ class Ranges:
         breaks = ranges.start[1:] != ranges.end[:-1]
         for column in (ranges.shift, ranges.since_ns, ranges.from_ns, ranges.until_ns):
             breaks |= column[1:] != column[:-1]
-        first = np.flatnonzero(np.append(True, breaks)[: len(ranges)])
-        last = np.append(first[1:] - 1, len(ranges) - 1)[: first.size]
+        first, last = runs(breaks, len(ranges))
         end, kept = ranges.end[last], ranges.take(first)
         return Ranges(kept.start, end, kept.shift, kept.since_ns, kept.from_ns, kept.until_ns)
 
@@ -98,8 +97,7 @@ class PastRanges:
         breaks = kept.start[1:] != kept.end[:-1]
         for column in (kept.shift, kept.from_ns, kept.to_ns):
             breaks |= column[1:] != column[:-1]
-        first = np.flatnonzero(np.append(True, breaks)[: len(kept)])
-        last = np.append(first[1:] - 1, len(kept) - 1)[: first.size]
+        first, last = runs(breaks, len(kept))
         first, last = (where[np.lexsort((kept.from_ns[first], kept.start[first]))] for where in (first, last))
         return PastRanges(kept.start[first], kept.end[last], kept.shift[first], kept.from_ns[first], kept.to_ns[first])
 
@@ -120,8 +118,7 @@ class KnownShifts:
             return cls(none, none, none)
         rows = np.flatnonzero((base_of(one.kind) == Kind.MAPPED) & (one.target >= 0))
         start, end, shift = one.start[rows], one.end[rows], (one.target - one.start)[rows]
-        first = np.flatnonzero(np.append(True, (start[1:] != end[:-1]) | (shift[1:] != shift[:-1]))[: rows.size])
-        last = np.append(first[1:] - 1, rows.size - 1)[: first.size]
+        first, last = runs((start[1:] != end[:-1]) | (shift[1:] != shift[:-1]), rows.size)
         return cls(*(np.ascontiguousarray(column) for column in (start[first], end[last], shift[first])))
 
     def cut(self, start: Ints, end: Ints) -> tuple[Ints, Ints, Ints, Ints]:

@@ -3,14 +3,12 @@
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from vio.reporter.buckets import BASE, SHIFT
-from vio.reporter.compiled import Bools, Ints, compiled
+from vio.reporter.compiled import Bools, Bytes, Ints, compiled
 
 _T = TypeVar("_T")
 Three = tuple[_T, _T, _T]
-Bytes = npt.NDArray[np.uint8]
 
 
 @compiled

@@ -19,12 +19,12 @@ from lab.session import Recorder
 from lab.truth.hog import hogging, pinned
 from lab.volumes import PLACE, FileSystem, Stack, load_modules, volume
 from vio.errors import VioError
+from vio.recorder.procfs import VCPU, HostRoots, read_threads
 
 _DISK_BYTES = 2 << 30
 _LIMIT_S = 900.0
 _HOG_LIMIT_S = 120.0
 _BUSY_MS, _IDLE_MS = 60.0, 30.0
-_VCPU = "CPU 0/KVM"
 _OTHER_CPU, _HOGGED_CPU = 0, 1
 
 
@@ -69,21 +69,17 @@ def _inside(name: str, shared: Path) -> None:
         load = Load(name, (fio(illness.load),))
         guest = Guest([disk], load, name="ill", wait_for_go=True, accelerator="kvm", limit_s=round(_LIMIT_S))
         stack.enter_context(guest)
-        threads = _threads(guest.pid)
+        # those by name: of QEMU's nameless ones some end meanwhile
+        threads = [thread for thread in read_threads(HostRoots().process(guest.pid)) if thread.role]
         recorder = stack.enter_context(Recorder(guest.pid, local, echo=sys.stderr.buffer))
-        for name, tid in threads.items():
-            stack.enter_context(pinned(tid, _HOGGED_CPU if name == _VCPU else _OTHER_CPU))
+        for thread in threads:
+            stack.enter_context(pinned(thread.tid, _HOGGED_CPU if thread.role == VCPU else _OTHER_CPU))
         with hogging(_HOGGED_CPU, _BUSY_MS, _IDLE_MS, _HOG_LIMIT_S):
             guest.go()
             guest.wait_for_load()
         guest.wait()
         recorder.finish()
     shutil.copytree(local, shared)
-
-
-def _threads(pid: int) -> dict[str, int]:
-    tasks = list(Path(f"/proc/{pid}/task").iterdir())
-    return {(task / "comm").read_text().rstrip("\n"): int(task.name) for task in tasks}
 
 
 if __name__ == "__main__":

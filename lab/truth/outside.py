@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lab.beside import beside
 from lab.cluster import DEVICE, cluster
 from lab.host import Host
 from lab.hostmachine import HostDisk, make_disk
@@ -101,28 +102,22 @@ def _node_of_a_cluster() -> Iterator[Host]:
 @contextmanager
 def _bridge(first: Host, second: Host) -> Iterator[None]:
     """Pass on between two hosts, which share no directory, what is asked for and what has begun."""
-    is_over = threading.Event()
 
-    def passed(source: Path, target: Path) -> None:
-        while not source.exists():
-            if is_over.wait(_POLL_S):
-                return
-        target.touch()
+    def pass_on(is_over: threading.Event) -> None:
+        def passed(source: Path, target: Path) -> None:
+            while not source.exists():
+                if is_over.wait(_POLL_S):
+                    return
+            target.touch()
 
-    def pass_on() -> None:
         passed(first.directory / WANTED, second.directory / "go")
         passed(second.directory / BEGUN, first.directory / BEGUN)
         while (first.directory / WANTED).exists() and not is_over.wait(_POLL_S):
             pass
         (second.directory / "stop").touch()
 
-    thread = threading.Thread(target=pass_on, daemon=True)
-    thread.start()
-    try:
+    with beside(pass_on):
         yield
-    finally:
-        is_over.set()
-        thread.join()
 
 
 _PLACES: dict[str, Callable[[], AbstractContextManager[Host]]] = {

@@ -182,8 +182,8 @@ def test_the_cpu_time_of_qemu_is_beside() -> None:
 
 def test_cpu_time_that_was_withheld_is_told() -> None:
     base, new = (
-        [replace(one, info=replace(one.info, stolen_cpu_s=cpu_s, duration_s=10.0, cpu_count=2)) for one in some_runs(n)]
-        for n, cpu_s in ((1, 0.2), (11, 3.0))
+        [replace(one, info=replace(one.info, stolen_share=share)) for one in some_runs(n)]
+        for n, share in ((1, 0.01), (11, 0.15))
     )
     found = compared(base, new)
     withheld = next(one for one in found.beside if one.name == STOLEN)
