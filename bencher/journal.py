@@ -20,13 +20,18 @@ _VERSION = SchemaVersion(1, 0)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run that was recorded: `told` by the load itself (empty without a witness), `ours` by the recording."""
+    """One run that was recorded: `told` by the load itself (empty without a witness), `ours` by the recording.
+
+    It is the last of so many `tries`; `stolen_share` is what the hypervisor below withheld of the host's CPUs.
+    """
 
     step: Step
     began_wall_s: float
     duration_s: float
     ours: tuple[Told, ...]
     told: tuple[Told, ...] = ()
+    stolen_share: float = 0.0
+    tries: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from vio.bencher.placeholders import BUILT_IN, Values, fill, fill_words, names_in
 from vio.errors import UsageError
 from vio.printable import printable
-from vio.quantity import parse_duration_s
+from vio.quantity import parse_duration_s, parse_share
 from vio.tomldata import from_tables, nearest, read_toml
 
 _MAX_RUNS = 1000
@@ -64,13 +64,14 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How often, and what happens between runs."""
+    """How often, and what happens between runs; `most_stolen` is what may be withheld of the host's CPUs in a run."""
 
     repeats: int = 5
     aa: int = 3
     warm_up: int = 1
     drop_caches: bool = False
     settle: str = "1s"
+    most_stolen: str = "5%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,11 @@ class Scenario:
     def settle_s(self) -> float:
         """Seconds of rest before each run."""
         return 0.0 if self.bench.settle in ("0", "0s") else parse_duration_s(self.bench.settle)
+
+    @property
+    def most_stolen(self) -> float:
+        """Share of the host's CPUs that the hypervisor below may withhold in a run; with more it is made again."""
+        return parse_share(self.bench.most_stolen)
 
 
 def read_scenario(path: Path, given: Mapping[str, str] | None = None) -> Scenario:
@@ -162,7 +168,7 @@ def _check_load(scenario: Scenario) -> None:
     for words in (scenario.load.command, *scenario.load.prepare):
         if not words or not words[0]:
             raise UsageError("load: a command is empty", 'write it as a list of words: ["qemu-img", "bench", ...]')
-    _ = scenario.limit_s, scenario.settle_s  # these say what is wrong with them
+    _ = scenario.limit_s, scenario.settle_s, scenario.most_stolen  # these say what is wrong with them
 
 
 def _check_image(image: Image | None) -> None:

@@ -21,7 +21,7 @@ _LOUD = {Verdict.SLOWER, Verdict.FASTER}
 
 def bench_text(result: BenchResult) -> RenderableType:
     """Draw what stands beside the comparison."""
-    parts: list[RenderableType] = [*_noise(result), *_witness(result)]
+    parts: list[RenderableType] = [*_noise(result), *_disturbed(result), *_witness(result)]
     parts += [Text(line) for line in _where(result)]
     return Group(*parts)
 
@@ -59,6 +59,18 @@ def _noise(result: BenchResult) -> Iterator[RenderableType]:
         yield Text(f"A/A: {name} against itself reads {result.aa.verdict}: this machine is too uneven for such a bench")
     elif result.aa:
         yield Text(f"A/A: {name} against itself reads {result.aa.verdict}, as it should")
+
+
+def _disturbed(result: BenchResult) -> Iterator[Text]:
+    """Say how many runs the hypervisor below disturbed, and how many of them are among those that count."""
+    runs, most = result.journal.runs, result.scenario.most_stolen
+    again = sum(run.tries - 1 for run in runs)
+    if again:
+        cause = f"the hypervisor below withheld more than {share_text(most)} of the CPUs"
+        yield Text(f"runs made again, as {cause}: {again}")
+    left = sum(run.stolen_share > most for run in runs)
+    if left:
+        yield Text(f"{left} of {len(runs)} runs count though it did so each time: what is below this host is too busy")
 
 
 def _busy(result: BenchResult) -> Iterator[Text]:

@@ -1,14 +1,13 @@
 """The options of a comparison as a user types them, and as a [compare] table of a TOML file has them."""
 
-import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from vio.comparer.options import FALSE_ALARMS, MIN_EFFECT, RUN_NOISE, CompareOptions
 from vio.errors import UsageError
+from vio.quantity import parse_share
 
-_SHARE = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?%")
 _FLAGS = ("by-size", "normalise", "strict")
 _SHARES = {"min-effect": MIN_EFFECT, "false-alarms": FALSE_ALARMS, "run-noise": RUN_NOISE}
 
@@ -59,10 +58,10 @@ def options_of(given: Given, config: Path | None) -> CompareOptions:
 def _share(name: str, value: object, default: float) -> float:
     if value is None or value == "":
         return default
-    found = _SHARE.fullmatch(value) if isinstance(value, str) else None
-    if not found:
-        raise UsageError(f"{name} {value!r} is no share", f"write it with its sign: --{name} {default:.0%}")
-    return float(found[1]) / 100
+    try:
+        return parse_share(value if isinstance(value, str) else repr(value))
+    except UsageError:
+        raise UsageError(f"{name} {value!r} is no share", f"write it with its sign: --{name} {default:.0%}") from None
 
 
 def _table(path: Path) -> dict[str, object]:

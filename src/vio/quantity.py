@@ -1,4 +1,4 @@
-"""Read the quantities that a user types: durations, stretches of time, sizes and ranges of bytes."""
+"""Read the quantities that a user types: durations, stretches of time, shares, sizes and ranges of bytes."""
 
 import math
 import re
@@ -10,6 +10,7 @@ NO_END_S = 2.0**32  # more than a century: JSON has no infinity
 _SIZE = re.compile(
     r"0[xX](?P<hex>[0-9a-fA-F]{1,16})|(?P<number>\d{1,19}(?:\.\d+)?) ?(?P<unit>[kKMGTP]?)(?:i?B)?", re.ASCII
 )
+_SHARE = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?%", re.ASCII)
 _SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
 _MAX_SIZE = 2**63 - 1
 _SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -51,6 +52,18 @@ def _seconds(text: str) -> float:
     if not math.isfinite(seconds) or seconds > 1e9:
         raise UsageError(f"a duration of {text[:20]} is too long", "write it as 10s, 500ms, 2m or 1h")
     return seconds
+
+
+def parse_share(text: str) -> float:
+    """Read `5%` or `0.5 %` as a share of 1.
+
+    Raises:
+        UsageError: it is no share.
+    """
+    found = _SHARE.fullmatch(text.strip())
+    if not found:
+        raise UsageError(f"{text[:40]!r} is no share", "write it with its sign: 5%")
+    return float(found[1]) / 100
 
 
 def size_text(count: int) -> str:

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -332,3 +333,36 @@ def test_the_journal_keeps_the_scenario(recorder: FakeRecorder, options: BenchOp
     kept = read_journal(options.output).scenario
     assert isinstance(kept, Scenario)
     assert kept.load.command[3] == "{cache}"
+
+
+def test_a_run_that_the_hypervisor_below_disturbed_is_made_again(recorder: FakeRecorder, options: BenchOptions) -> None:
+    withhold = partial(withheld, options.output, 0.06)
+    recorder.at = dict.fromkeys((2, 4, 5, 6), withhold)
+    said: list[str] = []
+    result = bench(options, said.append)
+    runs = result.journal.runs
+    assert [run.tries for run in runs] == [1, 2, 3, 1, 1, 1, 1, 1]
+    assert [round(run.stolen_share, 3) for run in runs] == [0, 0, 0.06, 0, 0, 0, 0, 0]
+    assert said.count("the hypervisor below withheld 6% of the CPUs: the run is made again") == 3
+    assert len(list((options.output / "failed").iterdir())) == 3
+    assert len(list(options.output.glob("*/*/*.vio"))) == 4
+    shown = render(bench_text(result), io.StringIO())
+    assert "runs made again, as the hypervisor below withheld more than 5.0% of the CPUs: 3" in shown
+    assert "1 of 8 runs count though it did so each time" in shown
+
+
+def test_a_scenario_may_let_disturbed_runs_count(recorder: FakeRecorder, options: BenchOptions) -> None:
+    options.scenario.write_text(SCENARIO + 'most-stolen = "100%"\n')
+    recorder.at = {2: partial(withheld, options.output, 0.5)}
+    result = bench(options, lambda _: None)
+    assert len(recorder.commands) == RUNS
+    assert "withheld" not in render(bench_text(result), io.StringIO())
+
+
+def withheld(output: Path, share: float) -> None:
+    """Make the recording that runs one during which the hypervisor below withheld a share of the host's CPUs."""
+    path = output / "running.vio/manifest.json"
+    data = json.loads(path.read_text())
+    duration_s = (data["clock"]["stop"]["boottime_ns"] - data["clock"]["start"]["boottime_ns"]) / 1e9
+    data["stolen_cpu_s"] = share * duration_s * data["host"]["cpu_count"]
+    path.write_text(json.dumps(data))

@@ -3,7 +3,7 @@
 import pytest
 
 from vio.errors import UsageError
-from vio.quantity import parse_range, parse_size, size_text
+from vio.quantity import parse_range, parse_share, parse_size, size_text
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,14 @@ def test_ranges_are_read() -> None:
 @pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1023, "1023 B"), (65536, "64 KiB"), (3 << 29, "1.5 GiB")])
 def test_sizes_are_written(count: int, text: str) -> None:
     assert size_text(count) == text
+
+
+@pytest.mark.parametrize(("text", "share"), [("5%", 0.05), (" 0.5 %", 0.005), ("100%", 1.0), (".5%", 0.005)])
+def test_shares(text: str, share: float) -> None:
+    assert parse_share(text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["", "%", "5", "-1%", "5%%", "\N{ARABIC-INDIC DIGIT FIVE}%", "nan%"])
+def test_what_is_no_share(text: str) -> None:
+    with pytest.raises(UsageError, match="is no share"):
+        parse_share(text)

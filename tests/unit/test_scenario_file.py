@@ -54,6 +54,7 @@ def test_a_whole_scenario_is_read(tmp_path: Path) -> None:
         ("repeats = 2", "repeats = 0", "bench.repeats: 0 is not from 1 to 1000"),
         ("repeats = 2", "aa = 1", "bench.aa: 1 run a side says nothing of noise"),
         ('settle = "0s"', 'settle = "soon"', "'soon' is no duration"),
+        ('settle = "0s"', 'most-stolen = "0.05"', "'0.05' is no share"),
         ('"{image}"]', '"{imgae}"]', "{imgae} stands for nothing under none: is image meant?"),
         ('"-t", "{cache}", ', "", "none: the value cache is used nowhere"),
         ('cache = "writeback"', 'cash = "x"', "{cache} stands for nothing under writeback: is cash meant?"),
