@@ -39,6 +39,8 @@ class Role(StrEnum):
     """The external data file: all of the guest's data is there, the image has tables only."""
     BACKING = "backing"
     """What has not been written to the image is read from here."""
+    OVERLAY = "overlay"
+    """What QEMU has put in the image's place since: all is written there, and the image is its backing file."""
 
 
 @dataclass(frozen=True, slots=True)

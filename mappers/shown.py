@@ -72,7 +72,8 @@ def shown_from(table: pa.Table) -> list[ShownMap]:
 def with_shown(maps: MapSet, shown: Iterable[ShownMap], at_ns: int) -> MapSet:
     """Return the maps that hold at a boot time, with what the run shows put over them.
 
-    What is shown to lie in one file is in no other: a backing file's map has no such range any more.
+    What is shown to lie in one file is in no other: a backing file's map has no such range any more. Where several
+    show a place of the same range, the last of them has it.
     """
     now = {(one.map.source_space, one.map.target_space, one.copy): one for one in _valid(maps, at_ns)}
     for one in shown:

@@ -88,6 +88,15 @@ class MapSet:
             maps.append(new)
         return MapSet(tuple(maps))
 
+    def ended(self, source_space: str, at_ns: int) -> "MapSet":
+        """End all maps from a space that are still open: from that time on there are others, or none."""
+
+        def until(timed: TimedMap) -> TimedMap:
+            is_open = timed.map.source_space == source_space and timed.valid_to_ns == FOREVER_NS
+            return replace(timed, valid_to_ns=max(at_ns, timed.valid_from_ns)) if is_open else timed
+
+        return MapSet(tuple(map(until, self.maps)))
+
     def reach(self, source_space: str, at_ns: int) -> list[RangeMap]:
         """Compose from a space to every space below it by the maps of that time, nearest first."""
         reached: list[RangeMap] = []

@@ -58,7 +58,7 @@ def describe_disk(disk: Disk, is_recorded: bool) -> DiskInfo:
         is_recorded=is_recorded,
         why_not=disk.why_not,
         notes=disk.notes,
-        chain=tuple(_describe_chain_file(file) for file in disk.chain),
+        chain=tuple(_describe_chain_file(file) for file in (*disk.chain, *disk.overlays)),
         cluster_bytes=disk.cluster_bytes,
         subcluster_bytes=disk.subcluster_bytes,
     )
@@ -67,7 +67,8 @@ def describe_disk(disk: Disk, is_recorded: bool) -> DiskInfo:
 def _describe_chain_file(file: ChainFile) -> ChainInfo:
     dev = os.makedev(*file.device)
     space = device_space(dev) if file.is_block_device else file_space(dev, file.inode)
-    return ChainInfo(file.role, file.path, file.format, space, file.fds, file.is_direct)
+    clusters = file.cluster_bytes, file.subcluster_bytes
+    return ChainInfo(file.role, file.path, file.format, space, file.fds, file.is_direct, *clusters)
 
 
 def space_of(disk: Disk) -> str:

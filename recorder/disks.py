@@ -33,7 +33,8 @@ class Disk:
     `is_direct` is the open file's O_DIRECT, not the command line's word. `seen_layers` are QEMU's layers
     that can be followed even where the disk's whole way (`followable`) cannot; `why_not` says what is not
     visible. `chain` are the other files of the image: an external data file, backing files. `cluster_bytes` and
-    `subcluster_bytes` (what is allocated at once) are those of a qcow2 image, else 0.
+    `subcluster_bytes` (what is allocated at once) are those of a qcow2 image, else 0. `overlays` are what QEMU has put
+    in the image's place since it was first looked at, in order of time.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Disk:
     chain: tuple[ChainFile, ...] = ()
     cluster_bytes: int = 0
     subcluster_bytes: int = 0
+    overlays: tuple[ChainFile, ...] = ()
 
     @property
     def followable(self) -> bool:

@@ -24,7 +24,10 @@ _MAX_FILES = 64
 
 @dataclass(frozen=True, slots=True)
 class ChainFile:
-    """Another file of an image, which the process has open by the descriptors `fds`."""
+    """Another file of an image, which the process has open by the descriptors `fds`.
+
+    `cluster_bytes` and `subcluster_bytes` are as those of a disk; 0 where nobody has looked.
+    """
 
     role: Role
     path: str
@@ -35,6 +38,8 @@ class ChainFile:
     is_block_device: bool
     is_direct: bool
     below: HostDevice
+    cluster_bytes: int = 0
+    subcluster_bytes: int = 0
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from vio.recorder.aim import Aim
 from vio.recorder.clock import moment
 from vio.recorder.cpu import Growth, own_cpu_s
 from vio.recorder.describe import describe_creator, describe_host, describe_target, has_all_files
+from vio.recorder.exchange import OpenedFiles, take_in, with_notes
 from vio.recorder.files import append_log, write_manifest, write_table
 from vio.recorder.generate import STORED
 from vio.recorder.guarded import StuckError, guarded
@@ -59,6 +60,7 @@ class Keeper:
         self._segments = 0
         self._is_target_whole = aim.command is None
         self._threads_at_stop: tuple[ThreadState, ...] = ()
+        self._opened = OpenedFiles(HostRoots().process(aim.target.pid))
         self._target_cpu_s = Growth(lambda: read_cpu_s(HostRoots().process(aim.target.pid)))
         self._stolen_cpu_s = Growth(lambda: read_stolen_s(HostRoots()))
         self.manifest = Manifest(
@@ -81,6 +83,8 @@ class Keeper:
         self.manifest = replace(self.manifest, clock=clock)
         self._target_cpu_s.begin()
         self._stolen_cpu_s.begin()
+        if self._is_target_whole:
+            self._opened.look()
         self._maps.take(clock.start.boottime_ns)
         self._write_maps()
         write_manifest(self._directory, self.manifest, is_durable=True)
@@ -89,6 +93,8 @@ class Keeper:
         """Keep up with the closed segments, and say how it goes."""
         segments = tuple(session.writer.segments)
         is_news = self._look_again()
+        if self._is_target_whole:
+            self._opened.look()
         if len(segments) != self._segments or is_news:
             self._segments = len(segments)
             counts = self._counts(session, None, 0)
@@ -112,6 +118,7 @@ class Keeper:
             remove_pending(self._directory)
         if self._refresh():
             self._follow_command()
+        self._follow_exchanges()
         self._maps.take(moment().boottime_ns)
         files = self._maps.read_guest_files() if self._has_guest_files else None
         losses = self._losses(session, ended.losses)
@@ -189,20 +196,33 @@ class Keeper:
             began_ns = self.manifest.clock.start.boottime_ns
             self._maps.follow(self._target.disks, process, moment().boottime_ns, began_ns)
 
+    def _follow_exchanges(self) -> None:
+        """Take in the images that QEMU has put in the place of those at the start, if it runs and can be asked."""
+        self._opened.look()
+        if self._opened.found:
+            now = self._look(with_qmp=True)
+            changed = take_in(self._target, now, self.manifest, self._maps) if now else None
+            self._target, self.manifest = changed or (self._target, with_notes(self.manifest, self._opened.note()))
+
     def _refresh(self) -> bool:
         """Take what the target shows of itself now, if it still runs: threads come and go. Tell whether it does."""
+        now = self._look(with_qmp=False)
+        if now is None:
+            return False
+        # of a VM, QMP has said at the start what no command line says: disks plugged in, images exchanged
+        self._target = _renewed(self._target, now if self._aim.command else replace(now, disks=()))
+        return True
+
+    def _look(self, *, with_qmp: bool) -> Target | None:
         # a process that ends while it is looked at may show anything; images' headers may be beyond reach
         try:
-            now = guarded(lambda: find_target(pid=self._aim.target.pid, with_qmp=False))
+            now = guarded(lambda: find_target(pid=self._aim.target.pid, with_qmp=with_qmp))
         except StuckError:
             self._maps.is_stuck = True
-            return False
+            return None
         except (VioError, OSError, ValueError, IndexError):
-            return False
-        if now.exe != self._aim.target.exe:
-            return False
-        self._target = _renewed(self._target, now)
-        return True
+            return None
+        return now if now.exe == self._aim.target.exe else None
 
     def _write_maps(self) -> None:
         write_table(self._directory / MAPS_FILE, to_table(self._maps.maps))

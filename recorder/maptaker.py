@@ -69,6 +69,20 @@ class MapTaker:
             self.notes = [f"{image.disk.name}: {note}" for image in self.images for note in image.notes]
             self.take(at_ns, began_ns)
 
+    def exchange(self, disk: Disk, process: Path, at_ns: int) -> None:
+        """Hold what is a disk's image now instead of what was: maps until then end, and `take` is of the new one."""
+        if disk.name not in {image.disk.name for image in self.images}:
+            return
+        self.maps = self.maps.ended(guest_space(disk.name), at_ns)
+        try:
+            new = self.stack.enter_context(held_image(disk, process))
+        except OSError as error:
+            self._note(f"{disk.name}: its new image is not mapped: {error.strerror}")
+            return
+        self.images = [new if image.disk.name == disk.name else image for image in self.images]
+        for note in new.notes:
+            self._note(f"{disk.name}: {note}")
+
     def _dated(self, taken: TimedMap, known_from_ns: int | None) -> TimedMap:
         spaces = {(one.map.source_space, one.map.target_space) for one in self.maps}
         if known_from_ns is None or (taken.map.source_space, taken.map.target_space) in spaces:

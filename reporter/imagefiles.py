@@ -7,7 +7,8 @@ from vio.manifest import ChainInfo, DiskInfo, Manifest
 from vio.reporter.carriers import FileId
 
 _DIRECT = ("none", "directsync")
-_DATA, _BACKING = "data", "backing"
+_DATA, _BACKING, _OVERLAY = "data", "backing", "overlay"
+_QCOW2 = "qcow2"
 
 
 def is_direct(disk: DiskInfo) -> bool:
@@ -30,6 +31,29 @@ def data_descriptors(disk: DiskInfo) -> tuple[int, ...]:
     """Return the descriptors of the file in which the guest's data lies."""
     data = data_file(disk)
     return data.fds if data else disk.fds
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLayer:
+    """A file in which a disk's data lies by qcow2's tables, with its descriptors; clusters are 0 where not known."""
+
+    space: str
+    fds: tuple[int, ...]
+    cluster_bytes: int
+    subcluster_bytes: int
+
+
+def image_layers(disk: DiskInfo) -> list[ImageLayer]:
+    """Return the file with a disk's data, and what was put in its place while it was recorded, in order of time.
+
+    Only those whose format is qcow2, that have addresses of their own, and that are known by descriptor.
+    """
+    layers = [ImageLayer(data_space(disk), data_descriptors(disk), disk.cluster_bytes, disk.subcluster_bytes)]
+    later = [file for file in disk.chain if file.role == _OVERLAY]
+    layers += [ImageLayer(file.space, file.fds, file.cluster_bytes, file.subcluster_bytes) for file in later]
+    formats = [disk.format, *(file.format for file in later)]
+    pairs = zip(layers, formats, strict=True)
+    return [layer for layer, form in pairs if form == _QCOW2 and layer.fds and layer.space]
 
 
 @dataclass(frozen=True, slots=True)

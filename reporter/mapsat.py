@@ -9,6 +9,7 @@ from vio.errors import RecordingError
 from vio.mappers.shown import SCHEMA, ShownMap, shown_from, with_shown
 from vio.mappers.timed import MapSet
 from vio.recording import Recording
+from vio.reporter.imagefiles import image_layers
 from vio.reporter.iofile import ios_file
 from vio.reporter.shown import SHOWN_FILE
 from vio.reporter.storedmaps import stored_maps
@@ -26,11 +27,17 @@ def maps_at(path: Path, at_ns: int) -> MapSet:
 
 
 def shown_maps(recording: Recording) -> list[ShownMap]:
-    """Return what the run shows of the disks' maps.
+    """Return what the run shows of the disks' maps: of what was put in an image's place after the image.
 
     Raises:
         RecordingError: the recording cannot be read.
     """
+    layers = [file.space for disk in recording.manifest.target.disks for file in image_layers(disk)]
+    places = {space: number for number, space in enumerate(layers)}
+    return sorted(_shown(recording), key=lambda one: places.get(one.target_space, 0))
+
+
+def _shown(recording: Recording) -> list[ShownMap]:
     file = recording.path / SHOWN_FILE
     if ios_file(recording.path) is None:  # where a report cannot write its tables there is this one alone
         return shown_from(_joined(recording))

@@ -65,10 +65,8 @@ class SeenPlaces:
         return Ranges.of(start, end, shift, ts_ns[first], ts_ns[last])
 
 
-def seen_places(
-    joined: Joined, disk: Ints, layout: ImageLayout, left_out: Counter[str]
-) -> tuple[SeenPlaces, SeenPlaces]:
-    """Return where the IOs of a disk that are done in this window went, and what has lost its place by them.
+def seen_places(joined: Joined, layout: ImageLayout, left_out: Counter[str]) -> tuple[SeenPlaces, Bools]:
+    """Return where in a file the IOs that are done in this window went; and which IOs have calls on it.
 
     What is not told is counted by its reason. What was read or written tells of all that is allocated with it.
     """
@@ -83,12 +81,14 @@ def seen_places(
     told = tell_places(weights, io_of, at, frames.call_end[calls], top, frames.call_end[root], is_write)
     left_out.update({IN_PIECES: told.in_pieces, NO_END: told.no_end, OTHER_BUFFER: told.other_buffer})
     start, end = layout.outward(told.guest, told.guest + told.bytes)
-    placed = SeenPlaces(start, end, told.offset - told.guest, told.first, told.last)
-    return placed, _gone(joined, disk, layout, told.has_call)
+    return SeenPlaces(start, end, told.offset - told.guest, told.first, told.last), told.has_call
 
 
-def _gone(joined: Joined, disk: Ints, layout: ImageLayout, has_call: Bools) -> SeenPlaces:
-    """Return what was discarded or zeroed, and may have no place now."""
+def lost_places(joined: Joined, disk: Ints, layout: ImageLayout, has_call: Bools) -> SeenPlaces:
+    """Return what of a disk was discarded or zeroed, and may have no place now.
+
+    `disk` is that of each IO, `has_call` tells those with calls on any file of its image.
+    """
     ev, frames, number = joined.window.events, joined.frames, joined.window.number
     is_mine, columns = joined.is_done & (disk == layout.disk), (ev.point, ev.flags, ev.space)
     calls = (frames.call, frames.call_end, frames.call_parent, joined.call_io)

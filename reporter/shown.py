@@ -17,14 +17,13 @@ from vio.mappers.shown import SCHEMA, ShownMap
 from vio.mappers.space import guest_space
 from vio.mappers.timed import FOREVER_NS, MapSet, TimedMap
 from vio.reporter.followed import FollowedRanges
-from vio.reporter.imagefiles import data_descriptors, data_space
+from vio.reporter.imagefiles import ImageLayer, image_layers
 from vio.reporter.join import Joined
 from vio.reporter.match import Ints
-from vio.reporter.seenplaces import ImageLayout, seen_places
+from vio.reporter.seenplaces import ImageLayout, SeenPlaces, lost_places, seen_places
 from vio.reporter.sightings import FURTHEST, GONE, KnownShifts, PastRanges, Ranges
 
 SHOWN_FILE = "shown.parquet"
-_QCOW2 = "qcow2"
 _LARGEST_CLUSTER = 1 << 21
 _NONE = np.empty(0, dtype=np.int64)
 
@@ -47,7 +46,7 @@ class ShownFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class _Disk:
+class _File:
     layout: ImageLayout
     followed: FollowedRanges
     last: KnownShifts
@@ -62,30 +61,37 @@ class ShownPlaces:
         """Take what the stored maps say; `tables` are the places of the images' own tables, by descriptor."""
         self.figures = ShownFigures()
         self._disks = [
-            _followed(number, disk, _of_disk(maps, disk), manifest.clock.start.boottime_ns, tables)
+            [
+                _followed(number, disk, file, _taken(maps, disk, file), manifest.clock.start.boottime_ns, tables)
+                for file in image_layers(disk)
+            ]
             for number, disk in enumerate(manifest.target.disks)
-            if _is_followed(disk)
         ]
         self._ready: list[pa.Table] = []
 
     def add(self, joined: Joined, disk: Ints, *, is_last: bool) -> None:
         """Take the next window; `disk` is that of each of its IOs."""
-        for one in self._disks:
-            placed, gone = seen_places(joined, disk, one.layout, self.figures.left_out)
-            news, ts_ns = one.followed.news(placed, gone), joined.window.events.ts_ns
-            past = one.followed.add(Ranges.joined([placed.dated(ts_ns, news), gone.dated(ts_ns)]))
-            if is_last:
-                past = PastRanges.joined([past, one.followed.finish(one.last, one.taken_ns)])
-                self.figures.disputed_bytes += one.followed.disputed_bytes
-                self.figures.forgotten_bytes += one.followed.forgotten_bytes
-            self._give_out(one, past)
+        for files in self._disks:
+            seen = [seen_places(joined, file.layout, self.figures.left_out) for file in files]
+            for file, (placed, _) in zip(files, seen, strict=True):
+                has_call = np.logical_or.reduce([has for _, has in seen])
+                self._follow(file, joined, placed, lost_places(joined, disk, file.layout, has_call), is_last=is_last)
 
     def take(self) -> pa.Table:
         """Return the rows of vio.mappers.shown.SCHEMA that became whole since the last call."""
         ready, self._ready = self._ready, []
         return pa.concat_tables([SCHEMA.empty_table(), *ready]).unify_dictionaries()
 
-    def _give_out(self, disk: _Disk, past: PastRanges) -> None:
+    def _follow(self, file: _File, joined: Joined, placed: SeenPlaces, gone: SeenPlaces, *, is_last: bool) -> None:
+        news, ts_ns = file.followed.news(placed, gone), joined.window.events.ts_ns
+        past = file.followed.add(Ranges.joined([placed.dated(ts_ns, news), gone.dated(ts_ns)]))
+        if is_last:
+            past = PastRanges.joined([past, file.followed.finish(file.last, file.taken_ns)])
+            self.figures.disputed_bytes += file.followed.disputed_bytes
+            self.figures.forgotten_bytes += file.followed.forgotten_bytes
+        self._give_out(file, past)
+
+    def _give_out(self, file: _File, past: PastRanges) -> None:
         if not len(past):
             return
         is_placed, length = past.shift != GONE, past.end - past.start
@@ -93,37 +99,36 @@ class ShownPlaces:
         self.figures.unflushed_bytes += int(length[is_placed & (past.to_ns == FOREVER_NS)].sum())
         self.figures.gone_bytes += int(length[~is_placed].sum())
         target = np.where(is_placed, past.start + past.shift, NOWHERE)
-        self._ready.append(ShownMap(*disk.spaces, past.start, length, target, past.from_ns, past.to_ns).table())
+        self._ready.append(ShownMap(*file.spaces, past.start, length, target, past.from_ns, past.to_ns).table())
 
 
-def _is_followed(disk: DiskInfo) -> bool:
-    """Tell the disks whose file has addresses of its own, that are known by descriptor."""
-    return disk.format == _QCOW2 and bool(data_descriptors(disk)) and bool(data_space(disk))
-
-
-def _of_disk(maps: MapSet, disk: DiskInfo) -> list[TimedMap]:
-    """Return the maps of a disk to the file with its data, in order of time."""
-    wanted = (guest_space(disk.name), data_space(disk))
+def _taken(maps: MapSet, disk: DiskInfo, file: ImageLayer) -> list[TimedMap]:
+    """Return the maps of a disk to a file with its data, in order of time."""
+    wanted = (guest_space(disk.name), file.space)
     mine = [one for one in maps if (one.map.source_space, one.map.target_space) == wanted]
     return sorted(mine, key=lambda one: one.valid_from_ns)
 
 
 def _followed(
-    number: int, disk: DiskInfo, taken: list[TimedMap], start_ns: int, tables: Mapping[int, tuple[Ints, Ints]]
-) -> _Disk:
-    descriptors = data_descriptors(disk)
+    number: int,
+    disk: DiskInfo,
+    file: ImageLayer,
+    taken: list[TimedMap],
+    start_ns: int,
+    tables: Mapping[int, tuple[Ints, Ints]],
+) -> _File:
     layout = ImageLayout(
         number,
-        np.array(sorted(descriptors), dtype=np.int64),
-        _power_of_two(disk.cluster_bytes),
-        _power_of_two(disk.subcluster_bytes),
+        np.array(sorted(file.fds), dtype=np.int64),
+        _power_of_two(file.cluster_bytes),
+        _power_of_two(file.subcluster_bytes),
         disk.virtual_size_bytes or FURTHEST,
-        next((tables[fd] for fd in descriptors if fd in tables), (_NONE, _NONE)),
+        next((tables[fd] for fd in file.fds if fd in tables), (_NONE, _NONE)),
     )
     first = KnownShifts.of(next((one.map for one in taken if one.valid_from_ns <= start_ns), None))
     last = KnownShifts.of(taken[-1].map if taken else None)
     taken_ns = max((one.valid_from_ns for one in taken if one.valid_from_ns > start_ns), default=FOREVER_NS)
-    return _Disk(layout, FollowedRanges(first), last, taken_ns, (guest_space(disk.name), data_space(disk)))
+    return _File(layout, FollowedRanges(first), last, taken_ns, (guest_space(disk.name), file.space))
 
 
 def _power_of_two(size: int) -> int:

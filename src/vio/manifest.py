@@ -77,7 +77,11 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class ChainInfo:
-    """Another file of an image; `role` is `data` (its external data file) or `backing`; `fds` as in DiskInfo."""
+    """Another file of an image; `role` is `data` (its external data file), `backing`, or `overlay`.
+
+    An overlay was put in the image's place while it was recorded: by a snapshot, or at the end of a mirror. `fds`,
+    `cluster_bytes` and `subcluster_bytes` are as in DiskInfo.
+    """
 
     role: str
     path: str
@@ -85,13 +89,16 @@ class ChainInfo:
     space: str
     fds: tuple[int, ...] = ()
     is_direct: bool = True
+    cluster_bytes: int = 0
+    subcluster_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class DiskInfo:
     """One disk of the target; `space` is the address space of its image (`file:...` or `dev:...`).
 
-    `chain` are the image's other files that QEMU has open, nearest first. `cluster_bytes` is the cluster of a qcow2
+    `chain` are the image's other files that QEMU has open, nearest first, and then its overlays in order of time: what
+    the disk is otherwise, it was at the start. `cluster_bytes` is the cluster of a qcow2
     image, `subcluster_bytes` what it allocates at once; 0 where that is not known.
     """
 

@@ -5,23 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from lab.disk import Cache
 from lab.scratch import scratch
 from lab.unflushed import (
     CLUSTER,
-    SIZE_BYTES,
-    Place,
     Setting,
     Unflushed,
     places,
     record_killed,
     record_unflushed,
 )
+from tests.places import UNIT, at_stop, by_maps, by_unit
 
-from vio.mappers.kind import Kind, base_of
-from vio.mappers.timed import MapSet
+from vio.mappers.kind import Kind
 from vio.recording import Recording
 from vio.reporter.mapsat import maps_at
 from vio.reporter.report import ReportOptions, report
@@ -40,8 +37,6 @@ SETTINGS = {
     ),
     "none-discard-ignored": Setting(Cache.NONE, has_discard=False),
 }
-UNIT = 512
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -59,30 +54,6 @@ def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with scratch("target") as directory:
         truth = record_unflushed(directory, path, setting)
     return Played(path, setting, truth, report(path, ReportOptions()))
-
-
-def by_unit(places: list[Place]) -> Ints:
-    """Where each sector of the guest's disk is by qemu-img; -1: nowhere."""
-    found = np.full(SIZE_BYTES // UNIT, -1)
-    for start, length, offset in places:
-        units = np.arange(start // UNIT, (start + length) // UNIT)
-        found[units] = offset + (units * UNIT - start)
-    return found
-
-
-def by_maps(maps: MapSet, at_ns: int, path: Path) -> tuple[Ints, Ints]:
-    """Where each sector is by the maps, and of which kind."""
-    disk = Recording.open(path).manifest.target.disks[0]
-    ranges = next(one for one in maps.at(f"guest:{disk.name}", at_ns) if one.target_space == disk.space)
-    target, kind = ranges.locate(np.arange(0, SIZE_BYTES, UNIT))
-    return np.where(base_of(kind) == Kind.MAPPED, target, -1), base_of(kind).astype(np.int64)
-
-
-def at_stop(path: Path) -> int:
-    """When the last maps were taken, or the recording's last moment."""
-    recording = Recording.open(path)
-    stop = recording.manifest.clock.stop
-    return max(stop.boottime_ns if stop else 0, *(one.valid_from_ns for one in stored_maps(recording)))
 
 
 def test_the_taken_maps_do_not_know_and_the_run_does(played: Played) -> None:
