@@ -33,8 +33,8 @@ from vio.reporter.runs import (
     Runs,
     code_of,
     latest_waking,
-    runs_of,
 )
+from vio.reporter.stretches import Follower
 
 _NONE = -1
 SCHED_POINTS = "sched_switch", "sched_waking"
@@ -51,7 +51,7 @@ _SHARED = (KICK, NOTIFY)  # the join reads them too
 _OTHERS = 255
 _VCPU = "vcpu"
 _BEFORE_NS = 1_000_000_000  # kept from before the oldest IO in flight: what its thread did last
-_MOST_KEPT = 1 << 21  # moves, where an IO hangs and others go on
+_MOST_KEPT = 1 << 20  # stretches and notifications, where an IO hangs and others go on
 
 
 class Wait(StrEnum):
@@ -109,7 +109,8 @@ class WaitReader:
     workers: Ints
     blind: Sequence[tuple[int, int]] = ()
     busy: Busy = field(default_factory=Busy)
-    _moves: list[Moves] = field(default_factory=list)
+    _follower: Follower = field(default_factory=Follower)
+    _told: Moves = field(default_factory=lambda: Moves.joined([]))
     _known_ns: int = 0
 
     @classmethod
@@ -141,11 +142,11 @@ class WaitReader:
         """Return the waits of the IOs that are done in a window; `moves` are those since the last, up to now."""
         for some in moves:
             self.busy.add(some)
-        self._moves.extend(moves)
+            self._follower.add(some)
+        self._told = Moves.joined([self._told, *(some.take(some.kind >= NOTIFY) for some in moves)])
         rows = np.flatnonzero(joined.is_done)
         ios, ev, spans = joined.ios, joined.window.events, joined.spans
-        self._moves = [Moves.joined(self._moves)]
-        runs = runs_of(self._moves[0])
+        runs = self._follower.runs()
         order = stable_order(spans.owner)
         first = np.searchsorted(spans.owner[order], np.arange(ios.begin.size + 1))
         lives = Lives(ios.begin, ios.end, first, order, spans.stage, spans.begin, spans.end)
@@ -156,7 +157,7 @@ class WaitReader:
         begin, notify = ios.begin[rows], ios.notify[rows]
         kicks(kick, ev.ts_ns[begin], tid[begin], self.vcpus, runs)
         told = np.where(notify >= 0, ev.ts_ns[notify], _NONE)
-        inject = inject_waits(self._moves[0], told, tid[notify])
+        inject = inject_waits(self._told, told, tid[notify])
         is_known = (ios.end[rows] >= 0) & (ev.ts_ns[begin] >= self._known_ns)
         self._blind(is_known, ev.ts_ns[begin], ev.ts_ns[ios.end[rows]])
         self._forget(joined)
@@ -167,16 +168,14 @@ class WaitReader:
             is_known &= (end_ns < from_ns) | (begin_ns > to_ns)
 
     def _forget(self, joined: Joined) -> None:
-        moves, ev = self._moves[0], joined.window.events
-        if not len(moves) or not len(ev):
+        ev = joined.window.events
+        if not len(ev):
             return
         waiting = joined.ios.begin[~joined.is_done]
         oldest_ns = int(ev.ts_ns[waiting.min()] if waiting.size else ev.ts_ns[-1]) - _BEFORE_NS
-        first = int(np.searchsorted(moves.ts_ns, oldest_ns))
-        if len(moves) - first > _MOST_KEPT:
-            first = len(moves) - _MOST_KEPT
-            self._known_ns = int(moves.ts_ns[first])
-        self._moves = [moves.take(slice(first, None))]
+        self._known_ns = max(self._known_ns, self._follower.forget(oldest_ns, _MOST_KEPT))
+        first = max(int(np.searchsorted(self._told.ts_ns, oldest_ns)), len(self._told) - _MOST_KEPT)
+        self._told = self._told.take(slice(first, None))
 
 
 @compiled

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 
 import numpy as np
-from tests.unit.test_runs import PREEMPT, SLEEP, STOP, Move, leaves, moves_of, runs, woken
+from tests.unit.test_runs import PREEMPT, SLEEP, STOP, Move, leaves, moves_of, runs, runs_of, woken
 
 from vio.layer import Stage
 from vio.reporter.offcpu import RUNQUEUE, WAKEUP, Lives, charge
 from vio.reporter.offcpu import STOP as STOPPED
-from vio.reporter.runs import runs_of
 
 IOTHREAD, WORKER, KERNEL, KERNEL_WORKER, OTHER_WORKER = 20, 30, 7, 40, 41
 WORKERS = np.array([KERNEL_WORKER, OTHER_WORKER])

@@ -1,9 +1,12 @@
 """When threads did not run though they could: the stories of single threads."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vio.reporter.runs import (
     KICK,
@@ -16,9 +19,9 @@ from vio.reporter.runs import (
     Runs,
     code_of,
     off_cpu_ns,
-    runs_of,
     waking_of_sleeper,
 )
+from vio.reporter.stretches import Follower
 
 ME, OTHER, GUEST = 20, 10, 90
 READY, SLEEP, DISK_SLEEP, STOP, PREEMPT = 0, 1, 2, 4, 256
@@ -45,6 +48,13 @@ def kick(at: int, tid: int = ME) -> Move:
 
 def moves_of(*story: Move) -> Moves:
     return Moves(*(np.array(column, np.int64) for column in zip(*story, strict=True)))
+
+
+def runs_of(*windows: Moves) -> Runs:
+    follower = Follower()
+    for moves in windows:
+        follower.add(moves)
+    return follower.runs()
 
 
 def stretches(found: Runs, tid: int = ME) -> list[tuple[int, int, int]]:
@@ -124,3 +134,43 @@ def test_nothing_at_all() -> None:
     found = runs_of(Moves.joined([]))
     assert found.tids.size == 0
     assert found.kind.size == 0
+
+
+TIDS = st.sampled_from([0, OTHER, ME, GUEST])
+SOME = st.tuples(
+    st.sampled_from([SWITCH, WAKING, KICK]), TIDS, TIDS, st.sampled_from([READY, SLEEP, STOP, PREEMPT, IRQ])
+)
+
+
+def rows(found: Runs) -> set[tuple[int, ...]]:
+    """All stretches with all that is known of each; sums are since the first that is kept."""
+    tid = np.repeat(found.tids, np.diff(found.first))
+    columns = (tid, found.kind, found.from_ns, found.to_ns, found.waker, found.kick_ns, found.next_kick_ns)
+    return set(zip(*(column.tolist() for column in (*columns, found.slept_ns)), strict=True))
+
+
+@given(st.lists(SOME, max_size=40), st.lists(st.integers(0, 40), max_size=4))
+def test_windows_change_nothing(story: list[tuple[int, int, int, int]], cuts: list[int]) -> None:
+    moves = Moves(*np.array([(at, *move) for at, move in enumerate(story)], np.int64).reshape(-1, 5).T)
+    edges = [0, *sorted(min(cut, len(story)) for cut in cuts), len(story)]
+    whole = runs_of(moves)
+    parts = runs_of(*(moves.take(slice(a, b)) for a, b in itertools.pairwise(edges)))
+    for one, other in zip(whole, parts, strict=True):
+        assert np.array_equal(one, other)
+
+
+@given(st.lists(SOME, max_size=40), st.integers(0, 40), st.integers(0, 40), st.integers(0, 9))
+def test_what_is_forgotten_is_the_oldest_and_nothing_else(
+    story: list[tuple[int, int, int, int]], cut: int, before: int, most: int
+) -> None:
+    moves = Moves(*np.array([(at, *move) for at, move in enumerate(story)], np.int64).reshape(-1, 5).T)
+    follower = Follower()
+    follower.add(moves.take(slice(0, cut)))
+    known_ns = follower.forget(before, most)
+    kept = len(follower.runs().kind)
+    assert kept <= most
+    follower.add(moves.take(slice(cut, None)))
+    left, every = rows(follower.runs()), rows(runs_of(moves))
+    assert left <= every
+    assert all(row[3] <= known_ns for row in every - left)
+    assert known_ns < before or kept == most or not known_ns
