@@ -6,11 +6,12 @@ SciPy's own t test lies in scipy.stats, which takes longer to import than a comp
 tests of repeats take Student's distribution from scipy.special, and a test holds them to what scipy.stats says.
 """
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from vio.comparer.resample import bootstrap_interval, permutation_p
 
 Floats = npt.NDArray[np.float64]
 
@@ -21,8 +22,6 @@ SAME_ERROR = 0.05
 """The chance that an equivalence test calls sides the same that differ by the smallest effect that matters."""
 _ROUNDING = 1e-9
 _MOST = 1 - 1e-9
-_RESAMPLES = 9999
-_SEED = 20_231_117
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +64,8 @@ def compare_units(
     student = _Student.of(old, now)
     tested.p_same[varies] = student.p_within(margin[varies])
     if are_blocks:
-        tested.p[varies], tested.low[varies], tested.high[varies] = _resampled(old, now)
+        tested.p[varies] = permutation_p(old, now)
+        tested.low[varies], tested.high[varies] = bootstrap_interval(old, now, CONFIDENCE)
     else:
         tested.p[varies] = student.p()
         tested.low[varies], tested.high[varies] = student.interval()
@@ -163,27 +163,6 @@ def _trimmed(side: Floats, trim: float) -> tuple[Floats, Floats, int]:
     winsorized = np.clip(ordered, kept[0], kept[-1])
     square = (len(side) - 1) * winsorized.var(axis=0, ddof=1) / (count * (count - 1))
     return kept.mean(axis=0), square, count
-
-
-def _resampled(base: Floats, new: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the chance of such a difference by permuting units, and its interval by drawing them again."""
-    from scipy import stats
-
-    with warnings.catch_warnings():
-        # SciPy warns of a side whose values are all alike, which the other's spread makes up for
-        warnings.simplefilter("ignore", RuntimeWarning)
-        method = stats.PermutationMethod(n_resamples=_RESAMPLES, random_state=_SEED)
-        tested = stats.ttest_ind(new, base, equal_var=False, method=method)
-        drawn = stats.bootstrap(
-            (new, base),
-            lambda a, b, axis: a.mean(axis=axis) - b.mean(axis=axis),
-            confidence_level=CONFIDENCE,
-            n_resamples=2000,
-            batch=100,
-            method="percentile",
-            random_state=_SEED,
-        )
-    return tested.pvalue, drawn.confidence_interval.low, drawn.confidence_interval.high
 
 
 def adjust_p(p: Floats) -> Floats:
