@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vio.recorder.bpfmap import U64
 from vio.recorder.bpftrace import enlarge_pipe
 from vio.recorder.files import make_directory
 from vio.recorder.generate import BATCH
@@ -84,32 +85,31 @@ def _cpu_s() -> float:
 
 
 def _write_lines(path: Path, lines: int, repeats: int) -> Iterator[int]:
-    """Write lines as a busy VM gives them: five records for each IO, on the stack of one of 64 coroutines."""
-    random = np.random.default_rng(1)
+    """Write lines as a busy VM gives them."""
     count = lines * BATCH
-    io, step = (
-        np.arange(count, dtype=np.uint64) // np.uint64(_STEPS),
-        np.arange(count, dtype=np.uint64) % np.uint64(_STEPS),
-    )
-    coroutine = random.integers(0, 64, count // _STEPS + 1, dtype=np.uint64)[io]
-    stack = np.uint64(0x8F31_7000) + coroutine * np.uint64(1 << 20) - step * np.uint64(0x90)
-    header = (stack << np.uint64(32)) | (np.uint64(20) + step)
-    extent = (np.uint64(0x584B_7B90) << np.uint64(32)) | np.uint64(4096)
-    offset = random.integers(0, 1 << 18, count // _STEPS + 1, dtype=np.uint64)[io] * np.uint64(4096)
-    key = np.uint64(0x7F58_4B7B_9000) + coroutine * np.uint64(0x240)
     form = "1" + ",%16x" * (2 + BATCH * WORDS) + "\n"
     with path.open("wb") as file:
         for repeat in range(repeats):
             number = np.arange(repeat * lines, (repeat + 1) * lines, dtype=np.uint64)
-            moment = np.arange(repeat * count, (repeat + 1) * count, dtype=np.uint64)
-            time_ns = np.uint64(2_518_104_459_676) + moment * np.uint64(1700) + (moment * moment) % np.uint64(997)
-            words = [time_ns, header, np.full(count, extent), offset, key]
-            records = np.stack(words, axis=1).reshape(lines, BATCH * WORDS)
+            words = records(np.arange(repeat * count, (repeat + 1) * count, dtype=np.uint64))
             head = np.stack([number % np.uint64(_THREADS), number // np.uint64(_THREADS) + np.uint64(1)], axis=1)
-            table = np.concatenate([head, records], axis=1)
+            table = np.concatenate([head, words.reshape(lines, BATCH * WORDS)], axis=1)
             data = "".join(form % tuple(row) for row in table.tolist()).encode()
             file.write(data)
             yield len(data)
+
+
+def records(number: U64) -> U64:
+    """Return made-up records (`[record, word]`) by number: five to an IO, on the stack of one of 64 coroutines."""
+    io, step = number // np.uint64(_STEPS), number % np.uint64(_STEPS)
+    chance = (io * np.uint64(0x9E37_79B9_7F4A_7C15)) >> np.uint64(24)
+    coroutine, offset = chance % np.uint64(64), (chance >> np.uint64(8)) % np.uint64(1 << 18) * np.uint64(4096)
+    stack = np.uint64(0x8F31_7000) + coroutine * np.uint64(1 << 20) - step * np.uint64(0x90)
+    time_ns = np.uint64(2_518_104_459_676) + number * np.uint64(1700) + (number * number) % np.uint64(997)
+    header = (stack << np.uint64(32)) | (np.uint64(20) + step)
+    extent = np.full(len(number), (np.uint64(0x584B_7B90) << np.uint64(32)) | np.uint64(4096))
+    key = np.uint64(0x7F58_4B7B_9000) + coroutine * np.uint64(0x240)
+    return np.stack([time_ns, header, extent, offset, key], axis=1)
 
 
 def main() -> None:
