@@ -11,7 +11,7 @@ from vio.recorder.clock import moment
 from vio.recorder.disks import Disk
 from vio.recorder.imagechain import ChainFile
 from vio.recorder.maptaker import MapTaker
-from vio.recorder.procfs import FileIdentity, HostRoots, OpenFile, read_open_files
+from vio.recorder.procfs import HostRoots, read_written_paths
 from vio.recorder.scope import find_ground
 from vio.recorder.target import Target
 
@@ -21,22 +21,22 @@ class OpenedFiles:
     """What a process opens for writing while it is watched: an image that is exchanged is among it."""
 
     process: Path
-    found: dict[FileIdentity, OpenFile] = field(default_factory=dict)
-    _known: set[FileIdentity] | None = None
+    found: list[str] = field(default_factory=list)
+    _known: set[str] | None = None
 
     def look(self) -> None:
         """Look at what it has open now; the first look tells what is not new."""
         try:
-            files = [file for file in read_open_files(self.process) if file.is_writable]
+            paths = read_written_paths(self.process)
         except OSError:  # it has ended, or may not be looked at
             return
         if self._known is None:
-            self._known = {file.identity for file in files}
-        self.found |= {file.identity: file for file in files if file.identity not in self._known}
+            self._known = set(paths)
+        self.found += dict.fromkeys(path for path in paths if path not in {*self._known, *self.found})
 
     def note(self) -> str:
         """Say which files these are, for where nobody could be asked what they are for."""
-        paths = ", ".join(printable(file.path) for file in self.found.values())
+        paths = ", ".join(map(printable, self.found))
         return f"opened for writing meanwhile: {paths}: not mapped, if it is a disk's image now (a snapshot, a mirror)"
 
 

@@ -193,6 +193,28 @@ def read_open_files(process: Path) -> list[OpenFile]:
     return found
 
 
+def read_written_paths(process: Path) -> list[str]:
+    """Return the paths of the files and block devices that a process has open for writing.
+
+    No file system is asked of the files themselves: it may hang. So deleted files are left out.
+    """
+    found = []
+    for entry in (process / "fd").iterdir():
+        try:
+            path, info = str(entry.readlink()), _read_fdinfo(process / "fdinfo" / entry.name)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        is_named = path.startswith("/") and not path.startswith("/memfd:") and not path.endswith(" (deleted)")
+        if is_named and int(info.get("flags", "0"), 8) & os.O_ACCMODE != os.O_RDONLY and _may_be_image(path):
+            found.append(path)
+    return found
+
+
+def _may_be_image(path: str) -> bool:
+    # a character device is none
+    return not path.startswith("/dev/") or Path(path).is_block_device()
+
+
 def _read_open_file(process: Path, fd: int) -> OpenFile | None:
     link = process / "fd" / str(fd)
     path = str(link.readlink())
