@@ -41,34 +41,33 @@ class _Threads(NamedTuple):
         return cls(state, zeroes, none, zeroes.copy(), none.copy(), is_early)
 
 
-def _no_stretches(count: int = 0) -> Ints:
-    return np.full((_COLUMNS, count), _NONE, np.int64)
-
-
 @dataclass(slots=True)
 class Follower:
     """Follows threads through windows of moves, in order of time; what is over is kept until it is forgotten.
 
-    `_tids` are the threads, ascending; `_found` the stretches in order of their ends, in rows of _COLUMNS.
+    `_tids` are the threads, ascending. The stretches, in order of their ends, are those from `_first` to before `_end`
+    of `_room`, in rows of _COLUMNS.
     """
 
     _tids: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     _threads: _Threads = field(default_factory=lambda: _Threads.unknown(0))
-    _found: Ints = field(default_factory=_no_stretches)
+    _room: Ints = field(default_factory=lambda: np.empty((_COLUMNS, 0), np.int64))
+    _first: int = 0
+    _end: int = 0
 
     def add(self, moves: Moves) -> None:
         """Go on with the moves after those so far."""
         self._meet(moves)
+        self._make_room(len(moves))  # a move ends one at most
         thread, other = (codes_in(self._tids, tids) for tids in (moves.tid, moves.other))
-        found = np.concatenate([self._found, _no_stretches(len(moves))], axis=1)  # a move ends one at most
-        count = self._found.shape[1]
         columns = (moves.ts_ns, moves.kind, thread, other, moves.tid, moves.other, moves.flags)
-        self._found = found[:, : _follow(*columns, self._threads, found, count)]
+        self._end = _follow(*columns, self._threads, self._room, self._end)
 
-    def runs(self) -> Runs:
-        """Return the stretches that are over, and have not been forgotten."""
-        codes = codes_in(self._tids, self._found[_OF])
-        found = self._found[:, order_by_number(codes, self._tids.size)]
+    def runs(self, since_ns: int = 0) -> Runs:
+        """Return the stretches that have not been forgotten, and were over at a time or later."""
+        kept = self._room[:, self._first : self._end]
+        kept = kept[:, np.searchsorted(kept[_TO], since_ns) :]
+        found = kept[:, order_by_number(codes_in(self._tids, kept[_OF]), self._tids.size)]
         first = np.searchsorted(found[_OF], np.append(self._tids, np.iinfo(np.int64).max))
         kind, from_ns, to_ns, waker, kick_ns, next_kick_ns, slept_ns = found[1:]
         sums = _sums(first, kind, from_ns, to_ns)
@@ -79,16 +78,26 @@ class Follower:
 
         Returns up to when not all are known any more: not later than `before_ns`, if there were not too many.
         """
-        to_ns = self._found[_TO]
-        first = max(int(np.searchsorted(to_ns, before_ns)), to_ns.size - most, 0)
-        known_ns = int(to_ns[first - 1]) if first else 0
-        self._found = self._found[:, first:].copy()
+        to_ns = self._room[_TO, self._first : self._end]
+        gone = max(int(np.searchsorted(to_ns, before_ns)), to_ns.size - most, 0)
+        self._first += gone
         latest = self._threads.latest
-        np.copyto(latest, np.where(latest < first, _NONE, latest - first))
-        return known_ns
+        latest[latest < self._first] = _NONE
+        return int(to_ns[gone - 1]) if gone else 0
+
+    def _make_room(self, more: int) -> None:
+        """Have room for some more stretches; copying is rare, as there is twice the room each time."""
+        count = self._end - self._first
+        if self._end + more <= self._room.shape[1]:
+            return
+        room = np.empty((_COLUMNS, 2 * (count + more)), np.int64)
+        room[:, :count] = self._room[:, self._first : self._end]
+        latest = self._threads.latest
+        latest[latest >= 0] -= self._first
+        self._room, self._first, self._end = room, 0, count
 
     def _meet(self, moves: Moves) -> None:
-        """Make room for the threads that are new."""
+        """Learn the threads that are new."""
         followed = np.concatenate([moves.tid[moves.kind == SWITCH], moves.other[moves.kind <= WAKING]])
         tids = np.union1d(self._tids, followed[followed > 0])
         threads = _Threads.unknown(tids.size)
@@ -147,9 +156,7 @@ def _wake(here: _Threads, found: Ints, count: int, one: int, tid: int, ts_ns: in
         here.is_early[one] = True
         return count
     if here.state[one] == _STOP:
-        found[_OF, count], found[_KIND, count] = tid, STOPPED
-        found[_FROM, count], found[_TO, count] = here.since_ns[one], ts_ns
-        count += 1
+        count = _put(found, count, tid, STOPPED, here.since_ns[one], ts_ns)
     # of one that is seen for the first time nobody knows how long it had slept
     here.slept_ns[one] = ts_ns if here.state[one] == _UNKNOWN else here.since_ns[one]
     here.state[one], here.since_ns[one] = _WOKEN, ts_ns
@@ -163,15 +170,22 @@ def _run(here: _Threads, found: Ints, count: int, one: int, tid: int, ts_ns: int
         here.state[one], here.slept_ns[one] = _WOKEN, here.since_ns[one]
     state = here.state[one]
     if state >= _READY:
-        found[_OF, count] = tid
-        found[_KIND, count] = PREEMPTED if state == _READY else WOKEN if state == _WOKEN else STOPPED
-        found[_FROM, count], found[_TO, count] = here.since_ns[one], ts_ns
+        kind = PREEMPTED if state == _READY else WOKEN if state == _WOKEN else STOPPED
+        count = _put(found, count, tid, kind, here.since_ns[one], ts_ns)
         if state == _WOKEN:
-            found[_WAKER, count], found[_SLEPT, count] = here.woken_by[one], here.slept_ns[one]
-            here.latest[one] = count
-        count += 1
+            here.latest[one] = count - 1
+            found[_WAKER, count - 1], found[_SLEPT, count - 1] = here.woken_by[one], here.slept_ns[one]
     here.state[one], here.is_early[one] = _RUNNING, False
     return count
+
+
+@compiled
+def _put(found: Ints, count: int, tid: int, kind: int, from_ns: int, to_ns: int) -> int:
+    """Add a stretch; return how many there are now."""
+    found[_OF, count], found[_KIND, count], found[_FROM, count], found[_TO, count] = tid, kind, from_ns, to_ns
+    for column in (_WAKER, _KICK, _NEXT_KICK, _SLEPT):
+        found[column, count] = _NONE
+    return count + 1
 
 
 @compiled

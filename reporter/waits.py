@@ -146,7 +146,8 @@ class WaitReader:
         self._told = Moves.joined([self._told, *(some.take(some.kind >= NOTIFY) for some in moves)])
         rows = np.flatnonzero(joined.is_done)
         ios, ev, spans = joined.ios, joined.window.events, joined.spans
-        runs = self._follower.runs()
+        first_ns = int(ev.ts_ns[ios.begin[rows]].min()) if rows.size else 0
+        runs = self._follower.runs(first_ns - _BEFORE_NS)
         order = stable_order(spans.owner)
         first = np.searchsorted(spans.owner[order], np.arange(ios.begin.size + 1))
         lives = Lives(ios.begin, ios.end, first, order, spans.stage, spans.begin, spans.end)
