@@ -61,6 +61,7 @@ def test_a_difference_is_made_unsigned_again() -> None:
 
 
 @pytest.mark.live
+@pytest.mark.beside
 @pytest.mark.parametrize("batch", [STORED, BATCH, 1])
 def test_bpftrace_understands_the_program(tmp_path: Path, batch: int) -> None:
     program = tmp_path / "program.bt"

@@ -28,6 +28,7 @@ def target(request: pytest.FixtureRequest) -> Iterator[Target]:
 
 
 @pytest.mark.live
+@pytest.mark.beside
 @pytest.mark.parametrize(("target", "aio", "cache"), HOWS, indirect=["target"])
 def test_guest_counts_the_requests_of_its_load(target: Target, aio: Aio, cache: Cache) -> None:
     image = make_image(target.directory / "disk.qcow2", DEMO_DISK_BYTES)
@@ -44,6 +45,7 @@ def test_guest_counts_the_requests_of_its_load(target: Target, aio: Aio, cache: 
 
 
 @pytest.mark.live
+@pytest.mark.beside
 def test_guest_has_the_disks_it_was_given(tmp_path: Path) -> None:
     disks = [
         Disk(make_image(tmp_path / name, 256 * MIB), aio=Aio.THREADS, cache=Cache.WRITEBACK) for name in ("a", "b")
@@ -58,6 +60,7 @@ def test_guest_has_the_disks_it_was_given(tmp_path: Path) -> None:
 
 
 @pytest.mark.live
+@pytest.mark.beside
 def test_a_load_that_fails_is_an_error_that_names_the_command() -> None:
     with Guest([], Load("wrong", ("echo before", "false", "echo after"))) as guest:
         with pytest.raises(GuestError, match="failed with 1: false"):
@@ -67,6 +70,7 @@ def test_a_load_that_fails_is_an_error_that_names_the_command() -> None:
 
 
 @pytest.mark.live
+@pytest.mark.beside
 def test_a_guest_that_is_left_is_ended() -> None:
     with Guest([], Load("idle", ("sleep 60",))) as guest:
         pid = guest.pid
