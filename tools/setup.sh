@@ -138,9 +138,7 @@ set_up_venv() {
     wanted="$(pwd) $(sha256sum <pyproject.toml)"
     [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
     say "installing vio and its development tools into .venv"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev]'
-    # pip would compile on one processor; what cannot be compiled (templates, tests of other Pythons) does not matter there
-    .venv/bin/python -m compileall -qq -j 0 .venv/lib || true
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
     compile_loops
     echo "$wanted" >"$stamp"
 }
