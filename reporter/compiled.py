@@ -4,15 +4,15 @@ A loop trusts nothing in a recording: keys may be any numbers, and every place t
 its callers promise (positions within arrays, equal lengths) they check.
 """
 
-import pickle
 from collections.abc import Callable
-from contextlib import suppress
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, TypeVar
 
 import numba
 import numpy as np
 import numpy.typing as npt
 from numba.core import event
+
+from vio.reporter.keptcode import forgive, load_without_compiler
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -35,28 +35,10 @@ def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
     except RuntimeError:  # neither the package's directory nor the user's cache can be written
         loop = numba.njit(nogil=True)(function)
     else:
-        _forgive(loop._cache)  # type: ignore[attr-defined]
+        load_without_compiler(loop._cache)  # type: ignore[attr-defined]
+        forgive(loop._cache)  # type: ignore[attr-defined]
     kept: Callable[_P, _R] = loop
     return kept
-
-
-class _Cache(Protocol):
-    load_overload: Callable[..., object]
-    save_overload: Callable[..., object]
-
-
-def _forgive(cache: _Cache) -> None:
-    """Do without what cannot be kept (a full disk) or read back (a file cut short): Numba would raise the error."""
-
-    def forgiving(step: Callable[..., object]) -> Callable[..., object]:
-        def try_it(*arguments: object) -> object:
-            with suppress(OSError, EOFError, pickle.PickleError):
-                return step(*arguments)
-            return None
-
-        return try_it
-
-    cache.load_overload, cache.save_overload = forgiving(cache.load_overload), forgiving(cache.save_overload)
 
 
 def before_compiling(tell: Callable[[], None]) -> None:
