@@ -139,28 +139,33 @@ def pick(values: Ints, position: Ints) -> Ints:
 
 @compiled
 def hand_on(owner: Ints, old_owner: Ints, new_owner: Ints) -> tuple[Ints, Ints]:
-    """Return the places of what each `old_owner[i]` owns, and `new_owner[i]` for each; owners are not negative."""
+    """Return the places of what each `old_owner[i]` owns, and `new_owner[i]` for each; an owner of -1 is none."""
     owners = 0
+    for old in old_owner:
+        owners = max(owners, old + 1)
+    is_old = np.zeros(owners, np.bool_)
+    for old in old_owner:
+        if old >= 0:
+            is_old[old] = True
+    place = np.zeros(owners + 2, np.int64)
     for one in owner:
-        owners = max(owners, one + 1)
-    place = np.zeros(owners + 1, np.int64)
-    for one in owner:
-        place[one + 1] += 1
-    for number in range(owners):
-        place[number + 1] += place[number]
-    owned = np.empty(owner.size, np.int64)
-    at = place[:-1].copy()
+        if 0 <= one < owners and is_old[one]:
+            place[one + 2] += 1
+    for number in range(2, place.size):
+        place[number] += place[number - 1]
+    owned = np.empty(place[-1], np.int64)
     for i in range(owner.size):
-        owned[at[owner[i]]] = i
-        at[owner[i]] += 1
+        if 0 <= owner[i] < owners and is_old[owner[i]]:
+            owned[place[owner[i] + 1]] = i
+            place[owner[i] + 1] += 1
     total = 0
     for old in old_owner:
-        if 0 <= old < owners:
+        if old >= 0:
             total += place[old + 1] - place[old]
     which, given = np.empty(total, np.int64), np.empty(total, np.int64)
     total = 0
     for i in range(old_owner.size):
-        if 0 <= old_owner[i] < owners:
+        if old_owner[i] >= 0:
             for position in range(place[old_owner[i]], place[old_owner[i] + 1]):
                 which[total] = owned[position]
                 given[total] = new_owner[i]

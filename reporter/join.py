@@ -228,9 +228,8 @@ def _all_spans(frames: Frames, ios: Ios, host: list[Part]) -> Spans:
     root_begin = np.where(ios.enter >= 0, ios.enter, picked(frames.call, ios.root))
     block = Part(1, position, np.where(ios.head == position, root_begin, NONE), root_end)
     device = [Part(0, position, ios.begin, ios.end)] if is_guest else []
-    spans = Spans.of([*device, block, ios.more, *host])
     follower = np.flatnonzero(ios.head != position)
-    return Spans.joined([spans, spans.below().given_to(ios.head[follower], follower)]) if follower.size else spans
+    return Spans.of([*device, block, ios.more, *host], len(device), ios.head[follower], follower)
 
 
 def _unfinished(
