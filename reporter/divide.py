@@ -112,19 +112,23 @@ def bound(
 
     A span whose end was not seen ends with the stage above it (of those there are): it cannot have lasted longer.
     """
+    base, is_open = place[first], False
+    for one in range(base, place[first + stages]):
+        stop = ts_ns[ends[one]] - io_begin if ends[one] >= 0 else -1
+        is_open |= stop < 0
+        times[_START, one - base] = min(max(ts_ns[begins[one]] - io_begin, 0), life)
+        times[_STOP, one - base] = stop
     limit = life
-    for stage in range(first, first + stages):
+    for stage in range(first, first + stages if is_open else first):
         latest = -1
-        for one in range(place[stage], place[stage + 1]):
-            start = min(max(ts_ns[begins[one]] - io_begin, 0), life)
-            stop = ts_ns[ends[one]] - io_begin if ends[one] >= 0 else -1
-            if stop < 0:
-                stop = max(limit, start)
-            latest = max(latest, stop)
-            times[_START, one - place[first]] = start
-            times[_STOP, one - place[first]] = min(max(stop, start), life)
+        for one in range(place[stage] - base, place[stage + 1] - base):
+            if times[_STOP, one] < 0:
+                times[_STOP, one] = max(limit, times[_START, one])
+            latest = max(latest, times[_STOP, one])
         if latest >= 0:
             limit = latest
+    for one in range(place[first + stages] - base):
+        times[_STOP, one] = min(max(times[_STOP, one], times[_START, one]), life)
 
 
 @compiled
@@ -139,24 +143,31 @@ def divide_one(own: Ints, row: int, place: Ints, first: int, times: Ints, union:
         low, high = place[first + stage] - place[first], place[first + stage + 1] - place[first]
         if low == high:
             continue
-        sort_by_start(times, low, high)
-        count, whole = unite(times, low, high, union, side, count)
-        side = 1 - side
+        start, stop = times[_START, low], times[_STOP, low]
         down = up = reach_down = reach_up = 0
-        for one in range(low, high if below_last >= 0 else low):
-            start, stop = times[_START, one], times[_STOP, one]
-            before, after = min(stop, below_first), max(start, below_last)
-            down += max(before - max(start, reach_down), 0)
-            reach_down = max(reach_down, before)
-            up += max(stop - max(after, reach_up), 0)
-            reach_up = max(reach_up, stop)
+        if high - low == 1 and start <= below_first and stop >= below_last:  # around all that is below, as mostly
+            union[side, _START, 0], union[side, _STOP, 0], count, whole = start, stop, 1, stop - start
+            if below_last >= 0:
+                down, up = below_first - start, stop - below_last
+            below_first, below_last = start, stop
+        else:
+            sort_by_start(times, low, high)
+            count, whole = unite(times, low, high, union, side, count)
+            side = 1 - side
+            for one in range(low, high if below_last >= 0 else low):
+                start, stop = times[_START, one], times[_STOP, one]
+                before, after = min(stop, below_first), max(start, below_last)
+                down += max(before - max(start, reach_down), 0)
+                reach_down = max(reach_down, before)
+                up += max(stop - max(after, reach_up), 0)
+                reach_up = max(reach_up, stop)
+            below_first = min(below_first, times[_START, low])
+            for one in range(low, high):
+                below_last = max(below_last, times[_STOP, one])
         own[stage, _DOWN, row] = down
         own[stage, _BETWEEN, row] = whole - whole_below - down - up
         own[stage, _UP, row] = up
         whole_below = whole
-        below_first = min(below_first, times[_START, low])
-        for one in range(low, high):
-            below_last = max(below_last, times[_STOP, one])
 
 
 @compiled
