@@ -138,6 +138,16 @@ def pick(values: Ints, position: Ints) -> Ints:
 
 
 @compiled
+def total_of(owner: Ints, values: Ints, owners: int) -> Ints:
+    """Return the sum of what each owns; an owner of -1 is none."""
+    total = np.zeros(owners, np.int64)
+    for i in range(owner.size):
+        if 0 <= owner[i] < owners:
+            total[owner[i]] += values[i]
+    return total
+
+
+@compiled
 def hand_on(owner: Ints, old_owner: Ints, new_owner: Ints) -> tuple[Ints, Ints]:
     """Return the places of what each `old_owner[i]` owns, and `new_owner[i]` for each; an owner of -1 is none."""
     owners = 0
