@@ -200,11 +200,12 @@ def _work_below_loops(window: Window, carriers: Carriers, blocks: Blocks, scope:
     ev = window.events
     request = np.full(carriers.work.size, NONE, dtype=np.int64)
     is_direct = window.is_at(carriers.work, "dio")
+    device, inode, request_device = ev.space[carriers.work], ev.key[carriers.work], ev.space[blocks.issue]
     for loop in scope.loops:
-        below = (ev.space[carriers.work] == loop.file[0]) & (ev.key[carriers.work] == loop.file[1])
+        below = (device == loop.file[0]) & (inode == loop.file[1])
         if not below.any():
             continue
-        on_loop = np.flatnonzero(ev.space[blocks.issue] == loop.device)
+        on_loop = np.flatnonzero(request_device == loop.device)
         issue = blocks.issue[on_loop]
         is_flush = (ev.flags[issue] == 3) & (ev.bytes[issue] == 0)
         data, work = on_loop[~is_flush], np.flatnonzero(below & is_direct & ~carriers.works.is_given_up)
