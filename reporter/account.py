@@ -9,8 +9,8 @@ import numpy as np
 
 from vio.layer import Phase, Stage
 from vio.reporter.compiled import Bytes
-from vio.reporter.divide import divide_chains, divide_spans, hulls, spans_of_some
-from vio.reporter.match import NONE, Ints
+from vio.reporter.divide import by_io_and_stage, divide
+from vio.reporter.match import Ints
 from vio.reporter.paths import Spans
 
 STAGE_COUNT = len(Stage)
@@ -37,9 +37,7 @@ def account(ts_ns: Ints, begin: Ints, end: Ints, spans: Spans, which: Ints | Non
     """Divide the time from `begin` to `end` (event indices) of the chosen IOs, or all, among their spans' stages."""
     if which is None:
         which = np.arange(begin.size)
-    shape = (STAGE_COUNT, begin.size)
-    number, first, last = np.zeros(shape, np.int64), np.full(shape, NONE), np.full(shape, NONE)
-    hulls(spans.owner, spans.stage, spans.begin, spans.end, ts_ns.size, number, first, last)
+    grouped = by_io_and_stage(*(spans.owner, spans.stage, spans.begin, spans.end), ts_ns.size, begin.size, STAGE_COUNT)
     times = Times(
         np.zeros((STAGE_COUNT, PHASE_COUNT, which.size), np.int64),
         np.zeros((2, STAGE_COUNT, which.size), np.int64),
@@ -47,16 +45,8 @@ def account(ts_ns: Ints, begin: Ints, end: Ints, spans: Spans, which: Ints | Non
         np.zeros(which.size, np.int64),
         np.zeros(which.size, np.int64),
     )
-    is_simple = divide_chains(
-        *(which, number, first, last, ts_ns, begin, end),
+    divide(
+        *(which, *grouped, ts_ns, begin, end),
         *(times.own_ns, times.stamps_ns, times.bits, times.children, times.reached),
     )
-    if not is_simple.all():
-        rest = np.flatnonzero(~is_simple)
-        io_begin, ended = ts_ns[begin[which[rest]]], end[which[rest]]
-        life = np.where(ended >= 0, ts_ns[ended] - io_begin, 0)
-        place = np.full(begin.size, NONE, dtype=np.int64)
-        place[which[rest]] = np.arange(rest.size)
-        theirs = spans_of_some(spans.owner, spans.stage, spans.begin, spans.end, place, ts_ns, io_begin, life)
-        divide_spans(times.own_ns, *theirs, rest, life)
     return times

@@ -4,15 +4,15 @@ A loop trusts nothing in a recording: keys may be any numbers, and every place t
 its callers promise (positions within arrays, equal lengths) they check.
 """
 
-import pickle
 from collections.abc import Callable
-from contextlib import suppress
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, TypeVar
 
 import numba
 import numpy as np
 import numpy.typing as npt
 from numba.core import event
+
+from vio.reporter.keptcode import forgive, load_without_compiler
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -35,28 +35,10 @@ def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
     except RuntimeError:  # neither the package's directory nor the user's cache can be written
         loop = numba.njit(nogil=True)(function)
     else:
-        _forgive(loop._cache)  # type: ignore[attr-defined]
+        load_without_compiler(loop._cache)  # type: ignore[attr-defined]
+        forgive(loop._cache)  # type: ignore[attr-defined]
     kept: Callable[_P, _R] = loop
     return kept
-
-
-class _Cache(Protocol):
-    load_overload: Callable[..., object]
-    save_overload: Callable[..., object]
-
-
-def _forgive(cache: _Cache) -> None:
-    """Do without what cannot be kept (a full disk) or read back (a file cut short): Numba would raise the error."""
-
-    def forgiving(step: Callable[..., object]) -> Callable[..., object]:
-        def try_it(*arguments: object) -> object:
-            with suppress(OSError, EOFError, pickle.PickleError):
-                return step(*arguments)
-            return None
-
-        return try_it
-
-    cache.load_overload, cache.save_overload = forgiving(cache.load_overload), forgiving(cache.save_overload)
 
 
 def before_compiling(tell: Callable[[], None]) -> None:
@@ -156,29 +138,44 @@ def pick(values: Ints, position: Ints) -> Ints:
 
 
 @compiled
-def hand_on(owner: Ints, old_owner: Ints, new_owner: Ints) -> tuple[Ints, Ints]:
-    """Return the places of what each `old_owner[i]` owns, and `new_owner[i]` for each; owners are not negative."""
-    owners = 0
-    for one in owner:
-        owners = max(owners, one + 1)
-    place = np.zeros(owners + 1, np.int64)
-    for one in owner:
-        place[one + 1] += 1
-    for number in range(owners):
-        place[number + 1] += place[number]
-    owned = np.empty(owner.size, np.int64)
-    at = place[:-1].copy()
+def total_of(owner: Ints, values: Ints, owners: int) -> Ints:
+    """Return the sum of what each owns; an owner of -1 is none."""
+    total = np.zeros(owners, np.int64)
     for i in range(owner.size):
-        owned[at[owner[i]]] = i
-        at[owner[i]] += 1
+        if 0 <= owner[i] < owners:
+            total[owner[i]] += values[i]
+    return total
+
+
+@compiled
+def hand_on(owner: Ints, old_owner: Ints, new_owner: Ints) -> tuple[Ints, Ints]:
+    """Return the places of what each `old_owner[i]` owns, and `new_owner[i]` for each; an owner of -1 is none."""
+    owners = 0
+    for old in old_owner:
+        owners = max(owners, old + 1)
+    is_old = np.zeros(owners, np.bool_)
+    for old in old_owner:
+        if old >= 0:
+            is_old[old] = True
+    place = np.zeros(owners + 2, np.int64)
+    for one in owner:
+        if 0 <= one < owners and is_old[one]:
+            place[one + 2] += 1
+    for number in range(2, place.size):
+        place[number] += place[number - 1]
+    owned = np.empty(place[-1], np.int64)
+    for i in range(owner.size):
+        if 0 <= owner[i] < owners and is_old[owner[i]]:
+            owned[place[owner[i] + 1]] = i
+            place[owner[i] + 1] += 1
     total = 0
     for old in old_owner:
-        if 0 <= old < owners:
+        if old >= 0:
             total += place[old + 1] - place[old]
     which, given = np.empty(total, np.int64), np.empty(total, np.int64)
     total = 0
     for i in range(old_owner.size):
-        if 0 <= old_owner[i] < owners:
+        if old_owner[i] >= 0:
             for position in range(place[old_owner[i]], place[old_owner[i] + 1]):
                 which[total] = owned[position]
                 given[total] = new_owner[i]

@@ -2,37 +2,45 @@
 
 import numpy as np
 
-from vio.reporter.compiled import Bools, Bytes, Ints, compiled
+from vio.reporter.compiled import Bytes, Ints, compiled
 
 _FAR = int(np.iinfo(np.int64).max)
 _DOWN, _BETWEEN, _UP = range(3)
+_START, _STOP = range(2)
 _FEW = 32  # so many are sorted by insertion
 
 
 @compiled
-def hulls(owner: Ints, stage: Ints, begin: Ints, end: Ints, events: int, number: Ints, first: Ints, last: Ints) -> None:
-    """Count the spans of each stage and IO, and find the first begin and last end: three arrays (stages, IOs).
+def by_io_and_stage(
+    owner: Ints, stage: Ints, begin: Ints, end: Ints, events: int, ios: int, stages: int
+) -> tuple[Ints, Ints, Ints]:
+    """Order spans by IO, then by stage; return where each begins (`io * stages + stage`, and one more), and both ends.
 
-    `first` and `last` are given full of -1. An owner, stage, begin or end that cannot be raises IndexError.
+    An owner, stage, begin or end that cannot be raises IndexError.
     """
+    place = np.zeros(ios * stages + 2, np.int64)
     for one in range(owner.size):
-        if not (0 <= owner[one] < number.shape[1] and 0 <= stage[one] < number.shape[0]):
+        if not (0 <= owner[one] < ios and 0 <= stage[one] < stages):
             raise IndexError("a span of no IO or stage")
         if not (0 <= begin[one] < events and end[one] < events):
             raise IndexError("a span of no event")
-        at, io = stage[one], owner[one]
-        number[at, io] += 1
-        if first[at, io] < 0 or begin[one] < first[at, io]:
-            first[at, io] = begin[one]
-        last[at, io] = max(last[at, io], end[one])
+        place[owner[one] * stages + stage[one] + 2] += 1
+    for number in range(2, place.size):
+        place[number] += place[number - 1]
+    begins, ends = np.empty(owner.size, np.int64), np.empty(owner.size, np.int64)
+    for one in range(owner.size):
+        at = owner[one] * stages + stage[one] + 1
+        begins[place[at]], ends[place[at]] = begin[one], end[one]
+        place[at] += 1
+    return place[:-1], begins, ends
 
 
 @compiled
-def divide_chains(
+def divide(
     which: Ints,
-    number: Ints,
-    first: Ints,
-    last: Ints,
+    place: Ints,
+    begins: Ints,
+    ends: Ints,
     ts_ns: Ints,
     begin: Ints,
     end: Ints,
@@ -41,37 +49,45 @@ def divide_chains(
     bits: Bytes,
     children: Ints,
     reached: Ints,
-) -> Bools:
-    """Do the chosen IOs with at most one span a stage, each within the one above, by subtraction; return which.
+) -> None:
+    """Divide the time of the chosen IOs among their spans, which are as `by_io_and_stage` has them.
 
-    For all of them: `stamps`, the spans but one, the deepest stage, and the bits of those that have a begin, an end,
-    times. All that is written to is given zero.
+    `stamps` are the first begins and last ends, `children` the spans but one, `reached` the deepest stage, `bits` are
+    of those that have a begin, an end, times. All that is written to is given zero.
     """
-    simple = np.ones(which.size, np.bool_)
+    stages = own.shape[0]
+    most = 0
+    for io in which:
+        most = max(most, place[io * stages + stages] - place[io * stages])
+    times, union = np.empty((2, most), np.int64), np.empty((2, 2, most), np.int64)
     for row in range(which.size):
         io = which[row]
         io_begin = ts_ns[begin[io]]
         life = ts_ns[end[io]] - io_begin if end[io] >= 0 else 0
         byte, bit = row >> 3, np.uint8(1 << (row & 7))
-        spans = 0
+        children[row] = place[io * stages + stages] - place[io * stages] - 1
+        is_chain = True
         child_start, child_stop = _FAR, -1
-        for stage in range(number.shape[0] - 1, -1, -1):
-            if number[stage, io] == 0:
+        for stage in range(stages - 1, -1, -1):
+            low, high = place[io * stages + stage], place[io * stages + stage + 1]
+            if low == high:
                 continue
-            if spans == 0:
-                reached[row] = stage
-            spans += number[stage, io]
-            start, stop = ts_ns[first[stage, io]], -1
+            reached[row] = max(reached[row], stage)
+            first, last = begins[low], ends[low]
+            for one in range(low + 1, high):
+                first, last = min(first, begins[one]), max(last, ends[one])
+            start, stop = ts_ns[first], -1
             stamps[0, stage, row] = start
             bits[0, stage, byte] |= bit
-            if last[stage, io] >= 0:
-                stop = ts_ns[last[stage, io]]
+            if last >= 0:
+                stop = ts_ns[last]
                 stamps[1, stage, row] = stop
                 bits[1, stage, byte] |= bit
             if end[io] >= 0:
                 bits[2, stage, byte] |= bit
-            if number[stage, io] > 1 or last[stage, io] < 0 or not simple[row]:
-                simple[row] = False
+            # At most one span a stage, each within the one above: a difference is enough.
+            if high - low > 1 or last < 0 or not is_chain:
+                is_chain = False
                 continue
             start = min(max(start - io_begin, 0), life)
             stop = min(max(stop - io_begin, start), life)
@@ -81,126 +97,115 @@ def divide_chains(
                 own[stage, _DOWN, row] = child_start - start
                 own[stage, _UP, row] = stop - child_stop
             else:
-                simple[row] = False
+                is_chain = False
             child_start, child_stop = start, stop
-        children[row] = spans - 1
-    return simple
+        if not is_chain:
+            bound(place, io * stages, stages, begins, ends, ts_ns, io_begin, life, times)
+            divide_one(own, row, place, io * stages, times, union)
 
 
 @compiled
-def spans_of_some(
-    owner: Ints, stage: Ints, begin: Ints, end: Ints, place: Ints, ts_ns: Ints, io_begin: Ints, life: Ints
-) -> tuple[Ints, Ints, Ints, Ints]:
-    """Take the spans of some IOs (`place` of each IO among them, or -1), IO by IO, in order; times since its begin.
+def bound(
+    place: Ints, first: int, stages: int, begins: Ints, ends: Ints, ts_ns: Ints, io_begin: int, life: int, times: Ints
+) -> None:
+    """Put the starts and stops of one IO's spans into `times`, in ns since its begin, within its life.
 
-    Returns where each IO's spans begin in the other three (one more than IOs), and their stages, starts and stops
-    (-1: no end was seen).
+    A span whose end was not seen ends with the stage above it (of those there are): it cannot have lasted longer.
     """
-    first = np.zeros(life.size + 1, np.int64)
-    for one in owner:
-        if place[one] >= 0:
-            first[place[one] + 1] += 1
-    for i in range(life.size):
-        first[i + 1] += first[i]
-    stages, start, stop = np.empty(first[-1], np.int64), np.empty(first[-1], np.int64), np.empty(first[-1], np.int64)
-    at = first[:-1].copy()
-    for one in range(owner.size):
-        io = place[owner[one]]
-        if io < 0:
-            continue
-        to = at[io]
-        at[io] += 1
-        stages[to] = stage[one]
-        start[to] = min(max(ts_ns[begin[one]] - io_begin[io], 0), life[io])
-        stop[to] = ts_ns[end[one]] - io_begin[io] if end[one] >= 0 else -1
-    return first, stages, start, stop
-
-
-@compiled
-def divide_spans(own: Ints, first: Ints, stage: Ints, start: Ints, stop: Ints, which: Ints, life: Ints) -> None:
-    """Divide the time of some IOs among their spans.
-
-    `which` are the IOs (places in `own`: stages, phases, IOs), `life[i]` is how long `which[i]` took, and its spans are
-    those from `first[i]` to before `first[i + 1]`. `start` and `stop` are ns since the IO's begin, a `stop` below 0 was
-    not seen.
-    """
-    stages = own.shape[0]
-    has = np.zeros(stages, np.bool_)
-    for i in range(which.size):
-        io, low, high = which[i], first[i], first[i + 1]
-        has[:] = False
-        for one in range(low, high):
-            has[stage[one]] = True
-        end_with_parent(stage[low:high], start[low:high], stop[low:high], life[i], has)
-        order = low + in_order(start[low:high])
-        own[:, :, io] = 0
-        whole_below = 0
-        below_first, below_last = _FAR, -1
-        for number in range(stages - 1, -1, -1):
-            if not has[number]:  # it has no time, and adds none to what is below
-                continue
-            whole, down, up = covered(order, stage, start, stop, number, below_first, below_last)
-            if below_last < 0:
-                down = up = 0
-            own[number, _DOWN, io] = down
-            own[number, _BETWEEN, io] = whole - whole_below - down - up
-            own[number, _UP, io] = up
-            whole_below = whole
-            for one in order:
-                if stage[one] == number:
-                    below_first = min(below_first, start[one])
-                    below_last = max(below_last, stop[one])
-
-
-@compiled
-def in_order(values: Ints) -> Ints:
-    """Return the stable order of values, of which there are mostly few."""
-    if values.size > _FEW:
-        return np.argsort(values, kind="mergesort")
-    order = np.empty(values.size, np.int64)
-    for i in range(values.size):
-        at = i
-        while at > 0 and values[order[at - 1]] > values[i]:
-            order[at] = order[at - 1]
-            at -= 1
-        order[at] = i
-    return order
-
-
-@compiled
-def end_with_parent(stage: Ints, start: Ints, stop: Ints, life: int, has: Bools) -> None:
-    """End a span whose end was not seen with the stage above it (of those there are): it cannot have lasted longer."""
+    base, is_open = place[first], False
+    for one in range(base, place[first + stages]):
+        stop = ts_ns[ends[one]] - io_begin if ends[one] >= 0 else -1
+        is_open |= stop < 0
+        times[_START, one - base] = min(max(ts_ns[begins[one]] - io_begin, 0), life)
+        times[_STOP, one - base] = stop
     limit = life
-    for number in range(has.size):
-        if not has[number]:
-            continue
+    for stage in range(first, first + stages if is_open else first):
         latest = -1
-        for one in range(stage.size):
-            if stage[one] == number:
-                if stop[one] < 0:
-                    stop[one] = max(limit, start[one])
-                latest = max(latest, stop[one])
-        limit = latest
-    for one in range(stage.size):
-        stop[one] = min(max(stop[one], start[one]), life)
+        for one in range(place[stage] - base, place[stage + 1] - base):
+            if times[_STOP, one] < 0:
+                times[_STOP, one] = max(limit, times[_START, one])
+            latest = max(latest, times[_STOP, one])
+        if latest >= 0:
+            limit = latest
+    for one in range(place[first + stages] - base):
+        times[_STOP, one] = min(max(times[_STOP, one], times[_START, one]), life)
 
 
 @compiled
-def covered(
-    order: Ints, stage: Ints, start: Ints, stop: Ints, number: int, below_first: int, below_last: int
-) -> tuple[int, int, int]:
-    """Return how long any span from stage `number` down runs: in all, before `below_first`, after `below_last`."""
-    reach = reach_down = reach_up = 0
-    whole = down = up = 0
-    for one in order:
-        if stage[one] < number:
+def divide_one(own: Ints, row: int, place: Ints, first: int, times: Ints, union: Ints) -> None:
+    """Divide the time of one IO (`row` of `own`) by the `times` of its spans, in which each stage's become sorted.
+
+    From the deepest stage up, `union` (2, begins and ends, intervals) is when any span of those so far runs.
+    """
+    count = side = whole_below = 0
+    below_first, below_last = _FAR, -1
+    for stage in range(own.shape[0] - 1, -1, -1):
+        low, high = place[first + stage] - place[first], place[first + stage + 1] - place[first]
+        if low == high:
             continue
-        whole += max(stop[one] - max(start[one], reach), 0)
-        reach = max(reach, stop[one])
-        before = min(stop[one], below_first)
-        down += max(before - max(start[one], reach_down), 0)
-        reach_down = max(reach_down, before)
-        after = max(start[one], below_last)
-        up += max(stop[one] - max(after, reach_up), 0)
-        reach_up = max(reach_up, stop[one])
-    return whole, down, up
+        start, stop = times[_START, low], times[_STOP, low]
+        down = up = reach_down = reach_up = 0
+        if high - low == 1 and start <= below_first and stop >= below_last:  # around all that is below, as mostly
+            union[side, _START, 0], union[side, _STOP, 0], count, whole = start, stop, 1, stop - start
+            if below_last >= 0:
+                down, up = below_first - start, stop - below_last
+            below_first, below_last = start, stop
+        else:
+            sort_by_start(times, low, high)
+            count, whole = unite(times, low, high, union, side, count)
+            side = 1 - side
+            for one in range(low, high if below_last >= 0 else low):
+                start, stop = times[_START, one], times[_STOP, one]
+                before, after = min(stop, below_first), max(start, below_last)
+                down += max(before - max(start, reach_down), 0)
+                reach_down = max(reach_down, before)
+                up += max(stop - max(after, reach_up), 0)
+                reach_up = max(reach_up, stop)
+            below_first = min(below_first, times[_START, low])
+            for one in range(low, high):
+                below_last = max(below_last, times[_STOP, one])
+        own[stage, _DOWN, row] = down
+        own[stage, _BETWEEN, row] = whole - whole_below - down - up
+        own[stage, _UP, row] = up
+        whole_below = whole
+
+
+@compiled
+def sort_by_start(times: Ints, low: int, high: int) -> None:
+    """Sort some spans by their starts: mostly they are few, and in order."""
+    if high - low > _FEW:
+        order = low + np.argsort(times[_START, low:high], kind="mergesort")
+        times[:, low:high] = times[:, order]
+        return
+    for i in range(low + 1, high):
+        start, stop = times[_START, i], times[_STOP, i]
+        at = i
+        while at > low and times[_START, at - 1] > start:
+            times[_START, at], times[_STOP, at] = times[_START, at - 1], times[_STOP, at - 1]
+            at -= 1
+        times[_START, at], times[_STOP, at] = start, stop
+
+
+@compiled
+def unite(times: Ints, low: int, high: int, union: Ints, side: int, count: int) -> tuple[int, int]:
+    """Add spans to the `count` intervals of one side of `union`; return how many the other side has then, how long."""
+    i, j, found, whole = low, 0, 0, 0
+    until = -1
+    while i < high or j < count:
+        if j == count or (i < high and times[_START, i] <= union[side, _START, j]):
+            start, stop = times[_START, i], times[_STOP, i]
+            i += 1
+        else:
+            start, stop = union[side, _START, j], union[side, _STOP, j]
+            j += 1
+        if start > until:
+            union[1 - side, _START, found] = start
+            found += 1
+            whole -= start
+        else:
+            whole -= until
+            stop = max(stop, until)
+        whole += stop
+        until = stop
+        union[1 - side, _STOP, found - 1] = until
+    return found, whole

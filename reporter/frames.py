@@ -103,8 +103,8 @@ def _fill_ends(
     distance: int,
 ) -> None:
     which = np.flatnonzero(window.is_at(call, *names))
-    keys = (end_at + np.uint32(distance)).astype(np.uint64)
-    pairs = pair(call[which], window.events.aux[call[which]].astype(np.uint64), end, keys)
+    keys, begin = (end_at + np.uint32(distance)).astype(np.uint64), call[which]
+    pairs = pair(begin, window.events.aux[begin].astype(np.uint64), end, keys)
     call_end[which] = picked(end, pairs.end)
 
 

@@ -15,6 +15,7 @@ from vio.mappers.kind import Kind, base_of
 from vio.mappers.timed import MapSet
 from vio.reporter.block import Blocks
 from vio.reporter.carriers import Carriers, FileId, SystemCalls
+from vio.reporter.compiled import total_of
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
 from vio.reporter.match import NONE, Bools, Ints, latest_before, pair, picked
@@ -98,13 +99,12 @@ def find_held(
     if places is None or not window.observes("bio_queue"):
         return nothing
     ev, work = window.events, carriers.work
-    is_wanted = carriers.works.is_direct & ~carriers.works.is_given_up & (ev.bytes[work] > 0)
-    is_wanted &= (carriers.work_submit >= 0) | (below >= 0)
-    is_wanted &= (carriers.work_end < 0) | (ev.flags[carriers.work_end] != _FAILED)
-    served = np.zeros(work.size, dtype=np.int64)
-    inside = np.flatnonzero((nested >= 0) & (blocks.bios.upper < 0))
-    np.add.at(served, nested[inside], blocks.bios.size[inside])
-    short = np.flatnonzero(is_wanted & (served < ev.bytes[work]))
+    served = total_of(np.where(blocks.bios.upper < 0, nested, NONE), blocks.bios.size, work.size)
+    short = np.flatnonzero(carriers.works.is_direct & (served < ev.bytes[work]))
+    end = carriers.work_end[short]
+    is_wanted = ~carriers.works.is_given_up[short] & ((end < 0) | (ev.flags[end] != _FAILED))
+    is_wanted &= (ev.bytes[work[short]] > 0) & ((carriers.work_submit[short] >= 0) | (below[short] >= 0))
+    short = short[is_wanted]
     if not short.size:
         return nothing
     number = places.number_of(window, work[short])
@@ -170,11 +170,12 @@ def _in_files(
     """Return the candidates whose place is one of those files', with file and offset, in order of time."""
     ev = window.events
     length = blocks.bios.size
-    is_data = is_candidate & np.isin(ev.flags[blocks.bio], _DATA_OPS) & (length > 0) & (blocks.bios.upper < 0)
+    data = np.flatnonzero(is_candidate)
+    data = data[(length[data] > 0) & (blocks.bios.upper[data] < 0) & np.isin(ev.flags[blocks.bio[data]], _DATA_OPS)]
     wanted = np.unique(number)
     parts = []
-    for device in places.places.devices:
-        mine = np.flatnonzero(is_data & (blocks.bio_device == device))
+    for device in places.places.devices if data.size else ():
+        mine = data[blocks.bio_device[data] == device]
         start = blocks.bio_offset[mine]
         found = places.places.find(device, start, start + length[mine])
         request, first = np.unique(found.request, return_index=True)

@@ -228,9 +228,8 @@ def _all_spans(frames: Frames, ios: Ios, host: list[Part]) -> Spans:
     root_begin = np.where(ios.enter >= 0, ios.enter, picked(frames.call, ios.root))
     block = Part(1, position, np.where(ios.head == position, root_begin, NONE), root_end)
     device = [Part(0, position, ios.begin, ios.end)] if is_guest else []
-    spans = Spans.of([*device, block, ios.more, *host])
     follower = np.flatnonzero(ios.head != position)
-    return Spans.joined([spans, spans.below().given_to(ios.head[follower], follower)]) if follower.size else spans
+    return Spans.of([*device, block, ios.more, *host], len(device), ios.head[follower], follower)
 
 
 def _unfinished(
@@ -249,27 +248,29 @@ def _unfinished(
     count = len(window.events)
     keep = np.zeros(count + 1, dtype=np.bool_)  # the last place takes the -1s
     _keep_open(window, keep, frames, carriers, calls, blocks)
-    young = window.events.ts_ns >= window.events.ts_ns[-1] - _CARRY_NS if count else np.zeros(0, dtype=np.bool_)
-    keep[:-1] &= young
+    ts_ns = window.events.ts_ns
+    young = int(np.searchsorted(ts_ns, ts_ns[-1] - _CARRY_NS)) if count else 0  # the first event of the last minute
+    keep[:young] = False
     waiting = np.flatnonzero(~is_done)
     for column in (ios.begin, ios.enter, ios.push, ios.notify):
         keep[column[waiting]] = True
     is_waiting = np.zeros(is_done.size + 1, dtype=np.bool_)
     is_waiting[waiting] = True
     keep[ios.marks[is_waiting[ios.mark_io]]] = True
-    mine = is_waiting[spans.owner]
+    mine = np.flatnonzero(is_waiting[spans.owner])
     keep[spans.begin[mine]] = True
     keep[spans.end[mine]] = True
-    calls_of = is_waiting[call_io]
+    calls_of = np.flatnonzero(is_waiting[call_io])
     keep[frames.call[calls_of]] = True
     keep[frames.call_end[calls_of]] = True
-    handed_on = blocks.request[keep[blocks.bio] & (blocks.request >= 0)]
-    handed_on = handed_on[blocks.remap[handed_on] >= 0]
-    for column in (blocks.issue, blocks.complete, blocks.remap):
-        keep[column[handed_on]] = True
+    if window.at("rq_remap").size:
+        handed_on = blocks.request[keep[blocks.bio] & (blocks.request >= 0)]
+        handed_on = handed_on[blocks.remap[handed_on] >= 0]
+        for column in (blocks.issue, blocks.complete, blocks.remap):
+            keep[column[handed_on]] = True
     keep[blocks.bio[is_waiting[bio_io]]] = True  # one that was held back begins no span
     bios = blocks.bios
-    keep[bios.remap] = keep[picked(bios.event, bios.remapped)] | ((bios.remapped < 0) & young[bios.remap])
+    keep[bios.remap] = keep[picked(bios.event, bios.remapped)] | ((bios.remapped < 0) & (bios.remap >= young))
     keep[calls.end[keep[calls.begin]]] = True  # else it would seem to go on
     return np.flatnonzero(keep[:-1])
 
@@ -286,7 +287,8 @@ def _keep_open(
     keep[blocks.bio[waits]] = True
     keep[window.at("rq_insert")[-4096:]] = True
     keep[window.at(*COMMANDS)[-4096:]] = True
-    is_ended = np.zeros(keep.size, dtype=np.bool_)
-    is_ended[carriers.carrier[carriers.carrier_end >= 0]] = True
     uring = window.at("uring_submit")
-    keep[uring[~is_ended[uring]]] = True
+    if uring.size:
+        is_ended = np.zeros(keep.size, dtype=np.bool_)
+        is_ended[carriers.carrier[carriers.carrier_end >= 0]] = True
+        keep[uring[~is_ended[uring]]] = True

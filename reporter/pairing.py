@@ -5,25 +5,47 @@ import numpy as np
 from vio.reporter.compiled import Bools, Ints, Keys, compiled, new_table, place_of, take_out
 
 _NONE = -1
+_FEW_OPEN = 1 << 10
 _KNOWN = -2  # in a hash table: the key is one of those that are looked for, and has no event yet
 
 
 @compiled
 def pair_keys(begin: Ints, begin_key: Keys, end: Ints, end_key: Keys) -> tuple[Ints, Bools]:
-    """Match begins with ends (match.pair); the hash table holds only what has begun and not ended."""
+    """Match begins with ends (match.pair)."""
     matched = np.full(begin.size, _NONE, np.int64)
     ambiguous = np.zeros(begin.size, np.bool_)
     hot = np.empty(begin.size, np.int64)  # begins that follow a begin with the same key
-    keys, latest = new_table(begin.size)
-    i = j = hots = 0
+    hots = pair_in(min(_FEW_OPEN, begin.size), begin, begin_key, end, end_key, matched, hot)
+    if hots < 0:
+        matched[:] = _NONE
+        hots = pair_in(begin.size, begin, begin_key, end, end_key, matched, hot)
+    if hots:
+        keys, number, count = numbered(begin_key, hot[:hots])
+        begin_code, end_code = codes_in(keys, number, begin_key), codes_in(keys, number, end_key)
+        pair_overlapping(begin, begin_code, end, end_code, count, matched, ambiguous)
+    return matched, ambiguous
+
+
+@compiled
+def pair_in(most: int, begin: Ints, begin_key: Keys, end: Ints, end_key: Keys, matched: Ints, hot: Ints) -> int:
+    """Match each begin with the next end of its key; -1 where more than `most` keys have begun and not ended at once.
+
+    The hash table holds only those, so a small one mostly does, and stays in the processor's cache. Returns how many
+    begins followed a begin with the same key (`hot`).
+    """
+    keys, latest = new_table(most)
+    i = j = hots = opened = 0
     while i < begin.size or j < end.size:
         if j == end.size or (i < begin.size and begin[i] <= end[j]):
             at = place_of(keys, latest, keys.size - 1, begin_key[i])
             if latest[at] != _NONE:
                 hot[hots] = i
                 hots += 1
+            elif opened == most:
+                return -1
             else:
                 keys[at] = begin_key[i]
+                opened += 1
             latest[at] = i
             i += 1
         else:
@@ -31,12 +53,9 @@ def pair_keys(begin: Ints, begin_key: Keys, end: Ints, end_key: Keys) -> tuple[I
             if latest[at] != _NONE:
                 matched[latest[at]] = j
                 take_out(keys, latest, at)
+                opened -= 1
             j += 1
-    if hots:
-        keys, number, count = numbered(begin_key, hot[:hots])
-        begin_code, end_code = codes_in(keys, number, begin_key), codes_in(keys, number, end_key)
-        pair_overlapping(begin, begin_code, end, end_code, count, matched, ambiguous)
-    return matched, ambiguous
+    return hots
 
 
 @compiled

@@ -23,6 +23,7 @@ from vio.reporter.works import pass_on_to_retries
 STAGES = tuple(Stage)
 _DEVICE, _BLOCK, _AIO, _VFS, _FS, _BIO, _RQ, _LOOP_FS, _LOOP_BIO, _LOOP_RQ = range(len(STAGES))
 NO_VIA = np.empty(0, dtype=np.int64)
+_LOOPS = 4  # loop devices upon each other that are followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,46 +59,25 @@ class Spans:
     end: Ints
 
     @classmethod
-    def of(cls, parts: Sequence["Part"]) -> "Spans":
-        """Return the spans of several parts."""
-        most = sum(part.owner.size for part in parts)
-        owner, stage, begin, end = (np.empty(most, dtype=np.int64) for _ in range(4))
-        count = 0
-        for part in parts:
+    def of(cls, parts: Sequence["Part"], first: int = 0, old_owner: Ints = NO_VIA, new_owner: Ints = NO_VIA) -> "Spans":
+        """Return the spans of several parts, in order; then, of those from `first` on, what `new_owner[i]` has too.
+
+        That is what `old_owner[i]` has.
+        """
+        owners, stages, begins, ends = (np.empty(sum(part.owner.size for part in parts), np.int64) for _ in range(4))
+        count = own = 0
+        for number, part in enumerate(parts):
+            own = count if number == first else own
             via = NO_VIA if part.via is None else part.via
-            count = append_spans(owner, stage, begin, end, count, part.stage, part.owner, via, part.begin, part.end)
-        return cls(owner[:count], stage[:count], begin[:count], end[:count])
-
-    @classmethod
-    def joined(cls, parts: list["Spans"]) -> "Spans":
-        """Return all spans of several."""
-        parts = [part for part in parts if part.owner.size] or parts[:1]
-        return cls(
-            np.concatenate([p.owner for p in parts]),
-            np.concatenate([p.stage for p in parts]),
-            np.concatenate([p.begin for p in parts]),
-            np.concatenate([p.end for p in parts]),
-        )
-
-    def below(self) -> "Spans":
-        """Return those below the device that the guest sees."""
-        which = self.stage != _DEVICE
-        return Spans(self.owner[which], self.stage[which], self.begin[which], self.end[which])
-
-    def given_to(self, old_owner: Ints, new_owner: Ints) -> "Spans":
-        """Give each span of `old_owner[i]` to `new_owner[i]` too; a span may have many new owners, or none."""
-        if not self.owner.size or not old_owner.size:
-            return Spans(*(np.empty(0, dtype=np.int64) for _ in range(4)))
-        which, owner = hand_on(self.owner, old_owner, new_owner)
-        return Spans(owner, self.stage[which], self.begin[which], self.end[which])
-
-    def parts(self, via: Ints) -> list["Part"]:
-        """Return them as a part for each stage, owned by `via` of their owners."""
-        found = []
-        for stage in np.unique(self.stage).tolist():
-            which = np.flatnonzero(self.stage == stage)
-            found.append(Part(stage, self.owner[which], self.begin[which], self.end[which], via))
-        return found
+            count = append_spans(owners, stages, begins, ends, count, part.stage, part.owner, via, part.begin, part.end)
+        which, owner = hand_on(owners[own:count], old_owner, new_owner)
+        end = count + which.size
+        columns = [owners, stages, begins, ends]
+        if end > owners.size:  # mostly there is room: many parts have spans without an owner
+            columns = [np.concatenate([column[:count], np.empty(which.size, np.int64)]) for column in columns]
+        for column, given in zip(columns, (owner, *(column[own + which] for column in columns[1:])), strict=True):
+            column[count:end] = given
+        return cls(*(column[:end] for column in columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +89,26 @@ class Part:
     begin: Ints
     end: Ints
     via: Ints | None = None
+
+    def given_to(self, old_owner: Ints, new_owner: Ints, via: Ints | None = None) -> "Part":
+        """Give each span of `old_owner[i]` to `new_owner[i]` instead; a span may have many new owners, or none."""
+        which, owner = hand_on(self.owner, old_owner, new_owner)
+        return Part(self.stage, owner, self.begin[which], self.end[which], via)
+
+    def lifted(self, child: Ints, parent: Ints) -> "Part":
+        """Give each span of `child[i]` to `parent[i]` as well, and to the parent of that."""
+        parts = [self]
+        for _ in range(_LOOPS):
+            part = parts[-1].given_to(child, parent)
+            if not part.owner.size:
+                break
+            parts.append(part)
+        if len(parts) == 1:
+            return self
+        owner, begin, end = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("owner", "begin", "end")
+        )
+        return Part(self.stage, owner, begin, end)
 
 
 def root_calls(window: Window, frames: Frames, is_top: Bools) -> tuple[Ints, Ints]:
@@ -160,16 +160,16 @@ def host_spans(
         Part(_RQ, bio_submit, issue, complete, submit_io),
     ]
     if (work_request >= 0).any():
-        lower = Spans.of(
-            [
-                Part(_LOOP_FS, work_request, carriers.work, carriers.work_end),
-                Part(_LOOP_BIO, upper, held.bio_begin, bio_end),
-                Part(_LOOP_RQ, upper, issue, complete),
-            ]
+        lower = (
+            Part(_LOOP_FS, work_request, carriers.work, carriers.work_end),
+            Part(_LOOP_BIO, upper, held.bio_begin, bio_end),
+            Part(_LOOP_RQ, upper, issue, complete),
         )
-        lower = _lift(lower, upper, blocks.request)
-        has_request = (bio_submit >= 0) & (blocks.request >= 0)
-        parts += lower.given_to(blocks.request[has_request], bio_submit[has_request]).parts(submit_io)
+        on_loop = np.flatnonzero((upper >= 0) & (blocks.request >= 0))
+        child, parent = blocks.request[on_loop], upper[on_loop]
+        of_submit = np.flatnonzero((bio_submit >= 0) & (blocks.request >= 0))
+        owned = blocks.request[of_submit], bio_submit[of_submit]
+        parts += (part.lifted(child, parent).given_to(*owned, submit_io) for part in lower)
     return parts, HostLinks(bio_submit, upper, work_request, held.lacks_bio)
 
 
@@ -200,11 +200,12 @@ def _work_below_loops(window: Window, carriers: Carriers, blocks: Blocks, scope:
     ev = window.events
     request = np.full(carriers.work.size, NONE, dtype=np.int64)
     is_direct = window.is_at(carriers.work, "dio")
+    device, inode, request_device = ev.space[carriers.work], ev.key[carriers.work], ev.space[blocks.issue]
     for loop in scope.loops:
-        below = (ev.space[carriers.work] == loop.file[0]) & (ev.key[carriers.work] == loop.file[1])
+        below = (device == loop.file[0]) & (inode == loop.file[1])
         if not below.any():
             continue
-        on_loop = np.flatnonzero(ev.space[blocks.issue] == loop.device)
+        on_loop = np.flatnonzero(request_device == loop.device)
         issue = blocks.issue[on_loop]
         is_flush = (ev.flags[issue] == 3) & (ev.bytes[issue] == 0)
         data, work = on_loop[~is_flush], np.flatnonzero(below & is_direct & ~carriers.works.is_given_up)
@@ -221,16 +222,3 @@ def _work_below_loops(window: Window, carriers: Carriers, blocks: Blocks, scope:
         found = after >= 0
         request[syncs[after[found]]] = flushes[found]
     return pass_on_to_retries(request, carriers.works)
-
-
-def _lift(lower: Spans, upper: Ints, request: Ints) -> Spans:
-    """Give the spans below a loop on a loop to the topmost loop's request as well."""
-    parts = [lower]
-    has = (upper >= 0) & (request >= 0)
-    child, parent = request[has], upper[has]
-    for _ in range(4):
-        lower = lower.given_to(child, parent)
-        if not lower.owner.size:
-            break
-        parts.append(lower)
-    return Spans.joined(parts)

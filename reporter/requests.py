@@ -109,6 +109,8 @@ def _are_ios(window: Window, begin: Ints) -> Bools:
     """Tell which requests are IO: virtio-blk's all are."""
     ev = window.events
     are_ios = np.ones(begin.size, dtype=np.bool_)
+    if not window.at("scsi_new").size:
+        return are_ios
     scsi = np.flatnonzero(window.is_at(begin, "scsi_new"))
     at = begin[scsi]
     are_ios[scsi] = is_io(read_cdb(ev.flags[at], ev.offset[at], ev.bytes[at]))

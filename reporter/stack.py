@@ -142,14 +142,19 @@ def read_bios(window: Window, below: Below) -> Bios:
 
 
 def _sizes(window: Window, event: Ints) -> Ints:
-    return np.where(window.is_at(event, "bio_queue"), window.events.bytes[event], 0)
+    size = window.events.bytes[event]
+    has_others = window.at("bio_split").size or window.at("bio_remap").size
+    return np.where(window.is_at(event, "bio_queue"), size, 0) if has_others else size
 
 
 def _places(window: Window, event: Ints) -> tuple[Ints, Ints]:
     """Return device and offset of bios: of the rest of one that was cut, its own begin."""
     ev = window.events
-    is_split = window.is_at(event, "bio_split")
-    return ev.space[event].astype(np.int64), np.where(is_split, ev.key[event].astype(np.int64) * 512, ev.offset[event])
+    device, offset = ev.space[event].astype(np.int64), ev.offset[event]
+    if window.at("bio_split").size:
+        is_split = window.is_at(event, "bio_split")
+        offset = np.where(is_split, ev.key[event].astype(np.int64) * 512, offset)
+    return device, offset
 
 
 def _disks(device: Ints, below: Below) -> Ints:

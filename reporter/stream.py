@@ -165,7 +165,7 @@ def _windows(recording: Recording, renumbered: Renumbering) -> Iterator[Events]:
         for start in range(0, table.num_rows, WINDOW):
             part = table.slice(start, WINDOW)
             columns = {column.name: part[column.name].to_numpy() for column in EVENTS}
-            yield Events(**columns | {"point": renumbered[columns["point"]]})
+            yield Events(**columns | {"point": np.take(renumbered, columns["point"])})
 
 
 def _scope(manifest: Manifest, maps: MapSet) -> Scope:
