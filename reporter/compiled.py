@@ -5,6 +5,7 @@ its callers promise (positions within arrays, equal lengths) they check.
 """
 
 import pickle
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import ParamSpec, Protocol, TypeVar
@@ -13,6 +14,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 from numba.core import event
+from numba.core.runtime import rtsys
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -20,6 +22,20 @@ Keys = npt.NDArray[np.uint64]
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
+
+
+def _import_without_blas() -> None:
+    """Keep Numba from importing SciPy's linear algebra at its first array: no loop needs it, and it takes 0.2 s."""
+    if "scipy.linalg" in sys.modules:
+        return
+    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]
+    try:
+        import numba.np.arraymath  # noqa: F401
+    finally:
+        del sys.modules["scipy.linalg"]
+
+
+_import_without_blas()
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -56,7 +72,24 @@ def _forgive(cache: _Cache) -> None:
 
         return try_it
 
-    cache.load_overload, cache.save_overload = forgiving(cache.load_overload), forgiving(cache.save_overload)
+    cache.load_overload, cache.save_overload = forgiving(_loader(cache)), forgiving(cache.save_overload)
+
+
+def _loader(cache: _Cache) -> Callable[..., object]:
+    """Return what loads a kept loop without making the compiler ready, which takes longer than to load all of them.
+
+    Numba does that first in any case (every function that it can compile, by type). Kept machine code needs no more
+    than Numba's memory management; where a loop was not kept, the compiler makes itself ready.
+    """
+    load = getattr(cache, "_load_overload", None)
+    if load is None:
+        return cache.load_overload
+
+    def load_only(signature: object, target: object) -> object:
+        rtsys.initialize(target)
+        return load(signature, target)
+
+    return load_only
 
 
 def before_compiling(tell: Callable[[], None]) -> None:
