@@ -14,14 +14,13 @@ import numba
 import numpy as np
 import numpy.typing as npt
 from numba.core import event
-from numba.core.runtime import rtsys
+from numba.core.runtime.nrt import rtsys
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Keys = npt.NDArray[np.uint64]
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
-
 
 
 def _import_without_blas() -> None:
