@@ -5,7 +5,6 @@ its callers promise (positions within arrays, equal lengths) they check.
 """
 
 import pickle
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import ParamSpec, Protocol, TypeVar
@@ -16,25 +15,15 @@ import numpy.typing as npt
 from numba.core import event
 from numba.core.runtime.nrt import rtsys
 
+from vio.lessimports import import_without_blas
+
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Keys = npt.NDArray[np.uint64]
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
-
-def _import_without_blas() -> None:
-    """Keep Numba from importing SciPy's linear algebra at its first array: no loop needs it, and it takes 0.2 s."""
-    if "scipy.linalg" in sys.modules:
-        return
-    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]
-    try:
-        import numba.np.arraymath  # noqa: F401
-    finally:
-        del sys.modules["scipy.linalg"]
-
-
-_import_without_blas()
+import_without_blas()
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 

@@ -1,0 +1,34 @@
+"""What libraries import and no command of vio needs."""
+
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+
+class _WithoutPandas(MetaPathFinder):
+    """No command needs pandas, but pyarrow imports it at its first array: a sixth of the time of a small report."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("no command of vio needs pandas", name="pandas")
+        return None
+
+
+def do_without_pandas() -> None:
+    """Keep this process from importing pandas."""
+    sys.meta_path.insert(0, _WithoutPandas())
+
+
+def import_without_blas() -> None:
+    """Import what Numba needs at its first array, but SciPy's linear algebra: no loop needs it, and it takes 0.2 s."""
+    if "scipy.linalg" in sys.modules:
+        return
+    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]
+    try:
+        import numba.np.arraymath  # noqa: F401
+    finally:
+        del sys.modules["scipy.linalg"]
