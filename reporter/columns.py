@@ -49,14 +49,6 @@ def numbers_of(column: pa.Array, rows: Ints) -> Ints:
     return _numbers_at(values.all_ns, values.bits, values.first, rows)
 
 
-def sums_at(column: pa.Array, rows: Ints, group: Ints, groups: int) -> Ints:
-    """Add some rows of a column of times up, by the group of each."""
-    sums = np.zeros(groups, dtype=np.int64)
-    values = values_of(column)
-    np.add.at(sums, group, _numbers_at(values.all_ns, values.bits, values.first, rows))
-    return sums
-
-
 @compiled
 def _numbers_at(values: Ints, bits: Bytes, first: int, rows: Ints) -> Ints:
     """Return the numbers of some rows from `first` on, 0 where the bit is not set (no bits: all are)."""

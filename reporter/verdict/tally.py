@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from vio.layer import Op, Phase, Stage
-from vio.reporter.columns import numbers_of, sums_at
+from vio.reporter.columns import numbers_of
 from vio.reporter.compiled import Bools, Ints
 from vio.reporter.fanout import WAYS, Fanout
 from vio.reporter.group import read_keys
@@ -118,10 +118,11 @@ class Tallies:
         tallies = [self.groups.setdefault((OPS[op], disk), Tally()) for op, disk in keys.groups]
         rows = Rows(batch, keys.order, slice(None))
         fanout = fanout.take(keys.order) if fanout is not None else None
+        summed = [name for name in SUMMED if rows.has(name)]
         slow = []
         for one, span in zip(tallies, keys.spans, strict=True):
             part = rows.part(span)
-            _add_sums(one, part)
+            _add_sums(one, part, summed)
             _add_own(one, part)
             slow.append(part.places(_slowest(part["latency_ns"])))
             _add_below(one, part)
@@ -130,13 +131,12 @@ class Tallies:
         _add_tails(tallies, slow, batch)
 
 
-def _add_sums(one: Tally, rows: Rows) -> None:
-    for name in SUMMED:
-        if rows.has(name):
-            values = rows[name]
-            one.sum_ns[name] += int(values.sum())
-            one.some[name] += int(np.count_nonzero(values > 0))
-            one.known[name] += int(np.count_nonzero(rows.are_known(name)))
+def _add_sums(one: Tally, rows: Rows, names: list[str]) -> None:
+    for name in names:
+        values = rows[name]
+        one.sum_ns[name] += int(values.sum())
+        one.some[name] += int(np.count_nonzero(values > 0))
+        one.known[name] += int(np.count_nonzero(rows.are_known(name)))
 
 
 def _add_own(one: Tally, rows: Rows) -> None:
@@ -159,16 +159,17 @@ def _slowest(latency: Ints) -> Ints:
 
 def _add_tails(tallies: list[Tally], slow: list[Ints], batch: pa.RecordBatch) -> None:
     """Add the own times of the slowest rows of each."""
-    rows, sizes = np.concatenate(slow), np.array([mine.size for mine in slow])
-    group = np.repeat(np.arange(len(slow)), sizes)
+    rows = np.concatenate(slow)
+    times = np.zeros((len(_TIMES), rows.size), dtype=np.int64)
     for place, name in enumerate(_TIMES):
         column = batch.column(name)
         if column.null_count < len(column):
-            sums = sums_at(column, rows, group, len(slow))
-            for one, time_ns in zip(tallies, sums, strict=True):
-                one.tail_ns[place] += time_ns
+            times[place] = numbers_of(column, rows)
+    first = 0
     for one, mine in zip(tallies, slow, strict=True):
         one.tail += mine.size
+        one.tail_ns += times[:, first : first + mine.size].sum(axis=1)
+        first += mine.size
 
 
 def _add_below(one: Tally, rows: Rows) -> None:
