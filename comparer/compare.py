@@ -1,7 +1,8 @@
 """Compare two sides, each a recording, a directory of repeats, or a saved baseline."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from vio.comparer.cells import OpenCell, close_cells, open_cell
@@ -11,9 +12,11 @@ from vio.comparer.doubts import doubts_of, load_doubts
 from vio.comparer.options import CompareOptions
 from vio.comparer.rules import apply_rules, parse_rule
 from vio.comparer.run import Key, Run, keys_of
-from vio.comparer.sides import Units, runs_at, units_of
+from vio.comparer.sides import Units, recordings_in, runs_at, units_of
+from vio.comparer.tables import make_tables
 from vio.comparer.whole import whole_figures
 from vio.errors import UsageError
+from vio.reporter.progress import Progress
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,16 +38,22 @@ def compare(base: Path, new: Path, options: CompareOptions) -> Comparison:
     return compare_loaded(load(base, new, options), options)
 
 
-def load(base: Path, new: Path, options: CompareOptions) -> Loaded:
-    """Read both sides, once the options are known to be good; raises as `compare` does."""
+def load(
+    base: Path, new: Path, options: CompareOptions, on_progress: Callable[[Progress], None] | None = None
+) -> Loaded:
+    """Read both sides, once the options are known to be good; raises as `compare` does.
+
+    Recordings that have no table of IOs yet are joined first, side by side; that calls `on_progress`.
+    """
     if not 0 < options.min_effect < 1:
         raise UsageError("the smallest effect that matters is between 0 and 100 %", "--min-effect 5%")
     if not 0 < options.false_alarms < 0.5:
         raise UsageError("the share of false alarms is between 0 and 50 %", "--false-alarms 2%")
     for text in options.fail_on:
         parse_rule(text)
-    with_depth = options.is_normalised
-    return Loaded(base, new, (runs_at(base, with_depth=with_depth), runs_at(new, with_depth=with_depth)))
+    make_tables([*recordings_in(base), *recordings_in(new)], on_progress)
+    read = partial(runs_at, with_depth=options.is_normalised, on_progress=on_progress)
+    return Loaded(base, new, (read(base), read(new)))
 
 
 def compare_loaded(loaded: Loaded, options: CompareOptions) -> Comparison:

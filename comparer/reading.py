@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from vio.errors import RecordingError
 from vio.recording import Recording
 from vio.reporter.buckets import BUCKETS, LARGEST, Ints, bucket_numbers
 from vio.reporter.iofile import ios_file
+from vio.reporter.progress import Progress
 from vio.reporter.recorded import Recorded
 from vio.reporter.report import ReportOptions, report
 from vio.schema import OPS
@@ -28,7 +29,7 @@ _CLASSES = 64
 _OPS = 16
 
 
-def read_run(path: Path, *, with_depth: bool = False) -> Run:
+def read_run(path: Path, *, with_depth: bool = False, on_progress: Callable[[Progress], None] | None = None) -> Run:
     """Read a recording's figures; its table of IOs is made first where it is absent.
 
     `with_depth` keeps IOs apart by how many were in flight when they began.
@@ -40,7 +41,7 @@ def read_run(path: Path, *, with_depth: bool = False) -> Run:
     reader = _Reader(tuple(disk.name for disk in recording.manifest.target.disks))
     with (
         tempfile.TemporaryDirectory(prefix="vio-compare-") as scratch,
-        pq.ParquetFile(_table_file(path, Path(scratch))) as file,
+        pq.ParquetFile(_table_file(path, Path(scratch), on_progress)) as file,
     ):
         depths = Depths.of(_tables(file, ("begin_ns", LATENCY))) if with_depth else None
         for table in _tables(file, _COLUMNS):
@@ -50,11 +51,11 @@ def read_run(path: Path, *, with_depth: bool = False) -> Run:
     return Run(_info(recording, reader.whole_count / reader.io_count), reader.blocks())
 
 
-def _table_file(path: Path, scratch: Path) -> Path:
-    file = ios_file(path)
+def _table_file(path: Path, scratch: Path, on_progress: Callable[[Progress], None] | None) -> Path:
+    file = ios_file(path, on_progress)
     if file is None:  # the recording's directory cannot be written
         file = scratch / "ios.parquet"
-        report(path, ReportOptions(slowest=0, table_path=file))
+        report(path, ReportOptions(slowest=0, table_path=file), on_progress)
     return file
 
 

@@ -1,18 +1,23 @@
 """The two sides of a comparison: a path to a recording, a directory of them, or a baseline becomes runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vio.comparer.baseline import SUFFIX, load_baseline
 from vio.comparer.run import Block, Run, without_sizes
 from vio.errors import RecordingError, UsageError
+from vio.reporter.progress import Progress
 
 RECORDING_SUFFIX = ".vio"
 
 
-def runs_at(path: Path, *, with_depth: bool = False) -> tuple[Run, ...]:
+def runs_at(
+    path: Path, *, with_depth: bool = False, on_progress: Callable[[Progress], None] | None = None
+) -> tuple[Run, ...]:
     """Return the runs of one side, by name; `with_depth`, its IOs by how many were in flight too.
+
+    What has no table of IOs yet is joined first, which calls `on_progress`.
 
     Raises:
         RecordingError: there is nothing, or something in it is damaged or of another version.
@@ -26,7 +31,14 @@ def runs_at(path: Path, *, with_depth: bool = False) -> tuple[Run, ...]:
     from vio.comparer.reading import read_run
 
     repeats = repeats_in(path)
-    return tuple(read_run(one, with_depth=with_depth) for one in repeats or [path])
+    return tuple(read_run(one, with_depth=with_depth, on_progress=on_progress) for one in repeats or [path])
+
+
+def recordings_in(path: Path) -> list[Path]:
+    """Return the recordings of one side; none of a baseline."""
+    if path.is_file() and path.name.endswith(SUFFIX):
+        return []
+    return repeats_in(path) or [path]
 
 
 def repeats_in(path: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from vio.reporter.compiled import Bools, Ints, compiled
+from vio.reporter.compiled import Bools, Ints, Keys, compiled
 
 _NONE = -1
 
@@ -67,6 +67,91 @@ def count_bios(
             found += request[i] >= 0
             ambiguous += is_ambiguous[i]
     return mine, found, ambiguous, others
+
+
+@compiled
+def direct_works(
+    work_submit: Ints, is_direct: Bools, submit_io: Ints, is_done: Bools, first_bio: Ints
+) -> tuple[int, Ints, Ints]:
+    """Count direct IO of IOs that are done; return which has a bio too, and the first bio of its submit."""
+    which, bio = np.empty(work_submit.size, np.int64), np.empty(work_submit.size, np.int64)
+    works = found = 0
+    for work in range(work_submit.size):
+        submit = work_submit[work]
+        if not is_direct[work] or submit < 0 or submit_io[submit] < 0 or not is_done[submit_io[submit]]:
+            continue
+        works += 1
+        if first_bio[submit] >= 0:
+            which[found], bio[found] = work, first_bio[submit]
+            found += 1
+    return works, which[:found], bio[:found]
+
+
+@compiled
+def count_served(work_submit: Ints, submit_io: Ints, is_done: Bools, is_native: Bools) -> tuple[int, int]:
+    """Of the submits of IOs that are done, count those that a file system must serve or does, and those it does."""
+    is_served = np.zeros(submit_io.size, np.bool_)
+    for submit in work_submit:
+        if submit >= 0:
+            is_served[submit] = True
+    must = served = 0
+    for submit in range(submit_io.size):
+        if submit_io[submit] >= 0 and is_done[submit_io[submit]]:
+            must += is_served[submit] or is_native[submit]
+            served += is_served[submit]
+    return must, served
+
+
+@compiled
+def count_uppers(
+    bio_submit: Ints, request: Ints, submit_io: Ints, is_done: Bools, is_upper: Bools, is_seen: Bools
+) -> tuple[int, int]:
+    """Count the requests of loop devices (`is_upper`) of IOs that are done, and those that were seen below."""
+    is_mine = np.zeros(is_upper.size, np.bool_)
+    for bio in range(bio_submit.size):
+        submit = bio_submit[bio]
+        if submit >= 0 and request[bio] >= 0 and submit_io[submit] >= 0 and is_done[submit_io[submit]]:
+            is_mine[request[bio]] = True
+    uppers = seen = 0
+    for at in range(is_upper.size):
+        if is_mine[at] and is_upper[at]:
+            uppers += 1
+            seen += is_seen[at]
+    return uppers, seen
+
+
+@compiled
+def data_submits(
+    first: Ints,
+    is_mine: Bools,
+    root: Ints,
+    submit: Ints,
+    submit_parent: Ints,
+    call: Ints,
+    key: Keys,
+    space: npt.NDArray[np.uint32],
+    descriptors: Ints,
+) -> tuple[Ints, Ints]:
+    """Return those IOs (`is_mine`) whose first submit carries the guest's data, and that submit's event.
+
+    What QEMU does before (tables, copy on write) is in another buffer, and what a backing file gives is not of the
+    `descriptors`; none of these: any. `key` and `space` are those of all events.
+    """
+    which, found = np.empty(first.size, np.int64), np.empty(first.size, np.int64)
+    count = 0
+    for io in range(first.size):
+        if not is_mine[io] or first[io] < 0:
+            continue
+        at = submit[first[io]]
+        if key[call[submit_parent[first[io]]]] != key[call[root[io]]]:
+            continue
+        is_of_file = descriptors.size == 0
+        for one in descriptors:
+            is_of_file |= space[at] == one
+        if is_of_file:
+            which[count], found[count] = io, at
+            count += 1
+    return which[:count], found[:count]
 
 
 @compiled

@@ -9,9 +9,19 @@ from vio.layer import Op, Stage
 from vio.mappers.extent import RangeMap
 from vio.mappers.kind import Kind, base_of
 from vio.reporter.carriers import FileId
-from vio.reporter.counting import count_bios, count_heads, count_submits, first_owned, targets_of
+from vio.reporter.counting import (
+    count_bios,
+    count_heads,
+    count_served,
+    count_submits,
+    count_uppers,
+    data_submits,
+    direct_works,
+    first_owned,
+    targets_of,
+)
 from vio.reporter.join import Joined
-from vio.reporter.lacks import devices_of
+from vio.reporter.loopdevices import LoopRequests
 from vio.reporter.match import NONE, Bools, Ints
 from vio.reporter.quality import Evidence, JoinQuality
 
@@ -71,9 +81,8 @@ def count_evidence(quality: JoinQuality, joined: Joined, disk: Ints, maps: tuple
         parents, found = counts[joined.window.number(name), :2].tolist()
         if parents:
             quality.count(Stage.QEMU_AIO, Stage.VFS, evidence, parents=parents, joined=found)
-    submit_done = np.append(joined.is_done, False)[joined.submit_io]
-    _count_works(quality, joined, disk, maps, submit_done)
-    _count_requests(quality, joined, submit_done)
+    _count_works(quality, joined, disk, maps)
+    _count_requests(quality, joined)
     quality.ambiguous += ambiguous
 
 
@@ -99,100 +108,69 @@ def _is_data(op: Ints) -> Bools:
 
 def _check_file_map(joined: Joined, disk: Ints, maps: tuple[DiskMaps, ...]) -> tuple[int, int]:
     """Compare the place in the image file that QEMU used with the one that the tables give."""
-    ev = joined.window.events
+    ev, frames, ios = joined.window.events, joined.frames, joined.ios
     first = first_owned(joined.submit_io, joined.is_done.size)
-    usable = (first >= 0) & joined.is_done & _is_data(joined.ios.op)
+    calls = frames.submit, frames.submit_parent, frames.call, ev.key, ev.space
     checked = disagree = 0
     for number, one in enumerate(maps):
-        ios = np.flatnonzero(usable & (disk == number))
-        # Only data goes to the place of the data: what QEMU does before (tables, copy on write) has another length.
-        submits = joined.frames.submit[first[ios]]
-        parent = joined.frames.submit_parent[first[ios]]
-        is_data = ev.key[joined.frames.call[parent]] == ev.key[joined.frames.call[joined.ios.root[ios]]]
-        if one.descriptors:
-            is_data &= np.isin(ev.space[submits], one.descriptors)  # what a backing file gives is not in this map
-        agree, known = _agreement(one.to_file, joined.ios.offset[ios[is_data]], ev.offset[submits[is_data]])
-        checked += int(known.sum())
-        disagree += int((known & ~agree).sum())
+        is_mine = joined.is_done & _is_data(ios.op) & (disk == number)
+        which, submits = data_submits(first, is_mine, ios.root, *calls, np.array(one.descriptors, dtype=np.int64))
+        known, wrong = _disagreement(one.to_file, ios.offset[which], ev.offset[submits])
+        checked += known
+        disagree += wrong
     return checked, disagree
 
 
-def _agreement(maps: tuple[Targets, ...], offset: Ints, target: Ints) -> tuple[Bools, Bools]:
-    """Return for each offset whether any map gives the target, and whether any map knows the offset's place."""
+def _disagreement(maps: tuple[Targets, ...], offset: Ints, target: Ints) -> tuple[int, int]:
+    """Return of how many offsets any map knows the place, and of how many of these none gives the target."""
     agree = np.zeros(offset.size, dtype=np.bool_)
     known = np.zeros(offset.size, dtype=np.bool_)
     for one in maps:
         place = targets_of(one.start, one.length, one.target, offset)
         known |= place >= 0
         agree |= (place >= 0) & (place == target)
-    return agree, known
+    return int(np.count_nonzero(known)), int(np.count_nonzero(known & ~agree))
 
 
-def _count_works(
-    quality: JoinQuality, joined: Joined, disk: Ints, maps: tuple[DiskMaps, ...], submit_done: Bools
-) -> None:
-    ev, carriers, blocks = joined.window.events, joined.carriers, joined.blocks
-    submit = carriers.work_submit
-    owned = (submit >= 0) & submit_done[submit] if submit_done.size else submit >= 0
-    dio = owned & carriers.works.is_direct
-    if not dio.any():
+def _count_works(quality: JoinQuality, joined: Joined, disk: Ints, maps: tuple[DiskMaps, ...]) -> None:
+    ev, carriers, blocks, links = joined.window.events, joined.carriers, joined.blocks, joined.links
+    owners = carriers.work_submit, carriers.works.is_direct, joined.submit_io, joined.is_done
+    works, with_bio, bio = direct_works(*owners, first_owned(links.bio_submit, joined.submit_io.size))
+    if not works:
         return
-    served = np.zeros(joined.frames.submit.size, dtype=np.bool_)
-    served[submit[owned]] = True
-    is_direct = joined.window.is_at(joined.frames.submit, "laio", "luring") & submit_done
-    quality.count(
-        Stage.VFS, Stage.FS, Evidence.NESTING, parents=int((is_direct | served).sum()), joined=int(served.sum())
-    )
-    first = first_owned(joined.links.bio_submit, joined.frames.submit.size)
-    with_bio = np.flatnonzero(dio)[first[submit[dio]] >= 0]
-    bio = first[submit[with_bio]]
+    is_native = joined.window.is_at(joined.frames.submit, "laio", "luring")
+    must, served = count_served(carriers.work_submit, joined.submit_io, joined.is_done, is_native)
+    quality.count(Stage.VFS, Stage.FS, Evidence.NESTING, parents=must, joined=served)
     checked = disagree = 0
-    number_of = np.append(disk, NONE)[joined.submit_io[submit[with_bio]]]
+    number_of = disk[joined.submit_io[carriers.work_submit[with_bio]]]
+    begin = carriers.work[with_bio]
     for number, one in enumerate(maps):
         for device, device_map in one.to_device.items():
             which = (number_of == number) & (blocks.bio_device[bio] == device)
             if one.file is not None:
-                which &= (ev.space[carriers.work[with_bio]] == one.file[0]) & (
-                    ev.key[carriers.work[with_bio]] == one.file[1]
-                )
-            offsets = ev.offset[carriers.work[with_bio[which]]]
-            agree, known = _agreement(device_map, offsets, blocks.bio_offset[bio[which]])
-            checked += int(known.sum())
-            disagree += int((known & ~agree).sum())
+                which &= (ev.space[begin] == one.file[0]) & (ev.key[begin] == one.file[1])
+            known, wrong = _disagreement(device_map, ev.offset[begin[which]], blocks.bio_offset[bio[which]])
+            checked += known
+            disagree += wrong
     quality.count(
-        Stage.FS,
-        Stage.BLOCK,
-        Evidence.NESTING,
-        parents=int(dio.sum()),
+        *(Stage.FS, Stage.BLOCK, Evidence.NESTING),
+        parents=works,
         joined=with_bio.size,
         checked=checked,
         disagree=disagree,
     )
 
 
-def _count_requests(quality: JoinQuality, joined: Joined, submit_done: Bools) -> None:
-    ev, blocks, links = joined.window.events, joined.blocks, joined.links
-    mine, found, ambiguous, others = count_bios(
-        *(links.bio_submit, links.bio_upper, blocks.request, blocks.is_lowest, blocks.is_ambiguous),
-        *(joined.submit_io, joined.is_done),
-    )
+def _count_requests(quality: JoinQuality, joined: Joined) -> None:
+    blocks, links = joined.blocks, joined.links
+    bios = links.bio_submit, links.bio_upper, blocks.request, blocks.is_lowest, blocks.is_ambiguous
+    mine, found, ambiguous, others = count_bios(*bios, joined.submit_io, joined.is_done)
     if mine:
         quality.count(Stage.BLOCK, Stage.DEVICE, Evidence.ADDRESS, parents=mine, joined=found)
     quality.ambiguous += ambiguous
     quality.orphans["bios of no IO in flight (writeback, journals, neighbours)"] += others
-    below = np.zeros(blocks.issue.size, dtype=np.bool_)
-    below[links.work_request[links.work_request >= 0]] = True
-    if below.any():
-        loops = devices_of(ev.space[blocks.issue[below]])
-        is_upper = np.zeros(blocks.issue.size, dtype=np.bool_)
-        bios = np.flatnonzero((links.bio_submit >= 0) & (blocks.request >= 0))
-        is_upper[blocks.request[bios[submit_done[links.bio_submit[bios]]]]] = True
-        upper = np.flatnonzero(is_upper)
-        on_loop = upper[np.isin(ev.space[blocks.issue[upper]], loops)]
-        quality.count(
-            Stage.DEVICE,
-            Stage.LOOP_FS,
-            Evidence.ADDRESS,
-            parents=on_loop.size,
-            joined=int(below[on_loop].sum()),
-        )
+    loops = LoopRequests.of(joined)
+    if loops.is_seen.any():
+        of_ios = links.bio_submit, blocks.request, joined.submit_io, joined.is_done
+        parents, below = count_uppers(*of_ios, loops.is_upper, loops.is_seen)
+        quality.count(Stage.DEVICE, Stage.LOOP_FS, Evidence.ADDRESS, parents=parents, joined=below)

@@ -32,7 +32,7 @@ class Fanout:
     requests: Ints
     device_bytes: Ints
 
-    def take(self, which: Ints | Bools) -> "Fanout":
+    def take(self, which: Ints | Bools | slice) -> "Fanout":
         """Return those of some IOs."""
         return Fanout(*(getattr(self, name)[which] for name in WAYS))
 

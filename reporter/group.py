@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 
 from vio.layer import Phase, Stage
-from vio.reporter.compiled import Ints
+from vio.reporter.compiled import Ints, order_by_number
 from vio.reporter.histogram import Distribution
 
 
@@ -61,6 +62,17 @@ class Keys:
 
     groups: list[tuple[int, int]]
     codes: Ints
+
+    @property
+    def order(self) -> Ints:
+        """The IOs in the order of their groups."""
+        return order_by_number(self.codes, len(self.groups))
+
+    @property
+    def spans(self) -> list[slice]:
+        """Where each group is in that order."""
+        last = np.cumsum(np.bincount(self.codes, minlength=len(self.groups))).tolist()
+        return [slice(*both) for both in pairwise([0, *last])]
 
 
 def read_keys(batch: pa.RecordBatch) -> Keys:

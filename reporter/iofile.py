@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vio.recording import Recording
-from vio.reporter.report import Progress, ReportOptions, report
+from vio.reporter.progress import Progress
+from vio.reporter.report import ReportOptions, report
 from vio.reporter.stream import Join
 from vio.reporter.table import has_every_io
 from vio.schema import IOS

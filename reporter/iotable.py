@@ -83,7 +83,9 @@ class IoTable:
             columns[name] = pa.array(values.astype(IOS_SCHEMA.field(name).type.to_pandas_dtype()))
         end_ns, bits = values_at(ev.ts_ns, ios.end, done)
         columns["latency_ns"] = nullable(end_ns - columns["begin_ns"].to_numpy(), bits)
-        columns |= _places(joined, done) | _stamps(joined, done) | _own_times(joined, lack, row)
+        bio_owner = picked(joined.submit_io, joined.links.bio_submit)
+        columns |= _places(joined, done, bio_owner) | _stamps(joined, done, bio_owner)
+        columns |= _own_times(joined, lack, row)
         columns |= waits.columns() if waits else no_columns(done.size)
         columns |= _of_which(self.purposes.times(joined, disk), ios.end >= 0, done)
         return pa.Table.from_arrays([columns[name] for name in IOS_SCHEMA.names], schema=IOS_SCHEMA)
@@ -130,9 +132,9 @@ def _first(joined: Joined, owner: Ints, at: Ints) -> Ints:
     return earliest(owner, at, joined.ios.begin.size)[joined.ios.head]
 
 
-def _places(joined: Joined, done: Ints) -> dict[str, pa.Array]:
+def _places(joined: Joined, done: Ints, bio_owner: Ints) -> dict[str, pa.Array]:
     blocks = joined.blocks
-    bio = _first(joined, np.where(blocks.is_lowest, _bio_owner(joined), NONE), np.arange(blocks.bio.size))
+    bio = _first(joined, np.where(blocks.is_lowest, bio_owner, NONE), np.arange(blocks.bio.size))
     return {
         "file_offset": column_at(
             joined.window.events.offset, _first(joined, joined.submit_io, joined.frames.submit), done
@@ -142,17 +144,14 @@ def _places(joined: Joined, done: Ints) -> dict[str, pa.Array]:
     }
 
 
-def _bio_owner(joined: Joined) -> Ints:
-    return picked(joined.submit_io, joined.links.bio_submit)
-
-
-def _stamps(joined: Joined, done: Ints) -> dict[str, pa.Array]:
+def _stamps(joined: Joined, done: Ints, bio_owner: Ints) -> dict[str, pa.Array]:
+    frames, blocks = joined.frames, joined.blocks
     is_guest = bool((joined.ios.push >= 0).any())
-    inner = np.flatnonzero((joined.call_io >= 0) & (joined.frames.call_parent >= 0))
+    inner_owner = np.where(frames.call_parent >= 0, joined.call_io, NONE)
     events = {
         "accept": joined.ios.begin if is_guest else np.full(joined.ios.begin.size, NONE),
-        "node_begin": _first(joined, joined.call_io[inner], joined.frames.call[inner]),
-        "rq_insert": _first(joined, _bio_owner(joined), picked(joined.blocks.insert, joined.blocks.request)),
+        "node_begin": _first(joined, inner_owner, frames.call),
+        "rq_insert": _first(joined, bio_owner, picked(blocks.insert, blocks.request)),
         "push": joined.ios.push,
         "notify": joined.ios.notify,
     }
@@ -176,9 +175,10 @@ def _own_times(joined: Joined, lack: Ints, row: Ints) -> dict[str, pa.Array]:
     unseen = np.flatnonzero(lack & _NO_KERNEL)
     stage = np.append(spans.stage[endless], np.full(unseen.size, _STAGE[Stage.QEMU_AIO]))
     at = row[np.append(spans.owner[endless], unseen)]
-    stage, at = np.unique(np.stack([stage[at >= 0], at[at >= 0]]), axis=1)
-    np.add.at(lost_ns, at, own_ns[stage, :, at].sum(axis=1))
-    own_ns[stage, :, at] = 0
+    if at.size:
+        stage, at = np.unique(np.stack([stage[at >= 0], at[at >= 0]]), axis=1)
+        np.add.at(lost_ns, at, own_ns[stage, :, at].sum(axis=1))
+        own_ns[stage, :, at] = 0
     columns = {
         time_column(stage, phase): nullable(own_ns[number, place], times.bits[TIMES, number])
         for number, stage in enumerate(Stage)

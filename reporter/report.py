@@ -1,6 +1,5 @@
 """Drive a report: open the recording, stream the join's windows into the figures and the per-IO table."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from vio.reporter.choice import Chooser, Filter
 from vio.reporter.figures import keep_figures
 from vio.reporter.opened import STAGES_FILE, OpenedLayers, WithParts
 from vio.reporter.parts import PartsReader
+from vio.reporter.progress import Progress, Ticker
 from vio.reporter.quality import JoinQuality
 from vio.reporter.recorded import Recorded
 from vio.reporter.result import Report, rows_of
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from vio.reporter.html.page import Page
 
 WRITEBACKS_FILE = "writebacks.parquet"
-_QUIET_S = 1.0
-_STEP_S = 0.25
 _NO_ROWS = arrow_schema(IOS).empty_table()
 
 
@@ -85,14 +83,6 @@ class ReportOptions:
     def is_kept(self) -> bool:
         """Whether the figures, being of every IO, go beside the per-IO table."""
         return self.is_table_written and self.table_path is None and self.choice.is_all
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a report has come; `share` of the recording's time, from 0 to 1."""
-
-    io_count: int
-    share: float
 
 
 def report(path: Path, options: ReportOptions, on_progress: Callable[[Progress], None] | None = None) -> Report:
@@ -226,25 +216,6 @@ def _plot(result: Report, path: Path) -> None:
 def _side_file(name: str, columns: Sequence[Column], result: Report, *, is_wanted: bool) -> SideFile:
     path = Path(result.recorded.path) / name if is_wanted else None
     return SideFile(path, arrow_schema(columns), result.recorded.disk_names, result.notes.append)
-
-
-class Ticker:
-    """Tells the progress, not before a second has passed."""
-
-    def __init__(self, recorded: Recorded, tell: Callable[[Progress], None] | None) -> None:
-        self._recorded = recorded
-        self._tell = tell
-        self._count = 0
-        self._next_s = time.monotonic() + _QUIET_S
-
-    def passed(self, ios: pa.Table) -> None:
-        """Take note that these IOs are done."""
-        self._count += ios.num_rows
-        if self._tell and ios.num_rows and time.monotonic() >= self._next_s:
-            at_s = self._recorded.second(ios["begin_ns"][-1].as_py())
-            share = at_s / self._recorded.duration_s if self._recorded.duration_s > 0 else 1.0
-            self._tell(Progress(self._count, min(max(share, 0.0), 1.0)))
-            self._next_s = time.monotonic() + _STEP_S
 
 
 class _TableOutput:

@@ -9,7 +9,8 @@ from vio.printable import printable
 from vio.reporter.grid import Grid, Style
 from vio.reporter.group import Group
 from vio.reporter.machine import Json, to_json
-from vio.reporter.report import Progress, ReportOptions, report
+from vio.reporter.progress import Progress
+from vio.reporter.report import ReportOptions, report
 from vio.reporter.result import Report
 from vio.reporter.units import time_text
 

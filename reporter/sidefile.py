@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 from vio.layer import Stage
 from vio.schema import MAJOR, MINOR
 
+_GROUP_ROWS = 1 << 15  # windows have few rows, and a row group of few costs as much as one of many
+
 
 class SideFile:
     """A table on its way to a file; a context manager, which drops the file when left by an error.
@@ -33,6 +35,8 @@ class SideFile:
         self._schema = schema
         self._note = note
         self._writer: pq.ParquetWriter | None = None
+        self._waiting: list[pa.Table] = []
+        self._rows = 0
 
     def __enter__(self) -> Self:
         return self
@@ -41,12 +45,20 @@ class SideFile:
         """Append rows."""
         if self._path is None or not rows.num_rows:
             return
+        self._waiting.append(rows)
+        self._rows += rows.num_rows
         try:
             if self._writer is None:
                 self._writer = self._begun(self._part(self._path))
-            self._writer.write_table(rows)
+            if self._rows >= _GROUP_ROWS:
+                self._flush(self._writer)
         except (OSError, pa.ArrowException) as error:
             self._failed(self._path, error)
+
+    def _flush(self, writer: pq.ParquetWriter) -> None:
+        waiting, self._waiting, self._rows = self._waiting, [], 0
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -57,6 +69,7 @@ class SideFile:
             self._discard(self._path)
             return
         try:
+            self._flush(self._writer)
             self._writer.close()
             self._part(self._path).replace(self._path)
             self.made = self._path

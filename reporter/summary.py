@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vio.layer import Op, Phase, Stage
-from vio.reporter.compiled import Bools, Ints
+from vio.reporter.columns import numbers_of, read_times, values_of
 from vio.reporter.group import Group, Keys, read_keys
-from vio.reporter.histogram import EVERY, Distribution, Values, add_parts
+from vio.reporter.histogram import Distribution, add_parts
+from vio.reporter.tally import count_ios
 from vio.schema import LACKS, OPS, time_column
 
 _LACK_VALUES = 1 << 16
@@ -35,8 +36,9 @@ class Summary:
         """Count the IOs of one table of schema.IOS."""
         for batch in ios.to_batches():
             if batch.num_rows:
-                self._add_heads(batch, read_keys(batch))
-                self._add_times(batch)
+                keys = read_keys(batch)
+                self._add_heads(batch, keys)
+                self._add_times(batch, keys)
 
     def _add_heads(self, batch: pa.RecordBatch, keys: Keys) -> None:
         self.ambiguous_count += batch.column("is_ambiguous").true_count
@@ -45,19 +47,19 @@ class Summary:
         self._lacks[: lack.size] += lack
         is_whole = batch.column("is_whole").to_numpy(zero_copy_only=False)
         length = batch.column("bytes").to_numpy()
-        for number, key in enumerate(keys.groups):
+        counts = count_ios(keys.codes, is_whole, length, len(keys.groups))
+        for key, (io_count, whole_count, size) in zip(keys.groups, counts.tolist(), strict=True):
             group = self._group(key)
-            rows = keys.codes == number
-            group.io_count += int(np.count_nonzero(rows))
-            group.whole_count += int(np.count_nonzero(rows & is_whole))
-            group.bytes += int(length.sum(where=rows))
+            group.io_count += io_count
+            group.whole_count += whole_count
+            group.bytes += size
 
-    def _add_times(self, batch: pa.RecordBatch) -> None:
+    def _add_times(self, batch: pa.RecordBatch, keys: Keys) -> None:
         if batch.column(_LATENCY).null_count:
             batch = batch.filter(pc.is_valid(batch.column(_LATENCY)))
-        if not batch.num_rows:
-            return
-        keys = read_keys(batch)
+            if not batch.num_rows:
+                return
+            keys = read_keys(batch)
         groups = [self._group(key) for key in keys.groups]
         for number, (stage, names) in enumerate(_STAGE_COLUMNS.items()):
             columns = {place: batch.column(name) for place, name in enumerate(names)}
@@ -74,10 +76,10 @@ class Summary:
     def _add_wholes(self, batch: pa.RecordBatch, keys: Keys, groups: list[Group]) -> None:
         values, is_there = read_times(batch.column(_UNATTRIBUTED))
         unattributed = self._part(_UNATTRIBUTED).add_by_group(values, is_there, keys.codes, len(groups))
-        latency_ns = batch.column(_LATENCY).to_numpy()
-        for number, (group, time_ns) in enumerate(zip(groups, unattributed.tolist(), strict=True)):
+        latency_ns = numbers_of(batch.column(_LATENCY), keys.order)
+        for group, span, time_ns in zip(groups, keys.spans, unattributed.tolist(), strict=True):
             group.unattributed_ns += time_ns
-            group.latency.add(latency_ns[keys.codes == number])
+            group.latency.add(latency_ns[span])
 
     def _part(self, name: str) -> Distribution:
         if name not in self._parts:
@@ -143,18 +145,3 @@ class Summary:
     def share(self, part: Distribution) -> float:
         """Return a part's share of the time of all IOs; 0 where there is no time."""
         return part.total_ns / self.total_ns if self.total_ns else 0.0
-
-
-def values_of(column: pa.Array) -> Values:
-    """Return a column's times as they lie in memory."""
-    bits, data = column.buffers()
-    there = np.frombuffer(bits, dtype=np.uint8) if column.null_count else np.empty(0, dtype=np.uint8)
-    return Values(np.frombuffer(data, dtype=np.int64), there, column.offset)
-
-
-def read_times(column: pa.Array) -> tuple[Ints, Bools]:
-    """Return a column's values, with anything at all where there is none, and which are there (EVERY: all)."""
-    values, rows = values_of(column), slice(column.offset, column.offset + len(column))
-    if not column.null_count:
-        return values.all_ns[rows], EVERY
-    return values.all_ns[rows], np.unpackbits(values.bits, count=rows.stop, bitorder="little")[rows].view(np.bool_)

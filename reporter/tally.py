@@ -87,3 +87,14 @@ def add_up(values: Ints, is_there: Bools, total: Ints, is_any: Bools) -> None:
         if not is_there.size or is_there[i]:
             total[i] += values[i]
             is_any[i] = True
+
+
+@compiled
+def count_ios(group: Ints, is_whole: Bools, length: Ints, groups: int) -> Ints:
+    """Count the IOs of each group, those that are whole, and their bytes (groups, 3)."""
+    counts = np.zeros((groups, 3), np.int64)
+    for i in range(group.size):
+        counts[group[i], 0] += 1
+        counts[group[i], 1] += is_whole[i]
+        counts[group[i], 2] += length[i]
+    return counts

@@ -9,8 +9,8 @@ import pyarrow as pa
 from vio.recording import Recording
 from vio.reporter.choice import Chooser, Filter
 from vio.reporter.iofile import io_tables
+from vio.reporter.progress import Progress, Ticker
 from vio.reporter.recorded import Recorded
-from vio.reporter.report import Progress, Ticker
 from vio.reporter.result import IoRow, rows_of
 from vio.schema import IOS
 

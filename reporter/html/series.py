@@ -6,13 +6,13 @@ import pyarrow.compute as pc
 
 from vio.layer import Op, Phase, Stage
 from vio.reporter.choice import Filter
+from vio.reporter.columns import read_times
 from vio.reporter.compiled import Ints
 from vio.reporter.group import read_keys
 from vio.reporter.html.axes import TimeAxis
 from vio.reporter.html.flow import Flow, Sizes
 from vio.reporter.html.heat import Heat, Places
 from vio.reporter.recorded import Recorded
-from vio.reporter.summary import read_times
 from vio.reporter.tally import add_up
 from vio.schema import OPS, time_column
 

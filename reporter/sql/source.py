@@ -13,7 +13,7 @@ from vio.reporter.figures import kept_figures
 
 if TYPE_CHECKING:
     from vio.losses import Loss
-    from vio.reporter.report import Progress
+    from vio.reporter.progress import Progress
 
 OnProgress: TypeAlias = "Callable[[Progress], None] | None"
 Figures = dict[str, object]

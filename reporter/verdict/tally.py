@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from vio.layer import Op, Phase, Stage
-from vio.reporter.compiled import Ints
+from vio.reporter.columns import numbers_of
+from vio.reporter.compiled import Bools, Ints
 from vio.reporter.fanout import WAYS, Fanout
 from vio.reporter.group import read_keys
 from vio.reporter.verdict.pace import Pace, Run
@@ -66,24 +67,24 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Some rows of a batch of schema.IOS, read column by column and once."""
+    """Some rows of a batch of schema.IOS, those of a group together (`order`), read column by column and once."""
 
     batch: pa.RecordBatch
-    mine: Ints | None = None
+    order: Ints
+    span: slice
     _read: dict[str, Ints] = field(default_factory=dict)
 
-    @property
-    def count(self) -> int:
-        """How many rows."""
-        return self.batch.num_rows if self.mine is None else self.mine.size
-
-    def of(self, mine: Ints) -> "Rows":
+    def part(self, span: slice) -> "Rows":
         """Return some of these rows."""
-        return Rows(self.batch, mine if self.mine is None else self.mine[mine], self._read)
+        return Rows(self.batch, self.order, span, self._read)
 
     def places(self, which: Ints) -> Ints:
         """Return where in the batch some of these rows are."""
-        return which if self.mine is None else self.mine[which]
+        return self.order[self.span][which]
+
+    def are_known(self, name: str) -> Bools:
+        """Tell which of the rows have a value there."""
+        return np.asarray(self.batch.column(name).is_valid())[self.order[self.span]]
 
     def has(self, name: str) -> bool:
         """Tell whether any row of the batch has a value there."""
@@ -93,10 +94,8 @@ class Rows:
     def __getitem__(self, name: str) -> Ints:
         """Return a column of whole numbers, 0 where there is none."""
         if name not in self._read:
-            column = self.batch.column(name)
-            values = column.fill_null(0) if column.null_count else column
-            self._read[name] = np.asarray(values.to_numpy()).astype(np.int64, copy=False)
-        return self._read[name] if self.mine is None else self._read[name][self.mine]
+            self._read[name] = numbers_of(self.batch.column(name), self.order)
+        return self._read[name][self.span]
 
 
 @dataclass(slots=True)
@@ -114,35 +113,30 @@ class Tallies:
             ios, fanout = ios.take(pa.array(ended)), fanout.take(ended) if fanout else None
         if not ios.num_rows:
             return
-        rows = Rows(ios.combine_chunks().to_batches()[0])
-        keys = read_keys(rows.batch)
+        batch = ios.combine_chunks().to_batches()[0]
+        keys = read_keys(batch)
         tallies = [self.groups.setdefault((OPS[op], disk), Tally()) for op, disk in keys.groups]
-        _add_sums(tallies, keys.codes, rows)
+        rows = Rows(batch, keys.order, slice(None))
+        fanout = fanout.take(keys.order) if fanout is not None else None
+        summed = [name for name in SUMMED if rows.has(name)]
         slow = []
-        for number, one in enumerate(tallies):
-            mine = np.flatnonzero(keys.codes == number)
-            part = rows.of(mine) if len(tallies) > 1 else rows
+        for one, span in zip(tallies, keys.spans, strict=True):
+            part = rows.part(span)
+            _add_sums(one, part, summed)
             _add_own(one, part)
             slow.append(part.places(_slowest(part["latency_ns"])))
             _add_below(one, part)
             if fanout is not None:
-                _add_fanout(one, fanout.take(mine))
-        _add_tails(tallies, slow, rows.batch)
+                _add_fanout(one, fanout.take(span))
+        _add_tails(tallies, slow, batch)
 
 
-def _add_sums(tallies: list[Tally], codes: Ints, rows: Rows) -> None:
-    for name in SUMMED:
-        column = rows.batch.column(name)
-        if column.null_count == len(column):
-            continue
+def _add_sums(one: Tally, rows: Rows, names: list[str]) -> None:
+    for name in names:
         values = rows[name]
-        known = np.bincount(codes[np.array(column.is_valid())] if column.null_count else codes, minlength=len(tallies))
-        some = np.bincount(codes[values > 0], minlength=len(tallies))
-        sums = np.bincount(codes, weights=values, minlength=len(tallies))
-        for place, one in enumerate(tallies):
-            one.sum_ns[name] += int(sums[place])
-            one.some[name] += int(some[place])
-            one.known[name] += int(known[place])
+        one.sum_ns[name] += int(values.sum())
+        one.some[name] += int(np.count_nonzero(values > 0))
+        one.known[name] += int(np.count_nonzero(rows.are_known(name)))
 
 
 def _add_own(one: Tally, rows: Rows) -> None:
@@ -165,15 +159,16 @@ def _slowest(latency: Ints) -> Ints:
 
 def _add_tails(tallies: list[Tally], slow: list[Ints], batch: pa.RecordBatch) -> None:
     """Add the own times of the slowest rows of each."""
-    present = [name for name in _TIMES if batch.column(name).null_count < batch.num_rows]
-    rows = batch.select(present).take(pa.array(np.concatenate(slow)))
-    times = np.array([column.fill_null(0).to_numpy() for column in rows.columns], dtype=np.int64)
-    places = [_TIMES.index(name) for name in present]
+    rows = np.concatenate(slow)
+    times = np.zeros((len(_TIMES), rows.size), dtype=np.int64)
+    for place, name in enumerate(_TIMES):
+        column = batch.column(name)
+        if column.null_count < len(column):
+            times[place] = numbers_of(column, rows)
     first = 0
     for one, mine in zip(tallies, slow, strict=True):
         one.tail += mine.size
-        if present:
-            one.tail_ns[places] += times[:, first : first + mine.size].sum(axis=1)
+        one.tail_ns += times[:, first : first + mine.size].sum(axis=1)
         first += mine.size
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vio.cli_baseline import add_baseline_commands, add_trend_command
-from vio.cli_stream import is_coloured, show, show_json
+from vio.cli_stream import is_coloured, plain_progress, show, show_json
 
 Base = Annotated[Path, typer.Argument(metavar="BASE", help="A recording, a directory of repeats, or a baseline.")]
 New = Annotated[Path, typer.Argument(metavar="NEW", help="The same, of what is to be judged.")]
@@ -70,7 +70,7 @@ def _add_compare_command(app: typer.Typer) -> None:
 
         given = Given(min_effect, false_alarms, run_noise, tuple(fail_on or ()), by_size, normalise, strict)
         options = options_of(given, config)
-        loaded = load(base, new, options)
+        loaded = load(base, new, options, plain_progress())
         found = compare_loaded(loaded, options)
         if junit:
             from vio.comparer.junit import write_junit

@@ -15,7 +15,7 @@ from vio.terminal import close_broken, has_colours, render
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from vio.reporter.report import Progress
+    from vio.reporter.progress import Progress
 
 
 def prepare_streams() -> None:
@@ -30,11 +30,18 @@ def prepare_streams() -> None:
 
 def report_progress() -> "Callable[[Progress], None] | None":
     """Return what shows a long report's progress on a terminal; nobody wants it in a file."""
+    tell = plain_progress()
+    if tell is not None:
+        from vio.reporter.compiled import before_compiling
+
+        before_compiling(lambda: write("vio: compiling, once for this version: some 20 s\n", sys.stderr))
+    return tell
+
+
+def plain_progress() -> "Callable[[Progress], None] | None":
+    """Return the same for a command that may have nothing to join: it does not import what that takes."""
     if not sys.stderr.isatty():
         return None
-    from vio.reporter.compiled import before_compiling
-
-    before_compiling(lambda: write("vio: compiling, once for this version: some 20 s\n", sys.stderr))
     return lambda now: write(f"\rvio: {now.io_count:,} IOs, {now.share:.0%} \r", sys.stderr)
 
 

@@ -11,8 +11,9 @@ from vio.losses import Loss
 from vio.printable import printable
 from vio.reporter.choice import Filter
 from vio.reporter.machine import to_json
+from vio.reporter.progress import Progress
 from vio.reporter.recorded import Recorded, stretches
-from vio.reporter.report import Progress, ReportOptions, report_on
+from vio.reporter.report import ReportOptions, report_on
 from vio.reporter.table import TableFormat
 from vio.reporter.text import render_text
 from vio.reporter.units import bytes_text, share_text, time_text
@@ -96,7 +97,7 @@ def test_a_negative_number_of_slowest_is_refused(tmp_path: Path) -> None:
 
 def test_progress_is_told_after_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Progress] = []
-    monkeypatch.setattr("vio.reporter.report._QUIET_S", 0.0)
+    monkeypatch.setattr("vio.reporter.progress._QUIET_S", 0.0)
     late = an_io_table(10, begin_ns=START_NS + 5_000_000_000)
 
     report_on(recorded_at(tmp_path), a_stream([late]), ReportOptions(is_table_written=False), told.append)

@@ -1,0 +1,127 @@
+"""Make the tables of IOs of several recordings side by side: a process for each CPU, where that saves time."""
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import NoReturn
+
+from vio.errors import VioError
+from vio.lessimports import do_without_pandas
+from vio.reporter.progress import Progress
+
+WORTH_BYTES = 32 << 20
+"""Events of which the join takes longer than a process takes to start."""
+_TABLE, _EVENTS = "ios.parquet", "events"
+
+
+def make_tables(paths: Sequence[Path], on_progress: Callable[[Progress], None] | None = None) -> None:
+    """Make those that are absent; what is left out, as it is the only one or small, is made when it is read.
+
+    Raises:
+        VioError: as joining any of them does.
+    """
+    shares = _shares({path: _event_bytes(path) for path in dict.fromkeys(paths) if _is_absent(path)})
+    if len(shares) < 2:
+        return
+    makers = [_Maker.started(share) for share in shares]
+    try:
+        while alive := {maker.said: maker for maker in makers if not maker.said.closed}:
+            for one in wait(list(alive)):
+                alive[one].hear()  # type: ignore[index]
+            if on_progress:
+                on_progress(_together([maker.progress for maker in makers]))
+    finally:
+        for maker in makers:
+            maker.process.terminate()
+            maker.process.join()
+
+
+@dataclass(slots=True)
+class _Maker:
+    """A process that makes tables, and how far it has come."""
+
+    process: SpawnProcess
+    said: "Connection[object, object]"
+    progress: Progress = field(default_factory=lambda: Progress(0, 0.0))
+
+    @classmethod
+    def started(cls, paths: Sequence[Path]) -> "_Maker":
+        # Not forked: libraries that have begun threads here would be left without them there.
+        context = get_context("spawn")
+        said, say = context.Pipe(duplex=False)
+        process = context.Process(target=_make, args=(paths, say), daemon=True)
+        # Ctrl-C is for who began this, and ends it: what is blocked here is so there.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        say.close()
+        return cls(process, said)
+
+    def hear(self) -> None:
+        """Take what it says next. One that ends early, whatever ended it, leaves its tables to who reads them."""
+        try:
+            said = self.said.recv()
+        except EOFError:
+            self.said.close()
+            return
+        if isinstance(said, VioError):
+            raise said
+        if isinstance(said, Progress):
+            self.progress = said
+
+
+def _make(paths: Sequence[Path], say: "Connection[object, object]") -> None:
+    """Make tables one after the other, in a process of its own; what it says is Progress, or the VioError it met."""
+    signal.signal(signal.SIGTERM, _leave)
+    do_without_pandas()
+    from vio.reporter.iofile import ios_file
+
+    done = 0
+    for number, path in enumerate(paths):
+
+        def tell(now: Progress, before: int = done, number: int = number) -> None:
+            nonlocal done
+            done = before + now.io_count
+            say.send(Progress(done, (number + now.share) / len(paths)))
+
+        try:
+            ios_file(path, tell)
+        except VioError as error:
+            say.send(error)
+            return
+
+
+def _leave(*_: object) -> NoReturn:
+    """End by an exception, so that nothing half made stays behind."""
+    raise SystemExit(1)
+
+
+def _together(every: Sequence[Progress]) -> Progress:
+    return Progress(sum(one.io_count for one in every), sum(one.share for one in every) / len(every))
+
+
+def _is_absent(path: Path) -> bool:
+    """Tell whether a recording has no table, and could have one."""
+    return not (path / _TABLE).exists() and os.access(path, os.W_OK)
+
+
+def _event_bytes(path: Path) -> int:
+    return sum(one.stat().st_size for one in (path / _EVENTS).glob("*.parquet"))
+
+
+def _shares(sizes: dict[Path, int]) -> list[list[Path]]:
+    """Divide recordings among the CPUs, so that all have about as much to do; none if they are not worth it."""
+    shares: list[list[Path]] = [[] for _ in range(os.cpu_count() or 1)]
+    loads = [0] * len(shares)
+    for path in sorted(sizes, key=lambda path: sizes[path], reverse=True):
+        least = loads.index(min(loads))
+        shares[least].append(path)
+        loads[least] += sizes[path]
+    return [share for share, load in zip(shares, loads, strict=True) if load >= WORTH_BYTES]

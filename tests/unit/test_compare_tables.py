@@ -1,0 +1,50 @@
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from lab.demo import SAMPLE
+
+from vio.comparer import tables
+from vio.errors import RecordingError
+from vio.reporter.iofile import ios_file
+
+
+@pytest.fixture
+def recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    monkeypatch.setattr(tables, "WORTH_BYTES", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    paths = [tmp_path / f"{name}.vio" for name in ("a", "b", "c")]
+    for path in paths:
+        shutil.copytree(SAMPLE, path, ignore=shutil.ignore_patterns("ios.parquet", "shown.parquet", "figures.json"))
+    return paths
+
+
+def test_tables_made_side_by_side_are_those_that_one_process_makes(recordings: list[Path]) -> None:
+    *several, alone = recordings
+    tables.make_tables(several)
+    expected = ios_file(alone)
+    assert expected is not None
+    for path in several:
+        assert pq.read_table(path / "ios.parquet").equals(pq.read_table(expected))
+        assert sorted(one.name for one in path.iterdir()) == sorted(one.name for one in alone.iterdir())
+
+
+def test_what_one_process_cannot_read_is_the_errors_of_all(recordings: list[Path]) -> None:
+    damaged = recordings[1] / "manifest.json"
+    damaged.write_text("{}")
+    with pytest.raises(RecordingError) as met:
+        tables.make_tables(recordings)
+    with pytest.raises(RecordingError) as expected:
+        ios_file(recordings[1])
+    assert str(met.value) == str(expected.value)
+    assert met.value.hint
+
+
+def test_what_takes_less_than_a_process_is_left_to_who_reads_it(
+    recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "WORTH_BYTES", 1 << 20)
+    tables.make_tables(recordings)
+    tables.make_tables([recordings[0], recordings[0]])
+    assert not any((path / "ios.parquet").exists() for path in recordings)
