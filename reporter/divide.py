@@ -56,18 +56,14 @@ def divide(
     of those that have a begin, an end, times. All that is written to is given zero.
     """
     stages = own.shape[0]
-    most = 0
-    for io in which:
-        most = max(most, place[io * stages + stages] - place[io * stages])
-    times, union = np.empty((2, most), np.int64), np.empty((2, 2, most), np.int64)
+    times, union = np.empty((2, begins.size), np.int64), np.empty((2, 2, begins.size), np.int64)
     for row in range(which.size):
         io = which[row]
         io_begin = ts_ns[begin[io]]
         life = ts_ns[end[io]] - io_begin if end[io] >= 0 else 0
         byte, bit = row >> 3, np.uint8(1 << (row & 7))
         children[row] = place[io * stages + stages] - place[io * stages] - 1
-        is_chain = True
-        child_start, child_stop = _FAR, -1
+        is_chain, child_start, child_stop = True, _FAR, -1
         for stage in range(stages - 1, -1, -1):
             low, high = place[io * stages + stage], place[io * stages + stage + 1]
             if low == high:
@@ -80,13 +76,11 @@ def divide(
             stamps[0, stage, row] = start
             bits[0, stage, byte] |= bit
             if last >= 0:
-                stop = ts_ns[last]
-                stamps[1, stage, row] = stop
+                stop = stamps[1, stage, row] = ts_ns[last]
                 bits[1, stage, byte] |= bit
             if end[io] >= 0:
                 bits[2, stage, byte] |= bit
-            # At most one span a stage, each within the one above: a difference is enough.
-            if high - low > 1 or last < 0 or not is_chain:
+            if high - low > 1 or last < 0 or not is_chain:  # where each is within the one above, a difference is enough
                 is_chain = False
                 continue
             start = min(max(start - io_begin, 0), life)
@@ -94,8 +88,7 @@ def divide(
             if child_stop < 0:
                 own[stage, _BETWEEN, row] = stop - start
             elif start <= child_start and stop >= child_stop:
-                own[stage, _DOWN, row] = child_start - start
-                own[stage, _UP, row] = stop - child_stop
+                own[stage, _DOWN, row], own[stage, _UP, row] = child_start - start, stop - child_stop
             else:
                 is_chain = False
             child_start, child_stop = start, stop

@@ -35,7 +35,9 @@ def load_without_compiler(kept: Cache) -> None:
 def _import_without_scipy() -> None:
     """Import what kept code may refer to; Numba would ask SciPy, for 0.2 s of CPU, whether np.dot can be compiled."""
     linalg: Any = importlib.import_module("numba.np.linalg")
-    asks = linalg.ensure_blas
+    asks = getattr(linalg, "ensure_blas", None)
+    if asks is None:
+        return
     linalg.ensure_blas = _have_none
     try:
         importlib.import_module("numba.np.arraymath")
@@ -44,7 +46,7 @@ def _import_without_scipy() -> None:
 
 
 def _have_none() -> None:
-    raise ImportError("no loop needs it")
+    raise ImportError("no loop multiplies matrices")
 
 
 def forgive(kept: Cache) -> None:
