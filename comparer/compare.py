@@ -39,11 +39,17 @@ def compare(base: Path, new: Path, options: CompareOptions) -> Comparison:
 
 
 def load(
-    base: Path, new: Path, options: CompareOptions, on_progress: Callable[[Progress], None] | None = None
+    base: Path,
+    new: Path,
+    options: CompareOptions,
+    on_progress: Callable[[Progress], None] | None = None,
+    *,
+    in_processes: bool = False,
 ) -> Loaded:
     """Read both sides, once the options are known to be good; raises as `compare` does.
 
-    Recordings that have no table of IOs yet are joined first, side by side; that calls `on_progress`.
+    Recordings that have no table of IOs yet are joined first, which calls `on_progress`: large ones side by side if
+    `in_processes`, for which the program's main module has to be one that can be imported again.
     """
     if not 0 < options.min_effect < 1:
         raise UsageError("the smallest effect that matters is between 0 and 100 %", "--min-effect 5%")
@@ -51,7 +57,8 @@ def load(
         raise UsageError("the share of false alarms is between 0 and 50 %", "--false-alarms 2%")
     for text in options.fail_on:
         parse_rule(text)
-    make_tables([*recordings_in(base), *recordings_in(new)], on_progress)
+    if in_processes:
+        make_tables([*recordings_in(base), *recordings_in(new)], on_progress)
     read = partial(runs_at, with_depth=options.is_normalised, on_progress=on_progress)
     return Loaded(base, new, (read(base), read(new)))
 

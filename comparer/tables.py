@@ -1,4 +1,4 @@
-"""Make the tables of IOs of several recordings side by side: a process for each CPU, where that saves time."""
+"""Make the tables of IOs of several recordings side by side, in processes of their own, where that saves time."""
 
 import os
 import signal
@@ -16,6 +16,8 @@ from vio.reporter.progress import Progress
 
 WORTH_BYTES = 32 << 20
 """Events of which the join takes longer than a process takes to start."""
+_MOST = 2
+"""Processes at once: each takes half a gigabyte."""
 _TABLE, _EVENTS = "ios.parquet", "events"
 
 
@@ -96,6 +98,8 @@ def _make(paths: Sequence[Path], say: "Connection[object, object]") -> None:
         except VioError as error:
             say.send(error)
             return
+        except Exception:  # who reads the recording meets it again, and says so; or nobody listens any more
+            return
 
 
 def _leave(*_: object) -> NoReturn:
@@ -117,8 +121,8 @@ def _event_bytes(path: Path) -> int:
 
 
 def _shares(sizes: dict[Path, int]) -> list[list[Path]]:
-    """Divide recordings among the CPUs, so that all have about as much to do; none if they are not worth it."""
-    shares: list[list[Path]] = [[] for _ in range(os.cpu_count() or 1)]
+    """Divide recordings among processes, so that all have about as much to do; none to one that is not worth it."""
+    shares: list[list[Path]] = [[] for _ in range(min(os.cpu_count() or 1, _MOST))]
     loads = [0] * len(shares)
     for path in sorted(sizes, key=lambda path: sizes[path], reverse=True):
         least = loads.index(min(loads))

@@ -70,7 +70,7 @@ def _add_compare_command(app: typer.Typer) -> None:
 
         given = Given(min_effect, false_alarms, run_noise, tuple(fail_on or ()), by_size, normalise, strict)
         options = options_of(given, config)
-        loaded = load(base, new, options, plain_progress())
+        loaded = load(base, new, options, plain_progress(), in_processes=True)
         found = compare_loaded(loaded, options)
         if junit:
             from vio.comparer.junit import write_junit
