@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from lab.host import Host
@@ -13,13 +12,13 @@ from lab.hostmachine import Bus, HostDisk, make_disk
 DISKS = 6
 """To the last of them two controllers lead."""
 DISK_BYTES = 4 << 30
-LONGEST = Path(__file__).with_name("test_recording.py")
+LONGEST = "test_recording"
 """The module that takes as long as all others together."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest module first: of two processes that share the modules, one is to begin with it."""
-    items.sort(key=lambda item: item.path != LONGEST)
+    items.sort(key=lambda item: item.path.stem != LONGEST)
 
 
 @pytest.fixture(scope="session")
