@@ -12,11 +12,10 @@ demo: setup
 lab: setup
 	@$(PYTHON) -m lab.labdemo
 
-# What traces for real is timed and counted: it runs alone, at the end. Lab hosts come in pairs, each with a process.
+# What traces for real is timed and counted: it runs alone, at the end.
 test: lint
 	$(PYTHON) -m pytest -m "beside or not (live or lab)" -n $(shell nproc)
-	$(PYTHON) -m pytest -m "lab and not long" -n 2 --dist loadfile --no-loadscope-reorder
-	$(PYTHON) -m pytest -m "live and not beside"
+	$(PYTHON) -m pytest -m "(live or lab) and not (beside or long)"
 
 # What takes minutes for a single test, on lab hosts.
 test-long: setup

@@ -1,7 +1,4 @@
-"""One lab host for all lab tests of a process: it takes longer to boot than most of them to run.
-
-`make test` has two processes, and so two hosts at the same time.
-"""
+"""One lab host for all lab tests: it takes longer to boot than most of them to run."""
 
 from collections.abc import Iterator
 
@@ -12,13 +9,6 @@ from lab.hostmachine import Bus, HostDisk, make_disk
 DISKS = 6
 """To the last of them two controllers lead."""
 DISK_BYTES = 4 << 30
-LONGEST = "test_recording"
-"""The module that takes as long as all others together."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest module first: of two processes that share the modules, one is to begin with it."""
-    items.sort(key=lambda item: item.path.stem != LONGEST)
 
 
 @pytest.fixture(scope="session")
