@@ -23,6 +23,7 @@ from vio.comparer.values import (
     units_with,
 )
 
+_ENDLESS = 1e9  # times the whole: no interval lies beyond
 _ALL = (Family.MEAN, *[Family.QUANTILE] * len(SHARES))
 _PART = (Family.PART_MEAN, *[Family.PART_QUANTILE] * len(SHARES))
 
@@ -48,7 +49,7 @@ def open_cell(units: Units, keys: tuple[Key, Key], refused_parts: dict[str, str]
     beside = beside_of(sides[0]), beside_of(sides[1])
     # What matters of a part is what matters of the whole.
     whole = np.concatenate([tables[0][0].values.mean(axis=0)] * len(rows) + [np.zeros(len(BESIDE))])
-    margin, noise = options.min_effect * whole, (options.run_noise if units.are_blocks else 0.0) * whole
+    margin, noise = options.min_effect * whole, _noise_share(units, options) * whole
     old, now = (np.hstack([*(pair[side].values for pair in tables), beside[side]]) for side in (0, 1))
     families = [*_ALL, *_PART * len(parts), *[Family.MEAN] * len(BESIDE)]
     # means keep all runs: those of the parts have to add up
@@ -68,6 +69,12 @@ def open_cell(units: Units, keys: tuple[Key, Key], refused_parts: dict[str, str]
         beside=tuple(one.figure for one in found[len(rows) * size :]),
     )
     return OpenCell(*keys, cell, parts, figures)
+
+
+def _noise_share(units: Units, options: CompareOptions) -> float:
+    if units.are_unsure:
+        return _ENDLESS
+    return options.run_noise if units.are_blocks else 0.0
 
 
 def _count(tallies: Sequence[Tally]) -> int:

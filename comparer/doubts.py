@@ -16,7 +16,6 @@ _WHOLE = 0.99
 _LOAD_DIFFERS = 1.25
 BUSY = 0.2
 """From this share of the time on that an IO waits for a CPU, the host is busy."""
-_STOLEN = 0.05
 _SHOWN_CELLS = 6
 
 _FACTS: tuple[tuple[str, Callable[[RunInfo], str]], ...] = (
@@ -68,7 +67,7 @@ _WRONGS: tuple[tuple[str, Callable[[RunInfo], str]], ...] = (
     ),
     (
         "CPU time withheld by the hypervisor below",
-        lambda info: f"{info.name}: {info.stolen_share:.0%}" if (info.stolen_share or 0.0) >= _STOLEN else "",
+        lambda info: f"{info.name}: {info.stolen_share:.0%}" if info.is_disturbed else "",
     ),
 )
 

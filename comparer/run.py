@@ -16,6 +16,7 @@ WAITS = ("runqueue_ns",)
 """Of which, not beside."""
 ROWS = (LATENCY, *PARTS, *WAITS)
 BLOCKS = 10
+_DISTURBED = 0.05  # of its CPUs' time withheld from the host
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -110,6 +111,11 @@ class RunInfo:
     added_us_per_io: float | None = None
     target_cpu_s: float | None = None
     stolen_share: float | None = None
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether so much was withheld that times are no longer those of what is compared."""
+        return (self.stolen_share or 0.0) >= _DISTURBED
 
     @property
     def lost_text(self) -> str:

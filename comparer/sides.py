@@ -61,11 +61,15 @@ def repeats_in(path: Path) -> list[Path]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Units:
-    """What stands for repeats on both sides: the runs, or, with one run a side, the blocks of their time."""
+    """What stands for repeats on both sides: the runs, or, with one run a side, the blocks of their time.
+
+    They `are_unsure` if one of the single runs was disturbed: what differs may be that alone.
+    """
 
     base: tuple[Block, ...]
     new: tuple[Block, ...]
     are_blocks: bool
+    are_unsure: bool = False
 
 
 def units_of(base: Sequence[Run], new: Sequence[Run], *, is_by_class: bool) -> Units:
@@ -73,7 +77,8 @@ def units_of(base: Sequence[Run], new: Sequence[Run], *, is_by_class: bool) -> U
     are_blocks = len(base) == len(new) == 1
     sides = (_blocks(base, are_blocks), _blocks(new, are_blocks))
     both = sides if is_by_class else [tuple(map(without_sizes, side)) for side in sides]
-    return Units(both[0], both[1], are_blocks)
+    are_unsure = are_blocks and any(run.info.is_disturbed for run in (*base, *new))
+    return Units(both[0], both[1], are_blocks, are_unsure)
 
 
 def _blocks(runs: Sequence[Run], are_blocks: bool) -> tuple[Block, ...]:

@@ -193,6 +193,16 @@ def test_cpu_time_that_was_withheld_is_told() -> None:
     assert doubt.new.count("15%") == 5
 
 
+@pytest.mark.parametrize(
+    ("share", "verdict"), [(None, Verdict.SLOWER), (0.04, Verdict.SLOWER), (0.2, Verdict.UNDECIDED)]
+)
+def test_of_a_single_run_that_was_disturbed_nothing_is_said(share: float | None, verdict: Verdict) -> None:
+    new = [a_run(2, device_ns=9_000_000, info=replace(INFO, stolen_share=share))]
+    found = compared([a_run(1)], new)
+    assert found.verdict is verdict
+    assert (found.cells[0].mean.word is Word.SLOWER) is (verdict is Verdict.SLOWER)
+
+
 def test_the_only_disks_are_compared_whatever_their_names() -> None:
     found = compared(some_runs(1), [a_run(n, key=Key("vdb", "read", 12)) for n in range(11, 16)])
     assert found.verdict is Verdict.SAME
