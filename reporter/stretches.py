@@ -86,11 +86,11 @@ class Follower:
         return int(to_ns[gone - 1]) if gone else 0
 
     def _make_room(self, more: int) -> None:
-        """Have room for some more stretches; copying is rare, as there is twice the room each time."""
+        """Have room for some more stretches; copying is seldom, as there is half as much room more each time."""
         count = self._end - self._first
         if self._end + more <= self._room.shape[1]:
             return
-        room = np.empty((_COLUMNS, 2 * (count + more)), np.int64)
+        room = np.empty((_COLUMNS, (count + more) * 3 // 2), np.int64)
         room[:, :count] = self._room[:, self._first : self._end]
         latest = self._threads.latest
         latest[latest >= 0] -= self._first

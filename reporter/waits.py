@@ -51,7 +51,7 @@ _SHARED = (KICK, NOTIFY)  # the join reads them too
 _OTHERS = 255
 _VCPU = "vcpu"
 _BEFORE_NS = 1_000_000_000  # kept from before the oldest IO in flight: what its thread did last
-_MOST_KEPT = 1 << 20  # stretches and notifications, where an IO hangs and others go on
+_MOST_KEPT = 1 << 18  # stretches and notifications, where an IO hangs and others go on
 
 
 class Wait(StrEnum):
