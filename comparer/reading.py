@@ -15,6 +15,7 @@ from vio.comparer.depths import Depths
 from vio.comparer.run import BLOCKS, LATENCY, ROWS, Block, DiskWords, Key, Run, RunInfo, Tally, idle_times_ns
 from vio.comparer.sketch import Sketch, merged
 from vio.errors import RecordingError
+from vio.manifestfile import IOS_FILE
 from vio.recording import Recording
 from vio.reporter.buckets import BUCKETS, LARGEST, Ints, bucket_numbers
 from vio.reporter.iofile import ios_file
@@ -54,7 +55,7 @@ def read_run(path: Path, *, with_depth: bool = False, on_progress: Callable[[Pro
 def _table_file(path: Path, scratch: Path, on_progress: Callable[[Progress], None] | None) -> Path:
     file = ios_file(path, on_progress)
     if file is None:  # the recording's directory cannot be written
-        file = scratch / "ios.parquet"
+        file = scratch / IOS_FILE
         report(path, ReportOptions(slowest=0, table_path=file), on_progress)
     return file
 

@@ -49,14 +49,15 @@ def bootstrap_interval(base: Floats, new: Floats, confidence: float) -> tuple[Fl
 
 def _shares(count: int, total: int) -> tuple[Floats, bool]:
     """Return ways to choose so many of all blocks: rows of 1 for those chosen, and whether these are all there are."""
-    if math.comb(total, count) <= PERMUTATIONS:
+    is_all = math.comb(total, count) <= PERMUTATIONS
+    if is_all:
         chosen = np.array(list(itertools.combinations(range(total), count)))
     else:
         order = np.random.default_rng(_SEED).random((PERMUTATIONS, total)).argsort(axis=1)
         chosen = order[:, :count]
     rows = np.zeros((len(chosen), total))
     np.put_along_axis(rows, chosen, 1.0, axis=1)
-    return rows, math.comb(total, count) <= PERMUTATIONS
+    return rows, is_all
 
 
 def _welch(is_new: Floats, every: Floats) -> Floats:

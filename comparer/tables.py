@@ -12,13 +12,13 @@ from typing import NoReturn
 
 from vio.errors import VioError
 from vio.lessimports import do_without_pandas
+from vio.manifestfile import IOS_FILE, event_files
 from vio.reporter.progress import Progress
 
 WORTH_BYTES = 32 << 20
 """Events of which the join takes longer than a process takes to start."""
 _MOST = 2
 """Processes at once: each takes half a gigabyte."""
-_TABLE, _EVENTS = "ios.parquet", "events"
 
 
 def make_tables(paths: Sequence[Path], on_progress: Callable[[Progress], None] | None = None) -> None:
@@ -113,11 +113,11 @@ def _together(every: Sequence[Progress]) -> Progress:
 
 def _is_absent(path: Path) -> bool:
     """Tell whether a recording has no table, and could have one."""
-    return not (path / _TABLE).exists() and os.access(path, os.W_OK)
+    return not (path / IOS_FILE).exists() and os.access(path, os.W_OK)
 
 
 def _event_bytes(path: Path) -> int:
-    return sum(one.stat().st_size for one in (path / _EVENTS).glob("*.parquet"))
+    return sum(one.stat().st_size for one in event_files(path))
 
 
 def _shares(sizes: dict[Path, int]) -> list[list[Path]]:

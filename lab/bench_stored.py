@@ -3,19 +3,17 @@
 The map is one of this process's own, in the form of bpftrace's; what is in it is put there by the kernel's batch call.
 """
 
-import ctypes
-import os
-import resource
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from lab.bench_ingest import IngestSpeed, records
 from vio.recorder.bpfcall import bpf
-from vio.recorder.bpfmap import U64
+from vio.recorder.bpfmap import U64, Batch, BpfMap, new_map
 from vio.recorder.files import make_directory
 from vio.recorder.generate import READY
 from vio.recorder.recordform import KEY_WORDS, WORDS, marks
@@ -31,44 +29,29 @@ _TIMES = 90
 _THREADS = 6
 _SEGMENT_ROWS = 2_000_000
 _SLACK_NS = 100_000_000
-_CREATE, _UPDATE_BATCH, _HASH = 0, 26, 1
-
-
-class _Create(ctypes.Structure):
-    _fields_ = tuple((name, ctypes.c_uint32) for name in ("type", "key_size", "value_size", "max_entries", "flags"))
-
-
-class _Batch(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_uint64) for name in ("from_", "to", "keys", "values")),
-        *((name, ctypes.c_uint32) for name in ("count", "fd")),
-        *((name, ctypes.c_uint64) for name in ("element_flags", "flags")),
-    )
+_UPDATE_BATCH = 26
 
 
 def measure_stored(times: int = _TIMES) -> IngestSpeed:
     """Fill the map and take it out again, so many times; what filling takes is not counted."""
-    fd = bpf(_CREATE, _Create(_HASH, 8 * KEY_WORDS, 8 * WORDS, _ENTRIES, 0))
-    try:
-        with tempfile.TemporaryDirectory(prefix="vio-bench-") as folder:
-            return _run(fd, Path(folder) / "recording", times)
-    finally:
-        os.close(fd)
+    one = new_map(KEY_WORDS, WORDS, _ENTRIES)
+    with closing(one), tempfile.TemporaryDirectory(prefix="vio-bench-") as folder:
+        return _run(one, Path(folder) / "recording", times)
 
 
-def _run(fd: int, directory: Path, times: int) -> IngestSpeed:
+def _run(one: BpfMap, directory: Path, times: int) -> IngestSpeed:
     make_directory(directory, force=False)
     writer = SegmentWriter(directory, Scaling(np.zeros(POINTS, np.int64), np.zeros(POINTS, np.int64)))
     ingest = StoredIngest(Path("/proc/self"), _STREAM)
     mark = np.array([marks(_STREAM)], np.uint64)
-    _fill(fd, mark[:, :KEY_WORDS], mark[:, KEY_WORDS:])
+    _fill(one, mark[:, :KEY_WORDS], mark[:, KEY_WORDS:])
     ingest.feed(f"{READY}\n".encode())
     ingest.take()
-    before_s, began_s, filled_s, filling_s = _cpu_s(resource.RUSAGE_SELF), time.monotonic(), 0.0, 0.0
+    before_s, began_s, filled_s, filling_s = time.process_time(), time.monotonic(), 0.0, 0.0
     for number in range(times):
-        own_s, now_s = _cpu_s(resource.RUSAGE_THREAD), time.monotonic()
-        _fill(fd, *_entries(number))
-        filled_s += _cpu_s(resource.RUSAGE_THREAD) - own_s
+        own_s, now_s = time.thread_time(), time.monotonic()
+        _fill(one, *_entries(number))
+        filled_s += time.thread_time() - own_s
         filling_s += time.monotonic() - now_s
         ingest.take()
         if len(ingest.rows) >= _SEGMENT_ROWS:
@@ -76,7 +59,7 @@ def _run(fd: int, directory: Path, times: int) -> IngestSpeed:
     writer.put(ingest.rows.cut(ingest.rows.newest_ns()))
     writer.flush()
     writer.close()
-    cpu_s = _cpu_s(resource.RUSAGE_SELF) - before_s - filled_s
+    cpu_s = time.process_time() - before_s - filled_s
     wall_s = time.monotonic() - began_s - filling_s
     ingest.close()
     expected = times * _ROWS_AT_ONCE
@@ -93,14 +76,9 @@ def _entries(number: int) -> tuple[U64, U64]:
     return keys, records(which)
 
 
-def _fill(fd: int, keys: U64, values: U64) -> None:
+def _fill(one: BpfMap, keys: U64, values: U64) -> None:
     keys, values = np.ascontiguousarray(keys), np.ascontiguousarray(values)
-    bpf(_UPDATE_BATCH, _Batch(0, 0, keys.ctypes.data, values.ctypes.data, len(keys), fd, 0, 0))
-
-
-def _cpu_s(of: int) -> float:
-    usage = resource.getrusage(of)
-    return usage.ru_utime + usage.ru_stime
+    bpf(_UPDATE_BATCH, Batch(0, 0, keys.ctypes.data, values.ctypes.data, len(keys), one.fd))
 
 
 def main() -> None:

@@ -39,7 +39,9 @@ class _Entry(ctypes.Structure):
     )
 
 
-class _Batch(ctypes.Structure):
+class Batch(ctypes.Structure):
+    """What the kernel's calls on many entries at once take."""
+
     _fields_ = (
         ("from_", ctypes.c_uint64),
         ("to", ctypes.c_uint64),
@@ -66,14 +68,14 @@ class BpfMap:
     """A hash map with keys and values made of 64-bit words; it stays, with what is in it, while this is open."""
 
     def __init__(self, fd: int, key_words: int, value_words: int, room: int) -> None:
-        self._fd = fd
+        self.fd = fd
         self._keys = np.empty((room, key_words), np.uint64)
         self._values = np.empty((room, value_words), np.uint64)
         self._place = ctypes.c_uint64()
 
     def close(self) -> None:
         """Let it go."""
-        os.close(self._fd)
+        os.close(self.fd)
 
     def take(self) -> Iterator[tuple[U64, U64]]:
         """Take all entries out; yield keys and values (`[entry, word]`), which are overwritten by the next.
@@ -89,11 +91,11 @@ class BpfMap:
 
     def remove(self, key: U64) -> None:
         """Remove one entry."""
-        bpf(_DELETE, _Entry(self._fd, key.ctypes.data))
+        bpf(_DELETE, _Entry(self.fd, key.ctypes.data))
 
     def _batches(self, command: int) -> Iterator[tuple[U64, U64]]:
         place = ctypes.addressof(self._place)
-        batch = _Batch(0, place, self._keys.ctypes.data, self._values.ctypes.data, fd=self._fd)
+        batch = Batch(0, place, self._keys.ctypes.data, self._values.ctypes.data, fd=self.fd)
         is_last = False
         while not is_last:
             batch.count = len(self._keys)
@@ -124,13 +126,22 @@ def open_map(shape: MapShape, room: int = 1 << 16) -> BpfMap:
     return BpfMap(bpf(_GET_FD_BY_ID, _ById(shape.id)), shape.key_words, shape.value_words, room)
 
 
+def new_map(key_words: int, value_words: int, entries: int) -> BpfMap:
+    """Make a map, to take one entry at a time.
+
+    Raises:
+        OSError: the kernel does not allow it.
+    """
+    form = _Create(_HASH, _WORD_BYTES * key_words, _WORD_BYTES * value_words, entries, 0)
+    return BpfMap(bpf(_CREATE, form), key_words, value_words, 1)
+
+
 def can_take() -> bool:
     """Ask the kernel whether it can take entries out of a hash map many at a time."""
     try:
-        fd = bpf(_CREATE, _Create(_HASH, 8, 8, 1, 0))
+        one = new_map(1, 1, 1)
     except OSError:
         return False
-    one = BpfMap(fd, 1, 1, 1)
     try:
         return not list(one.take())
     except OSError:

@@ -204,7 +204,7 @@ def read_written_paths(process: Path) -> list[str]:
             path, info = str(entry.readlink()), _read_fdinfo(process / "fdinfo" / entry.name)
         except (FileNotFoundError, ProcessLookupError):
             continue
-        is_named = path.startswith("/") and not path.startswith("/memfd:") and not path.endswith(" (deleted)")
+        is_named = path.startswith("/") and not path.startswith("/memfd:") and not path.endswith(_DELETED)
         if is_named and int(info.get("flags", "0"), 8) & os.O_ACCMODE != os.O_RDONLY and _may_be_image(path):
             found.append(path)
     return found

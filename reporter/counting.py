@@ -3,9 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 
+from vio.layer import Op
 from vio.reporter.compiled import Bools, Ints, Keys, compiled
 
 _NONE = -1
+IS_DATA = np.array([op in (Op.READ, Op.WRITE) for op in Op], dtype=np.bool_)
+"""Of each operation by its number, whether the guest's data goes with it."""
 
 
 @compiled

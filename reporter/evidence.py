@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vio.layer import Op, Stage
+from vio.layer import Stage
 from vio.mappers.extent import RangeMap
 from vio.mappers.kind import Kind, base_of
 from vio.reporter.carriers import FileId
 from vio.reporter.counting import (
+    IS_DATA,
     count_bios,
     count_heads,
     count_served,
@@ -21,11 +22,9 @@ from vio.reporter.counting import (
     targets_of,
 )
 from vio.reporter.join import Joined
-from vio.reporter.loopdevices import LoopRequests
-from vio.reporter.match import NONE, Bools, Ints
+from vio.reporter.match import NONE, Ints
 from vio.reporter.quality import Evidence, JoinQuality
 
-_DATA_OPS = [number for number, op in enumerate(Op) if op in (Op.READ, Op.WRITE)]
 _ENGINES = (("laio", Evidence.NESTING), ("luring", Evidence.IDENTITY), ("pool", Evidence.ADDRESS))
 
 
@@ -89,7 +88,7 @@ def count_evidence(quality: JoinQuality, joined: Joined, disk: Ints, maps: tuple
 def _count_roots(quality: JoinQuality, joined: Joined) -> None:
     ios, frames = joined.ios, joined.frames
     heads, found, checked, disagree = count_heads(
-        *(joined.is_done, ios.head, ios.root, _is_data(ios.op), ios.offset, frames.call, joined.window.events.offset)
+        *(joined.is_done, ios.head, ios.root, IS_DATA[ios.op], ios.offset, frames.call, joined.window.events.offset)
     )
     quality.count(
         Stage.QEMU_DEVICE,
@@ -102,10 +101,6 @@ def _count_roots(quality: JoinQuality, joined: Joined) -> None:
     )
 
 
-def _is_data(op: Ints) -> Bools:
-    return np.array([number in _DATA_OPS for number in range(len(Op))])[op]
-
-
 def _check_file_map(joined: Joined, disk: Ints, maps: tuple[DiskMaps, ...]) -> tuple[int, int]:
     """Compare the place in the image file that QEMU used with the one that the tables give."""
     ev, frames, ios = joined.window.events, joined.frames, joined.ios
@@ -113,7 +108,7 @@ def _check_file_map(joined: Joined, disk: Ints, maps: tuple[DiskMaps, ...]) -> t
     calls = frames.submit, frames.submit_parent, frames.call, ev.key, ev.space
     checked = disagree = 0
     for number, one in enumerate(maps):
-        is_mine = joined.is_done & _is_data(ios.op) & (disk == number)
+        is_mine = joined.is_done & IS_DATA[ios.op] & (disk == number)
         which, submits = data_submits(first, is_mine, ios.root, *calls, np.array(one.descriptors, dtype=np.int64))
         known, wrong = _disagreement(one.to_file, ios.offset[which], ev.offset[submits])
         checked += known
@@ -169,7 +164,7 @@ def _count_requests(quality: JoinQuality, joined: Joined) -> None:
         quality.count(Stage.BLOCK, Stage.DEVICE, Evidence.ADDRESS, parents=mine, joined=found)
     quality.ambiguous += ambiguous
     quality.orphans["bios of no IO in flight (writeback, journals, neighbours)"] += others
-    loops = LoopRequests.of(joined)
+    loops = joined.loops
     if loops.is_seen.any():
         of_ios = links.bio_submit, blocks.request, joined.submit_io, joined.is_done
         parents, below = count_uppers(*of_ios, loops.is_upper, loops.is_seen)

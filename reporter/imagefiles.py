@@ -48,12 +48,14 @@ def image_layers(disk: DiskInfo) -> list[ImageLayer]:
 
     Only those whose format is qcow2, that have addresses of their own, and that are known by descriptor.
     """
-    layers = [ImageLayer(data_space(disk), data_descriptors(disk), disk.cluster_bytes, disk.subcluster_bytes)]
-    later = [file for file in disk.chain if file.role == _OVERLAY]
-    layers += [ImageLayer(file.space, file.fds, file.cluster_bytes, file.subcluster_bytes) for file in later]
-    formats = [disk.format, *(file.format for file in later)]
-    pairs = zip(layers, formats, strict=True)
-    return [layer for layer, form in pairs if form == _QCOW2 and layer.fds and layer.space]
+    files: list[tuple[DiskInfo | ChainInfo, str, tuple[int, ...]]]
+    files = [(disk, data_space(disk), data_descriptors(disk))]
+    files += [(file, file.space, file.fds) for file in disk.chain if file.role == _OVERLAY]
+    return [
+        ImageLayer(space, fds, image.cluster_bytes, image.subcluster_bytes)
+        for image, space, fds in files
+        if image.format == _QCOW2 and space and fds
+    ]
 
 
 @dataclass(frozen=True, slots=True)

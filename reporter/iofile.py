@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vio.manifestfile import IOS_FILE
 from vio.recording import Recording
 from vio.reporter.progress import Progress
 from vio.reporter.report import ReportOptions, report
@@ -13,7 +14,6 @@ from vio.reporter.stream import Join
 from vio.reporter.table import has_every_io
 from vio.schema import IOS
 
-IOS_FILE = "ios.parquet"
 _NAMES = tuple(column.name for column in IOS)
 
 

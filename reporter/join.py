@@ -18,6 +18,7 @@ from vio.reporter.compiled import are_among
 from vio.reporter.events import Events, Window
 from vio.reporter.frames import FrameReader, Frames
 from vio.reporter.lockwaits import keep_waits
+from vio.reporter.loopdevices import LoopRequests
 from vio.reporter.match import NONE, Bools, Ints, picked
 from vio.reporter.paths import HostLinks, Part, Scope, Spans, host_spans, root_calls
 from vio.reporter.requests import TAKEN, RequestReader, Requests, RootLinker, Roots
@@ -69,6 +70,7 @@ class Joined:
     call_io: Ints
     submit_io: Ints
     is_done: Bools
+    loops: LoopRequests
 
 
 @dataclass(slots=True)
@@ -106,7 +108,8 @@ class Joiner:
             )
         )
         times = account(window.events.ts_ns, ios.begin, ios.end, spans, np.flatnonzero(is_done))
-        return Joined(window, ios, spans, times, frames, carriers, blocks, links, call_io, submit_io, is_done)
+        loops = LoopRequests.of(window.events, blocks, links, carriers)
+        return Joined(window, ios, spans, times, frames, carriers, blocks, links, call_io, submit_io, is_done, loops)
 
     def _ios(self, window: Window, frames: Frames) -> tuple[Ios, Ints]:
         """Return the IOs of the window, and for each block-layer call the IO it works for, or -1."""

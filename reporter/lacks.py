@@ -2,15 +2,13 @@
 
 import numpy as np
 
-from vio.layer import Op
 from vio.reporter.compiled import Bools, Ints, compiled
+from vio.reporter.counting import IS_DATA
 from vio.reporter.join import Joined
-from vio.reporter.loopdevices import LoopRequests
 
 _END, _CALL_END, _CARRIER, _CARRIER_END, _WORK_END, _REQUEST, _COMPLETE, _BELOW_LOOP, _ENTRY, _BIO = (
     1 << bit for bit in range(10)
 )
-_IS_DATA = np.array([op in (Op.READ, Op.WRITE) for op in Op], dtype=np.bool_)
 
 
 def find_lacks(joined: Joined, is_direct: Bools) -> Ints:
@@ -23,11 +21,10 @@ def find_lacks(joined: Joined, is_direct: Bools) -> Ints:
     works = carriers.work_submit, carriers.works.is_direct, carriers.work_end, links.work_lacks_bio
     has_work = _lack_works(lack, submit_io, *works)
     if has_work.any():  # the host's file system is one that shows its work
-        lack[is_direct & _IS_DATA[ios.op] & has_submit & ~has_work] |= _WORK_END
+        lack[is_direct & IS_DATA[ios.op] & has_submit & ~has_work] |= _WORK_END
     if blocks.bio.size:
-        loops = LoopRequests.of(joined)
         bios = links.bio_submit, blocks.request, blocks.is_lowest, blocks.complete
-        _lack_requests(lack, submit_io, *bios, loops.unseen, loops.faulty)
+        _lack_requests(lack, submit_io, *bios, joined.loops.unseen, joined.loops.faulty)
     return _lacks_of_all(lack, ios.head, ios.enter, ios.root, ios.end)
 
 

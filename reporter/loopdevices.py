@@ -6,8 +6,11 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from vio.reporter.block import Blocks
+from vio.reporter.carriers import Carriers
 from vio.reporter.compiled import Bools, Ints, compiled, new_table, place_of
-from vio.reporter.join import Joined
+from vio.reporter.events import Events
+from vio.reporter.paths import HostLinks
 from vio.reporter.sectors import OP_FLUSH
 
 _DISCARD = 4
@@ -26,9 +29,8 @@ class LoopRequests:
     faulty: Bools
 
     @classmethod
-    def of(cls, joined: Joined) -> Self:
-        """Find them in a window."""
-        ev, blocks, links, carriers = joined.window.events, joined.blocks, joined.links, joined.carriers
+    def of(cls, ev: Events, blocks: Blocks, links: HostLinks, carriers: Carriers) -> Self:
+        """Find them in a window's events."""
         is_seen = _seen(links.work_request, blocks.issue.size)
         if not is_seen.any():
             return cls(is_seen, is_seen, is_seen, is_seen)

@@ -63,9 +63,10 @@ class ShownPlaces:
         self._disks = [
             [
                 _followed(number, disk, file, _taken(maps, disk, file), manifest.clock.start.boottime_ns, tables)
-                for file in image_layers(disk)
+                for file in layers
             ]
             for number, disk in enumerate(manifest.target.disks)
+            if (layers := image_layers(disk))
         ]
         self._ready: list[pa.Table] = []
 
@@ -73,8 +74,8 @@ class ShownPlaces:
         """Take the next window; `disk` is that of each of its IOs."""
         for files in self._disks:
             seen = [seen_places(joined, file.layout, self.figures.left_out) for file in files]
+            has_call = np.logical_or.reduce([has for _, has in seen])
             for file, (placed, _) in zip(files, seen, strict=True):
-                has_call = np.logical_or.reduce([has for _, has in seen])
                 self._follow(file, joined, placed, lost_places(joined, disk, file.layout, has_call), is_last=is_last)
 
     def take(self) -> pa.Table:

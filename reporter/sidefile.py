@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vio.layer import Stage
+from vio.reporter.rowgroups import RowGroups
 from vio.schema import MAJOR, MINOR
 
 _GROUP_ROWS = 1 << 15  # windows have few rows, and a row group of few costs as much as one of many
@@ -34,9 +35,7 @@ class SideFile:
         self._disk_names = tuple(disk_names)
         self._schema = schema
         self._note = note
-        self._writer: pq.ParquetWriter | None = None
-        self._waiting: list[pa.Table] = []
-        self._rows = 0
+        self._groups: RowGroups | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -45,42 +44,33 @@ class SideFile:
         """Append rows."""
         if self._path is None or not rows.num_rows:
             return
-        self._waiting.append(rows)
-        self._rows += rows.num_rows
         try:
-            if self._writer is None:
-                self._writer = self._begun(self._part(self._path))
-            if self._rows >= _GROUP_ROWS:
-                self._flush(self._writer)
+            if self._groups is None:
+                self._groups = self._begun(self._part(self._path))
+            self._groups.write(rows)
         except (OSError, pa.ArrowException) as error:
             self._failed(self._path, error)
-
-    def _flush(self, writer: pq.ParquetWriter) -> None:
-        waiting, self._waiting, self._rows = self._waiting, [], 0
-        if waiting:
-            writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._path is None or self._writer is None:
+        if self._path is None or self._groups is None:
             return
         if kind is not None:
             self._discard(self._path)
             return
         try:
-            self._flush(self._writer)
-            self._writer.close()
+            self._groups.close()
             self._part(self._path).replace(self._path)
             self.made = self._path
         except (OSError, pa.ArrowException) as failure:
             self._failed(self._path, failure)
 
-    def _begun(self, part: Path) -> pq.ParquetWriter:
+    def _begun(self, part: Path) -> RowGroups:
         names = {"schema": {"major": MAJOR, "minor": MINOR}, "disks": self._disk_names, "stages": list(Stage)}
         schema = self._schema.with_metadata({"vio": json.dumps(names)})
         texts = [field.name for field in schema if pa.types.is_string(field.type)]
-        return pq.ParquetWriter(part, schema, compression="zstd", use_dictionary=texts)
+        return RowGroups(pq.ParquetWriter(part, schema, compression="zstd", use_dictionary=texts), _GROUP_ROWS)
 
     def _failed(self, path: Path, error: Exception) -> None:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -90,9 +80,9 @@ class SideFile:
 
     def _discard(self, path: Path) -> None:
         """Remove what was written; the file that had the name before stays."""
-        if self._writer is not None:
+        if self._groups is not None:
             with suppress(OSError, pa.ArrowException):
-                self._writer.close()
+                self._groups.close()
         with suppress(OSError):
             self._part(path).unlink()
 

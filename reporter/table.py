@@ -20,6 +20,7 @@ from vio import __version__
 from vio.draft import draft_of
 from vio.errors import OutputError
 from vio.layer import Stage
+from vio.reporter.rowgroups import RowGroups
 from vio.schema import IOS, MAJOR, MINOR, OPS, STAMPS, arrow_schema
 
 _SCHEMA = arrow_schema(IOS)
@@ -124,15 +125,11 @@ class TableWriter:
 
 
 class _Parquet:
-    """Gathers what the windows give: the fewer and larger the row groups, the less each value costs."""
-
     def __init__(self, path: Path, disk_names: tuple[str, ...], recording: str) -> None:
-        self._waiting: list[pa.Table] = []
-        self._rows = 0
         names = {"schema": {"major": MAJOR, "minor": MINOR}, "ops": list(OPS), "stages": list(Stage)}
         note = {**names, "disks": disk_names, "made_by": __version__, "recording": recording}
         schema = _SCHEMA.with_metadata({"vio": json.dumps(note)})
-        self._writer = pq.ParquetWriter(
+        writer = pq.ParquetWriter(
             path,
             schema,
             compression=_COMPRESSION,
@@ -141,23 +138,13 @@ class _Parquet:
             write_statistics=_ASKED_FOR,
             write_batch_size=_GROUP_ROWS,
         )
+        self._groups = RowGroups(writer, _GROUP_ROWS)
 
     def write(self, ios: pa.Table) -> None:
-        self._waiting.append(ios.select(_SCHEMA.names))
-        self._rows += ios.num_rows
-        if self._rows >= _GROUP_ROWS:
-            self._flush()
+        self._groups.write(ios.select(_SCHEMA.names))
 
     def close(self) -> None:
-        try:
-            self._flush()
-        finally:
-            self._writer.close()
-
-    def _flush(self) -> None:
-        waiting, self._waiting, self._rows = self._waiting, [], 0
-        if waiting:
-            self._writer.write_table(pa.concat_tables(waiting))
+        self._groups.close()
 
 
 class _Csv:

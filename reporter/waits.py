@@ -14,6 +14,7 @@ import pyarrow as pa
 from vio.layer import Stage
 from vio.losses import Loss, LossKind
 from vio.manifest import Manifest
+from vio.manifestfile import LAST_NS
 from vio.reporter.busy import Busy
 from vio.reporter.columns import nullable
 from vio.reporter.compiled import Bools, Ints, compiled
@@ -146,7 +147,8 @@ class WaitReader:
         self._told = Moves.joined([self._told, *(some.take(some.kind >= NOTIFY) for some in moves)])
         rows = np.flatnonzero(joined.is_done)
         ios, ev, spans = joined.ios, joined.window.events, joined.spans
-        first_ns = int(ev.ts_ns[ios.begin[rows]].min()) if rows.size else 0
+        begin, notify = ios.begin[rows], ios.notify[rows]
+        first_ns = int(ev.ts_ns[begin].min()) if rows.size else LAST_NS
         runs = self._follower.runs(first_ns - _BEFORE_NS)
         order = stable_order(spans.owner)
         first = np.searchsorted(spans.owner[order], np.arange(ios.begin.size + 1))
@@ -155,7 +157,6 @@ class WaitReader:
         tid = ev.tid.astype(np.int64)
         charge(within, rows, lives, ev.ts_ns, tid, runs, self.workers)
         kick = np.full(rows.size, _NONE)
-        begin, notify = ios.begin[rows], ios.notify[rows]
         kicks(kick, ev.ts_ns[begin], tid[begin], self.vcpus, runs)
         told = np.where(notify >= 0, ev.ts_ns[notify], _NONE)
         inject = inject_waits(self._told, told, tid[notify])

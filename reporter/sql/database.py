@@ -14,6 +14,7 @@ import duckdb
 from vio import __version__
 from vio.draft import draft_of
 from vio.errors import OutputError, RecordingError, UsageError
+from vio.manifestfile import IOS_FILE
 from vio.reporter.figures import FIGURES_FILE
 from vio.reporter.sql import views
 from vio.reporter.sql.faults import fault_of
@@ -28,8 +29,8 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "allow_community_extensions": "false",
 }
 _FILES = {
-    "ios": "ios.parquet",
-    "spans": "ios.parquet",
+    "ios": IOS_FILE,
+    "spans": IOS_FILE,
     "layers": FIGURES_FILE,
     "links": FIGURES_FILE,
     **{view: f"{view}.parquet" for view in ("losses", "maps", "writebacks", "stages")},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from vio.errors import RecordingError
 from vio.manifest import Manifest
-from vio.manifestfile import MAPS_FILE, event_files, fingerprint, read_manifest
+from vio.manifestfile import IOS_FILE, MAPS_FILE, event_files, fingerprint, read_manifest
 from vio.reporter.figures import kept_figures
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 OnProgress: TypeAlias = "Callable[[Progress], None] | None"
 Figures = dict[str, object]
-IOS_FILE, _WRITEBACKS_FILE, _STAGES_FILE = "ios.parquet", "writebacks.parquet", "stages.parquet"
+_WRITEBACKS_FILE, _STAGES_FILE = "writebacks.parquet", "stages.parquet"
 _SHOWN_FILE = "shown.parquet"
 
 

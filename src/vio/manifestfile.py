@@ -13,6 +13,7 @@ from vio.terms import MAJOR, MINOR
 MANIFEST = "manifest.json"
 EVENTS_DIRECTORY = "events"
 LOSSES_FILE = "losses.parquet"
+IOS_FILE = "ios.parquet"  # made by the report
 MAPS_FILE = "maps.parquet"
 PENDING_FILE = "pending.parquet"
 LONGEST_NS = 2**52  # of a recording: 52 days
