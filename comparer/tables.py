@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from vio.errors import VioError
-from vio.lessimports import do_without_pandas
 from vio.manifestfile import IOS_FILE, event_files
+from vio.ownprocess import keep_memory, prepare
 from vio.reporter.progress import Progress
 
 WORTH_BYTES = 32 << 20
@@ -82,7 +82,8 @@ class _Maker:
 def _make(paths: Sequence[Path], say: "Connection[object, object]") -> None:
     """Make tables one after the other, in a process of its own; what it says is Progress, or the VioError it met."""
     signal.signal(signal.SIGTERM, _leave)
-    do_without_pandas()
+    prepare()
+    keep_memory()
     from vio.reporter.iofile import ios_file
 
     done = 0
@@ -94,7 +95,7 @@ def _make(paths: Sequence[Path], say: "Connection[object, object]") -> None:
             say.send(Progress(done, (number + now.share) / len(paths)))
 
         try:
-            ios_file(path, tell)
+            ios_file(path, tell, is_ahead=False)  # the other processors have other recordings
         except VioError as error:
             say.send(error)
             return

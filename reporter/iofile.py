@@ -17,10 +17,13 @@ from vio.schema import IOS
 _NAMES = tuple(column.name for column in IOS)
 
 
-def ios_file(path: Path, on_progress: Callable[[Progress], None] | None = None) -> Path | None:
+def ios_file(
+    path: Path, on_progress: Callable[[Progress], None] | None = None, *, is_ahead: bool = True
+) -> Path | None:
     """Return a recording's table of IOs (schema.IOS, every IO), making it first where it is absent or of another join.
 
-    None where it cannot be written: the recording is on a disk that is full or read-only.
+    None where it cannot be written: the recording is on a disk that is full or read-only. `is_ahead` as ReportOptions
+    has it.
 
     Raises:
         RecordingError: the recording cannot be read.
@@ -28,7 +31,7 @@ def ios_file(path: Path, on_progress: Callable[[Progress], None] | None = None) 
     file = path / IOS_FILE
     if has_every_io(file, Recording.open(path).fingerprint()):
         return file
-    return report(path, ReportOptions(slowest=0), on_progress).table_path
+    return report(path, ReportOptions(slowest=0, is_ahead=is_ahead), on_progress).table_path
 
 
 def io_tables(

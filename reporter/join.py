@@ -6,7 +6,7 @@ length.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -56,13 +56,15 @@ class Ios:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
-    """What one window gave: its IOs, their spans (owner: position in `ios`), links, times."""
+class Linked:
+    """What one window gave: its IOs, their spans (owner: position in `ios`), links. The next window waits for no more.
+
+    `call_io` and `submit_io` are the IO that each call and each submit of `frames` works for, or -1.
+    """
 
     window: Window
     ios: Ios
     spans: Spans
-    times: Times
     frames: Frames
     carriers: Carriers
     blocks: Blocks
@@ -70,7 +72,22 @@ class Joined:
     call_io: Ints
     submit_io: Ints
     is_done: Bools
+
+
+@dataclass(frozen=True, slots=True)
+class Joined(Linked):
+    """A window that is linked, with the times of its IOs that are done, and the requests of loop devices."""
+
+    times: Times
     loops: LoopRequests
+
+    @classmethod
+    def of(cls, linked: Linked) -> "Joined":
+        """Find what is left to find of a window."""
+        ts_ns, ios = linked.window.events.ts_ns, linked.ios
+        times = account(ts_ns, ios.begin, ios.end, linked.spans, np.flatnonzero(linked.is_done))
+        loops = LoopRequests.of(linked.window.events, linked.blocks, linked.links, linked.carriers)
+        return cls(**{one.name: getattr(linked, one.name) for one in fields(linked)}, times=times, loops=loops)
 
 
 @dataclass(slots=True)
@@ -88,6 +105,10 @@ class Joiner:
 
     def add(self, events: Events, is_last: bool = False) -> Joined:
         """Join one more window of events, which must not be earlier than the last one's."""
+        return Joined.of(self.link(events, is_last))
+
+    def link(self, events: Events, is_last: bool = False) -> Linked:
+        """Join one more window as far as the next one waits for it: `Joined.of` does the rest."""
         if self._carriers is None:
             self._carriers = CarrierReader(self.scope.image_files, self.scope.descriptors)
         window = Window(self._carried.joined(events), self.points)
@@ -107,9 +128,7 @@ class Joiner:
                 _unfinished(window, ios, spans, frames, carriers, calls, blocks, call_io, bio_io, is_done)
             )
         )
-        times = account(window.events.ts_ns, ios.begin, ios.end, spans, np.flatnonzero(is_done))
-        loops = LoopRequests.of(window.events, blocks, links, carriers)
-        return Joined(window, ios, spans, times, frames, carriers, blocks, links, call_io, submit_io, is_done, loops)
+        return Linked(window, ios, spans, frames, carriers, blocks, links, call_io, submit_io, is_done)
 
     def _ios(self, window: Window, frames: Frames) -> tuple[Ios, Ints]:
         """Return the IOs of the window, and for each block-layer call the IO it works for, or -1."""

@@ -55,7 +55,8 @@ class JoinStream(WithParts, WithWaits, Watched, Protocol):
 class ReportOptions:
     """What to report on. A table at `table_path` has the chosen IOs; without a path, RECORDING/ios.* has every IO.
 
-    `way` names the points on the way of an IO between which the stages' times are told; none for all.
+    `way` names the points on the way of an IO between which the stages' times are told; none for all. `is_ahead` makes
+    windows ahead of their use, for which there must be a processor, and memory.
     """
 
     choice: Filter = field(default_factory=Filter)
@@ -68,6 +69,7 @@ class ReportOptions:
     with_stages: bool = False
     way: tuple[str, ...] = ()
     is_by_file: bool = False
+    is_ahead: bool = True
 
     @property
     def are_stages_written(self) -> bool:
@@ -105,7 +107,8 @@ def report(path: Path, options: ReportOptions, on_progress: Callable[[Progress],
             "open a layer when recording: vio record --open fs, or --point kprobe:FUNCTION",
         )
     by_file = ByFile.of(recording) if options.is_by_file else None
-    result = report_on(Recorded.of(recording), Join(recording, parts=parts), options, on_progress, by_file)
+    join = Join(recording, parts=parts, is_ahead=options.is_ahead)
+    result = report_on(Recorded.of(recording), join, options, on_progress, by_file)
     if options.is_kept:
         keep_figures(result)
     return result

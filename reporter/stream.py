@@ -20,7 +20,7 @@ from vio.reporter.fanout import Fanout, fanout_of
 from vio.reporter.held import ImagePlaces
 from vio.reporter.imagefiles import ImageFiles, data_descriptors, data_space, is_direct
 from vio.reporter.iotable import IoTable
-from vio.reporter.join import Joined, Joiner
+from vio.reporter.join import Joined, Joiner, Linked
 from vio.reporter.laterbios import WRITEBACKS_SCHEMA
 from vio.reporter.match import NONE, Ints
 from vio.reporter.ofwhich import Purposes
@@ -46,6 +46,8 @@ class Join:
     """The join of a recording: iterate `tables()` once; `quality` and `writeback` are complete after that.
 
     `writeback` is None where no disk goes through the page cache. `shown` is what the run shows of the disks' maps.
+    With `is_ahead`, the windows are made ahead of their use, in threads: sooner, with more of them in memory.
+
     With `parts`, `stages` has those of the last table's IOs (schema.STAGES). `waits` are those of the last table's IOs,
     None where the scheduler was not recorded, `fanout` is what became of them below, `joined` the window that they came
     from.
@@ -56,6 +58,7 @@ class Join:
     writeback: Writeback | None = None
     shown: ShownPlaces | None = None
     parts: PartsReader | None = None
+    is_ahead: bool = True
     stages: pa.Table | None = None
     waits: Waits | None = None
     fanout: Fanout | None = None
@@ -89,22 +92,24 @@ class Join:
         self.writeback = Writeback(maps, cached) if cached.numbers else None
         disk_maps = tuple(_disk_maps(maps, disk, files) for disk in manifest.target.disks)
         self._reader = WaitReader.of(manifest, self.recording.read_losses())
-        for one in ahead(self._joined(joiner, renumbered)):
+        step = ahead if self.is_ahead else iter
+        linked = step(self._linked(joiner, step(_windows(self.recording, renumbered))))
+        for one in step(_JoinedWindow(Joined.of(one.linked), one.moves, one.is_last) for one in linked):
             yield self._one(one, table, disk_maps)
 
-    def _joined(self, joiner: Joiner, renumbered: Renumbering) -> "Iterator[_JoinedWindow]":
-        """Yield the joined windows, each with the threads' moves up to the end of the next one."""
+    def _linked(self, joiner: Joiner, windows: Iterator[Events]) -> "Iterator[_LinkedWindow]":
+        """Yield the linked windows, each with the threads' moves up to the end of the next one."""
         pending, moves = Events.empty(), list[Moves]()
-        for number, every in enumerate(ahead(_windows(self.recording, renumbered))):
+        for number, every in enumerate(windows):
             events = every
             if self._reader:
                 events, moved = self._reader.split(every)
                 moves.append(moved)
             if number:
-                yield _JoinedWindow(joiner.add(pending), moves)
+                yield _LinkedWindow(joiner.link(pending), moves)
                 moves = []
             pending = events
-        yield _JoinedWindow(joiner.add(pending, is_last=True), moves, is_last=True)
+        yield _LinkedWindow(joiner.link(pending, is_last=True), moves, is_last=True)
 
     def _one(self, one: "_JoinedWindow", table: IoTable, maps: tuple[DiskMaps, ...]) -> tuple[pa.Table, Joined]:
         joined, is_last = one.joined, one.is_last
@@ -124,8 +129,17 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
+class _LinkedWindow:
+    """A window that was linked, and the threads' moves that are new since the last."""
+
+    linked: Linked
+    moves: list[Moves]
+    is_last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class _JoinedWindow:
-    """A window that was joined, and the threads' moves that are new since the last."""
+    """The same, joined."""
 
     joined: Joined
     moves: list[Moves]

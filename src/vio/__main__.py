@@ -3,12 +3,12 @@
 import sys
 
 from vio.cli import run
-from vio.lessimports import do_without_pandas
+from vio.ownprocess import prepare
 
 
 def main() -> int:
     """Run the command line's command and return its exit code."""
-    do_without_pandas()
+    prepare()
     return run(sys.argv[1:])
 
 

@@ -67,7 +67,9 @@ def _add_compare_command(app: typer.Typer) -> None:
         from vio.comparer.compare import compare_loaded, load
         from vio.comparer.settings import Given, options_of
         from vio.comparer.text import render_text
+        from vio.ownprocess import keep_memory
 
+        keep_memory()
         given = Given(min_effect, false_alarms, run_noise, tuple(fail_on or ()), by_size, normalise, strict)
         options = options_of(given, config)
         loaded = load(base, new, options, plain_progress(), in_processes=True)

@@ -65,10 +65,12 @@ def report(
       vio report web1.vio --format csv --output ios.csv
       vio report web1.vio db1.vio --op write
     """
+    from vio.ownprocess import keep_memory
     from vio.reporter.choice import Filter
     from vio.reporter.report import ReportOptions
     from vio.reporter.table import TableFormat
 
+    keep_memory()
     if io_number is not None:
         _show_timeline(recordings, io_number, as_json)
         return

@@ -35,7 +35,7 @@ PROGRAM_FILE = "program.bt"
 LOG_FILE = "log.txt"
 EVENT_SCHEMA = arrow_schema(EVENTS)
 _COLUMNS = [column.name for column in EVENTS]
-_PIECE = 1 << 18  # events read at once: what is done with them in one go stays near the processor
+_PIECE = 3 << 17  # events read at once: what is done with them in one go stays near the processor
 _DAMAGED = (OSError, pa.ArrowException, ValueError, KeyError)
 
 
