@@ -12,9 +12,8 @@ demo: setup
 lab: setup
 	@$(PYTHON) -m lab.labdemo
 
-# What traces for real is timed and counted: one worker has all of that, and the others run while it waits.
 test: lint
-	$(PYTHON) -m pytest -m "not long" -n $$(($(shell nproc) + 1)) --dist loadgroup --no-loadscope-reorder
+	@tools/test.sh
 
 # What takes minutes for a single test, on lab hosts.
 test-long: setup

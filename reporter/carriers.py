@@ -115,6 +115,8 @@ class CarrierReader:
         """A worker's system call has the descriptor and the offset that were queued; the first queued goes first."""
         ev = window.events
         pool = np.flatnonzero(window.is_at(frames.submit, "pool"))
+        if not pool.size:
+            return
         kind = ev.flags[frames.submit[pool]]
         for types, names in (
             (_TYPE_READ, _READS),

@@ -48,21 +48,32 @@ class FrameReader:
         self._learn(window)
         call = window.at(*_DATA_CALLS, "bdrv_flush")
         call_end = np.full(call.size, NONE, dtype=np.int64)
-        data_end = window.at("bdrv_end")
-        end_key = _low(ev.key[data_end])
-        by_distance: dict[int, list[str]] = {}
-        for name in _DATA_CALLS:
-            if name in self._distance:
-                by_distance.setdefault(self._distance[name], []).append(name)
-        for distance, names in by_distance.items():
-            _fill_ends(window, call, call_end, names, data_end, end_key, distance)
-        flush_end = window.at("bdrv_flush_end")
-        if "bdrv_flush" in self._distance:
-            aux = ev.aux[flush_end]
-            _fill_ends(window, call, call_end, ["bdrv_flush"], flush_end, aux, self._distance["bdrv_flush"])
+        data_end, flush_end = window.at("bdrv_end"), window.at("bdrv_flush_end")
+        self._fill_ends(window, call, call_end, _DATA_CALLS, data_end, _low(ev.key[data_end]))
+        self._fill_ends(window, call, call_end, ("bdrv_flush",), flush_end, ev.aux[flush_end])
         submit = window.at(*_SUBMITS)
         parent = _enclosing(window, call, call_end, submit)
         return Frames(call, call_end, parent[: call.size], submit, parent[call.size :])
+
+    def _fill_ends(
+        self,
+        window: Window,
+        call: Ints,
+        call_end: Ints,
+        names: tuple[str, ...],
+        end: Ints,
+        end_at: npt.NDArray[np.uint32],
+    ) -> None:
+        """Find the ends of some functions' calls: their pointers are as far from the begins' as was learned."""
+        distance = np.zeros(256, dtype=np.uint32)
+        known = [name for name in names if name in self._distance]
+        for name in known:
+            distance[window.number(name)] = self._distance[name]
+        which = np.flatnonzero(window.is_at(call, *known))
+        begin = call[which]
+        end_of = window.events.aux[begin] - distance[window.events.point[begin]]  # where its end will be
+        pairs = pair(begin, end_of.astype(np.uint64), end, end_at.astype(np.uint64))
+        call_end[which] = picked(end, pairs.end)
 
     def _learn(self, window: Window) -> None:
         """Learn how far the ends' pointers are from the begins': a constant of each function in this build.
@@ -91,21 +102,6 @@ class FrameReader:
 
 def _low(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:
     return (keys & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-
-
-def _fill_ends(
-    window: Window,
-    call: Ints,
-    call_end: Ints,
-    names: list[str],
-    end: Ints,
-    end_at: npt.NDArray[np.uint32],
-    distance: int,
-) -> None:
-    which = np.flatnonzero(window.is_at(call, *names))
-    keys, begin = (end_at + np.uint32(distance)).astype(np.uint64), call[which]
-    pairs = pair(begin, window.events.aux[begin].astype(np.uint64), end, keys)
-    call_end[which] = picked(end, pairs.end)
 
 
 def _enclosing(window: Window, call: Ints, call_end: Ints, submit: Ints) -> Ints:

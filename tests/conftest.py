@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Generator
-from contextlib import suppress
 from functools import lru_cache
 
 import pytest
@@ -21,7 +20,6 @@ settings.load_profile("vio")
 
 REQUIRE_LIVE = "VIO_REQUIRE_LIVE"
 REQUIRE_LAB = "VIO_REQUIRE_LAB"
-_TIMED = "timed"
 
 
 @pytest.fixture(autouse=True)
@@ -60,36 +58,6 @@ def pytest_sessionstart() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.geteuid() == 0:
         sweep()
-
-
-def _is_timed(item: pytest.Item) -> bool:
-    """Tell whether a test traces for real, or runs on a lab host, and so counts or times something of the machine."""
-    is_real = item.get_closest_marker("live") or item.get_closest_marker("lab")
-    return is_real is not None and item.get_closest_marker("beside") is None
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the tests that time something to one worker (--dist loadgroup), which begins with them.
-
-    So they run one after the other, as without workers.
-    """
-    items.sort(key=lambda item: not _is_timed(item))
-    for item in items:
-        if _is_timed(item):
-            item.add_marker(pytest.mark.xdist_group(_TIMED))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> None:
-    """Among workers, let the other tests run only while the machine has nothing else to do.
-
-    What times something waits for its devices and guests half of its time; whenever it runs, it has the CPUs at once.
-    """
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        policy = os.SCHED_OTHER if _is_timed(item) else os.SCHED_IDLE
-        with suppress(PermissionError):  # not root, and a test that times something came late
-            os.sched_setscheduler(0, policy, os.sched_param(0))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

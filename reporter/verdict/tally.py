@@ -146,7 +146,7 @@ def _add_own(one: Tally, rows: Rows) -> None:
     one.last_ns = max(one.last_ns, int((begin + latency).max()))
     is_odd = ((offset | length) & (UNIT_BYTES - 1)) != 0
     one.odd += int(np.count_nonzero(is_odd))
-    one.odd_ns += int(latency.sum(where=is_odd))
+    one.odd_ns += _sum_of(latency, is_odd)
     _count(one.tids, rows["tid"])
     one.run.add(offset, length, begin, begin + latency, rows["merged_into"])
 
@@ -186,8 +186,13 @@ def _add_below(one: Tally, rows: Rows) -> None:
         insert_ns, queue_ns = rows["t_rq_insert_ns"], rows["t_bio_queue_ns"]
         is_there = (insert_ns > 0) & (queue_ns > 0) & (issue_ns >= insert_ns)
         one.inserted += int(np.count_nonzero(is_there))
-        one.placed_ns += int((insert_ns - queue_ns).sum(where=is_there))
-        one.queued_ns += int((issue_ns - insert_ns).sum(where=is_there))
+        one.placed_ns += _sum_of(insert_ns - queue_ns, is_there)
+        one.queued_ns += _sum_of(issue_ns - insert_ns, is_there)
+
+
+def _sum_of(values: Ints, which: Bools) -> int:
+    """Add up some of the values; NumPy's own `sum(where=...)` takes ten times as long."""
+    return int((values * which).sum())
 
 
 def _count(into: dict[int, int], values: Ints) -> None:
