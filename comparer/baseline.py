@@ -24,7 +24,6 @@ from vio.jsondata import from_data, to_data
 from vio.reporter.buckets import BUCKETS
 from vio.terms import OPS
 
-SUFFIX = ".viobase"
 MAJOR, MINOR = 1, 1
 MAX_RUN_BYTES = 200 << 10
 _LARGEST_FILE = 1 << 30

@@ -12,8 +12,8 @@ from vio.comparer.doubts import doubts_of, load_doubts
 from vio.comparer.options import CompareOptions
 from vio.comparer.rules import apply_rules, parse_rule
 from vio.comparer.run import Key, Run, keys_of
-from vio.comparer.sides import Units, recordings_in, runs_at, units_of
-from vio.comparer.tables import make_tables
+from vio.comparer.sides import Units, runs_at, units_of
+from vio.comparer.tables import Makers
 from vio.comparer.whole import whole_figures
 from vio.errors import UsageError
 from vio.reporter.progress import Progress
@@ -43,13 +43,12 @@ def load(
     new: Path,
     options: CompareOptions,
     on_progress: Callable[[Progress], None] | None = None,
-    *,
-    in_processes: bool = False,
+    makers: Makers | None = None,
 ) -> Loaded:
     """Read both sides, once the options are known to be good; raises as `compare` does.
 
-    Recordings that have no table of IOs yet are joined first, which calls `on_progress`: large ones side by side if
-    `in_processes`, for which the program's main module has to be one that can be imported again.
+    Recordings that have no table of IOs yet are joined first, which calls `on_progress`; those that `makers` have begun
+    with are waited for.
     """
     if not 0 < options.min_effect < 1:
         raise UsageError("the smallest effect that matters is between 0 and 100 %", "--min-effect 5%")
@@ -57,8 +56,8 @@ def load(
         raise UsageError("the share of false alarms is between 0 and 50 %", "--false-alarms 2%")
     for text in options.fail_on:
         parse_rule(text)
-    if in_processes:
-        make_tables([*recordings_in(base), *recordings_in(new)], on_progress)
+    if makers:
+        makers.wait(on_progress)
     read = partial(runs_at, with_depth=options.is_normalised, on_progress=on_progress)
     return Loaded(base, new, (read(base), read(new)))
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vio.comparer.baseline import SUFFIX, load_baseline
+from vio.comparer.baseline import load_baseline
+from vio.comparer.recordings import BASELINE_SUFFIX
 from vio.comparer.run import LATENCY, Key, Run, keys_of, without_sizes
 from vio.comparer.values import PART_NAMES, STATISTICS, part_rows, table_of, units_with
 from vio.errors import RecordingError
@@ -22,7 +23,7 @@ def baselines_in(directory: Path) -> list[Path]:
     Raises:
         RecordingError: it is none, or has none.
     """
-    found = sorted(directory.glob(f"*{SUFFIX}")) if directory.is_dir() else []
+    found = sorted(directory.glob(f"*{BASELINE_SUFFIX}")) if directory.is_dir() else []
     if not found:
         raise RecordingError(f"{directory} has no baseline in it", "make one with `vio baseline save RUNS FILE`")
     return sorted(found, key=lambda path: (started_ns(load_baseline(path)), path.name))

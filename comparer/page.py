@@ -9,12 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from vio.comparer.answer import answer_lines, percent
-from vio.comparer.baseline import SUFFIX
 from vio.comparer.compare import Loaded
 from vio.comparer.comparison import Cell, Comparison, Figure
 from vio.comparer.pictures import cell_figure
+from vio.comparer.recordings import is_baseline, repeats_in
 from vio.comparer.run import Block, Key, keys_of
-from vio.comparer.sides import Units, repeats_in, units_of
+from vio.comparer.sides import Units, units_of
 from vio.errors import OutputError
 from vio.printable import printable
 from vio.reporter.units import TimeUnit, bytes_text, time_text, unit_for
@@ -113,7 +113,7 @@ def _image(cell: Cell, keys: tuple[Key, Key], loaded: Loaded, units: Units) -> s
 
 def _slowest(path: Path) -> str:
     """Return the slowest IOs of the first recording of a side as a table."""
-    if path.is_file() and path.name.endswith(SUFFIX):
+    if is_baseline(path):
         return "<p>A baseline has no IOs.</p>"
     from vio.reporter.iofile import io_tables
 

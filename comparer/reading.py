@@ -3,7 +3,7 @@
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +53,11 @@ def read_run(path: Path, *, with_depth: bool = False, on_progress: Callable[[Pro
 
 
 def _table_file(path: Path, scratch: Path, on_progress: Callable[[Progress], None] | None) -> Path:
-    file = ios_file(path, on_progress)
+    options = ReportOptions(slowest=0, with_figures=False)
+    file = ios_file(path, on_progress, options)
     if file is None:  # the recording's directory cannot be written
         file = scratch / IOS_FILE
-        report(path, ReportOptions(slowest=0, table_path=file), on_progress)
+        report(path, replace(options, table_path=file), on_progress)
     return file
 
 

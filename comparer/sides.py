@@ -4,12 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vio.comparer.baseline import SUFFIX, load_baseline
+from vio.comparer.baseline import load_baseline
+from vio.comparer.recordings import is_baseline, repeats_in
 from vio.comparer.run import Block, Run, without_sizes
-from vio.errors import RecordingError, UsageError
+from vio.errors import UsageError
 from vio.reporter.progress import Progress
-
-RECORDING_SUFFIX = ".vio"
 
 
 def runs_at(
@@ -23,7 +22,7 @@ def runs_at(
         RecordingError: there is nothing, or something in it is damaged or of another version.
         UsageError: a baseline, which does not know depths, was to be read with them.
     """
-    if path.is_file() and path.name.endswith(SUFFIX):
+    if is_baseline(path):
         if with_depth:
             raise UsageError(f"{path} does not say how many IOs were in flight", "--normalise needs the recordings")
         return load_baseline(path)
@@ -32,31 +31,6 @@ def runs_at(
 
     repeats = repeats_in(path)
     return tuple(read_run(one, with_depth=with_depth, on_progress=on_progress) for one in repeats or [path])
-
-
-def recordings_in(path: Path) -> list[Path]:
-    """Return the recordings of one side; none of a baseline."""
-    if path.is_file() and path.name.endswith(SUFFIX):
-        return []
-    return repeats_in(path) or [path]
-
-
-def repeats_in(path: Path) -> list[Path]:
-    """Return the recordings in a directory, in order; none if it is a recording itself, or no directory.
-
-    Raises:
-        RecordingError: a directory holds neither a recording nor recordings.
-    """
-    from vio.recording import MANIFEST
-
-    if not path.is_dir() or (path / MANIFEST).exists():
-        return []
-    found = sorted(one for one in path.iterdir() if one.name.endswith(RECORDING_SUFFIX) and one.is_dir())
-    if not found:
-        raise RecordingError(
-            f"{path} has no recording in it", f"give a recording, a directory of NAME{RECORDING_SUFFIX}, or a baseline"
-        )
-    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

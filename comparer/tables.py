@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -21,26 +22,40 @@ _MOST = 2
 """Processes at once: each takes half a gigabyte."""
 
 
-def make_tables(paths: Sequence[Path], on_progress: Callable[[Progress], None] | None = None) -> None:
-    """Make those that are absent; what is left out, as it is the only one or small, is made when it is read.
+@contextmanager
+def making_tables(paths: Sequence[Path]) -> Iterator["Makers"]:
+    """Begin to make those that are absent, and end that when it is left, done or not.
 
-    Raises:
-        VioError: as joining any of them does.
+    What is left out, as it is the only one or small, is made when it is read. The program's main module has to be one
+    that can be imported again.
     """
     shares = _shares({path: _event_bytes(path) for path in dict.fromkeys(paths) if _is_absent(path)})
-    if len(shares) < 2:
-        return
-    makers = [_Maker.started(share) for share in shares]
+    makers = [_Maker.started(share) for share in shares] if len(shares) > 1 else []
     try:
-        while alive := {maker.said: maker for maker in makers if not maker.said.closed}:
-            for one in wait(list(alive)):
-                alive[one].hear()  # type: ignore[index]
-            if on_progress:
-                on_progress(_together([maker.progress for maker in makers]))
+        yield Makers(makers)
     finally:
         for maker in makers:
             maker.process.terminate()
             maker.process.join()
+
+
+class Makers:
+    """Processes that make tables."""
+
+    def __init__(self, makers: Sequence["_Maker"]) -> None:
+        self._makers = makers
+
+    def wait(self, on_progress: Callable[[Progress], None] | None = None) -> None:
+        """Wait until the tables are made.
+
+        Raises:
+            VioError: as joining any of the recordings does.
+        """
+        while alive := {maker.said: maker for maker in self._makers if not maker.said.closed}:
+            for one in wait(list(alive)):
+                alive[one].hear()  # type: ignore[index]
+            if on_progress:
+                on_progress(_together([maker.progress for maker in self._makers]))
 
 
 @dataclass(slots=True)
@@ -85,7 +100,10 @@ def _make(paths: Sequence[Path], say: "Connection[object, object]") -> None:
     prepare()
     keep_memory()
     from vio.reporter.iofile import ios_file
+    from vio.reporter.report import ReportOptions
 
+    # The other processors have other recordings.
+    options = ReportOptions(slowest=0, with_figures=False, is_ahead=False)
     done = 0
     for number, path in enumerate(paths):
 
@@ -95,7 +113,7 @@ def _make(paths: Sequence[Path], say: "Connection[object, object]") -> None:
             say.send(Progress(done, (number + now.share) / len(paths)))
 
         try:
-            ios_file(path, tell, is_ahead=False)  # the other processors have other recordings
+            ios_file(path, tell, options)
         except VioError as error:
             say.send(error)
             return

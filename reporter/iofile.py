@@ -14,16 +14,18 @@ from vio.reporter.stream import Join
 from vio.reporter.table import has_every_io
 from vio.schema import IOS
 
+_WITHOUT_SLOWEST = ReportOptions(slowest=0)
 _NAMES = tuple(column.name for column in IOS)
 
 
 def ios_file(
-    path: Path, on_progress: Callable[[Progress], None] | None = None, *, is_ahead: bool = True
+    path: Path,
+    on_progress: Callable[[Progress], None] | None = None,
+    options: ReportOptions = _WITHOUT_SLOWEST,
 ) -> Path | None:
     """Return a recording's table of IOs (schema.IOS, every IO), making it first where it is absent or of another join.
 
-    None where it cannot be written: the recording is on a disk that is full or read-only. `is_ahead` as ReportOptions
-    has it.
+    None where it cannot be written: the recording is on a disk that is full or read-only. `options` are for making it.
 
     Raises:
         RecordingError: the recording cannot be read.
@@ -31,7 +33,7 @@ def ios_file(
     file = path / IOS_FILE
     if has_every_io(file, Recording.open(path).fingerprint()):
         return file
-    return report(path, ReportOptions(slowest=0, is_ahead=is_ahead), on_progress).table_path
+    return report(path, options, on_progress).table_path
 
 
 def io_tables(

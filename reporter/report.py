@@ -55,8 +55,9 @@ class JoinStream(WithParts, WithWaits, Watched, Protocol):
 class ReportOptions:
     """What to report on. A table at `table_path` has the chosen IOs; without a path, RECORDING/ios.* has every IO.
 
-    `way` names the points on the way of an IO between which the stages' times are told; none for all. `is_ahead` makes
-    windows ahead of their use, for which there must be a processor, and memory.
+    `way` names the points on the way of an IO between which the stages' times are told; none for all. Without
+    `with_figures` only the tables are made: nothing is counted, and there is no verdict. `is_ahead` makes windows ahead
+    of their use, for which there must be a processor, and memory.
     """
 
     choice: Filter = field(default_factory=Filter)
@@ -69,6 +70,7 @@ class ReportOptions:
     with_stages: bool = False
     way: tuple[str, ...] = ()
     is_by_file: bool = False
+    with_figures: bool = True
     is_ahead: bool = True
 
     @property
@@ -84,7 +86,7 @@ class ReportOptions:
     @property
     def is_kept(self) -> bool:
         """Whether the figures, being of every IO, go beside the per-IO table."""
-        return self.is_table_written and self.table_path is None and self.choice.is_all
+        return self.is_rest_written and self.choice.is_all and self.with_figures
 
 
 def report(path: Path, options: ReportOptions, on_progress: Callable[[Progress], None] | None = None) -> Report:
@@ -126,11 +128,12 @@ def report_on(
         raise UsageError("--slowest needs a number that is not negative")
     chooser = Chooser(options.choice, recorded)
     result = Report(recorded, Summary(), stream.quality, options.choice, _NO_ROWS, _NO_ROWS)
-    notable = Notable(options.slowest)
+    figures = (
+        _Figures(stream, result, Notable(options.slowest), Watch(stream), by_file) if options.with_figures else None
+    )
     page = _page(options, recorded) if options.html_path else None
     opened = OpenedLayers.of(stream, options.way)
     result.parts = opened.summary
-    watch = Watch(stream)
     ticker = Ticker(recorded, on_progress)
     with (
         _TableOutput(recorded, options, result) as output,
@@ -142,16 +145,10 @@ def report_on(
             chosen = chooser.choose(every)
             output.write(every, chosen)
             opened.add(chosen, stages)
-            result.waits = count_waits(stream, every, chosen, result.waits)
-            watch.add(every, chosen)
+            if figures:
+                figures.add(every, chosen)
             if page:
                 page.add(stream, every, chosen)
-            if chosen.num_rows:
-                result.summary.add(chosen)
-                result.of_which.add(chosen)
-                notable.add(chosen)
-                if by_file:
-                    by_file.add(chosen)
             _take_ready(stream, writebacks, shown, page)
             ticker.passed(every)
         _take_ready(stream, writebacks, shown, page)
@@ -160,14 +157,43 @@ def report_on(
     result.shown = stream.shown.figures if stream.shown else None
     if result.parts is not None:
         result.parts.hops.check()
-    result.slowest, result.unended = notable.slowest, notable.unended
-    result.files = by_file.rows if by_file else None
-    result.verdict = watch.verdict(result)
+    if figures:
+        figures.finish()
     if options.plot_path and result.summary.groups:
         _plot(result, options.plot_path)
     if page:
         page.write(result)
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """What is counted while the windows go by; by file, too, if that was asked for."""
+
+    stream: JoinStream
+    result: Report
+    notable: Notable
+    watch: Watch
+    by_file: ByFile | None
+
+    def add(self, every: pa.Table, chosen: pa.Table) -> None:
+        """Count the chosen IOs of the stream's last table."""
+        result = self.result
+        result.waits = count_waits(self.stream, every, chosen, result.waits)
+        self.watch.add(every, chosen)
+        if chosen.num_rows:
+            result.summary.add(chosen)
+            result.of_which.add(chosen)
+            self.notable.add(chosen)
+            if self.by_file:
+                self.by_file.add(chosen)
+
+    def finish(self) -> None:
+        """Complete the report; everything else in it is complete."""
+        result = self.result
+        result.slowest, result.unended = self.notable.slowest, self.notable.unended
+        result.files = self.by_file.rows if self.by_file else None
+        result.verdict = self.watch.verdict(result)
 
 
 def _take_ready(stream: JoinStream, writebacks: SideFile, shown: SideFile, page: "Page | None") -> None:

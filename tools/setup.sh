@@ -122,6 +122,7 @@ find_python() {
 }
 
 make_venv() {
+    .venv/bin/python -c 'import pip' 2>/dev/null && return
     local python
     python=$(find_python)
     if ! "$python" -c 'import ensurepip' 2>/dev/null; then
@@ -132,7 +133,6 @@ make_venv() {
 }
 
 set_up_venv() {
-    .venv/bin/python -c 'import pip' 2>/dev/null || make_venv
     # The tools lie behind the directory's name too: a tree that was moved is set up anew.
     local wanted
     wanted="$(pwd) $(sha256sum <pyproject.toml)"
@@ -154,6 +154,8 @@ compile_loops() {
 }
 
 set_up_packages
-set_up_guest
 set_up_tracefs
+make_venv
+set_up_guest &
 set_up_venv
+wait $!

@@ -1,9 +1,9 @@
 #!/bin/bash
 # Run the tests in two parts, both at once.
-#   timed    what traces for real, or runs on a lab host: it counts and times what the machine does, so these tests run
-#            one after the other, and have the processors whenever they want them. Half of the time they do not: they
-#            wait for devices and guests.
-#   others   on as many processes as there are processors, while those have nothing else to do (SCHED_IDLE)
+#   traced   what traces for real: it counts and times what this machine does, so these tests run one after the other, and
+#            have the processors whenever they want them. Half of the time they do not: they wait for devices and guests.
+#   others   only while the processors have nothing else to do (SCHED_IDLE): first those of a lab host, which is one
+#            machine, and then the rest, on as many processes as there are processors
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -11,12 +11,20 @@ python=.venv/bin/python
 said=$(mktemp)
 trap 'kill $(jobs -p) 2>/dev/null; wait; rm -f "$said"' EXIT
 
-echo "the other tests run beside these, and are shown at the end"
-chrt --idle 0 "$python" -m pytest -m 'beside or not (live or lab)' -n "$(nproc)" >"$said" 2>&1 &
-others=$!
-"$python" -m pytest -m '(live or lab) and not (beside or long)'
-timed=$?
-wait "$others"
+others() {
+    local lab rest
+    chrt --idle 0 "$python" -m pytest -m 'lab and not (beside or long)'
+    lab=$?
+    chrt --idle 0 "$python" -m pytest -m 'beside or not (live or lab)' -n "$(nproc)"
+    rest=$?
+    [ "$lab" = 0 ] && [ "$rest" = 0 ]
+}
+
+echo "the tests of a lab host, and those that trace nothing, run beside these, and are shown at the end"
+others >"$said" 2>&1 &
+"$python" -m pytest -m 'live and not (lab or beside or long)'
+traced=$?
+wait $!
 code=$?
 cat "$said"
-[ "$timed" = 0 ] && [ "$code" = 0 ]
+[ "$traced" = 0 ] && [ "$code" = 0 ]

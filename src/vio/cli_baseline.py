@@ -35,11 +35,12 @@ def add_baseline_commands(app: typer.Typer) -> None:
         Example:
           vio baseline save runs/ baselines/main
         """
-        from vio.comparer.baseline import SUFFIX, save_baseline
+        from vio.comparer.baseline import save_baseline
+        from vio.comparer.recordings import BASELINE_SUFFIX
         from vio.comparer.sides import runs_at
         from vio.reporter.units import bytes_text
 
-        path = target if target.name.endswith(SUFFIX) else target.with_name(target.name + SUFFIX)
+        path = target if target.name.endswith(BASELINE_SUFFIX) else target.with_name(target.name + BASELINE_SUFFIX)
         found = runs_at(runs)
         size = save_baseline(found, path, force=force)
         show(f"{path}: {len(found)} run{'s' * (len(found) != 1)}, {bytes_text(size)}; next: vio compare {path} NEW")

@@ -1,12 +1,16 @@
 """`vio compare`: its options."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vio.cli_baseline import add_baseline_commands, add_trend_command
 from vio.cli_stream import is_coloured, plain_progress, show, show_json
+
+if TYPE_CHECKING:
+    from vio.comparer.compare import Loaded
+    from vio.comparer.options import CompareOptions
 
 Base = Annotated[Path, typer.Argument(metavar="BASE", help="A recording, a directory of repeats, or a baseline.")]
 New = Annotated[Path, typer.Argument(metavar="NEW", help="The same, of what is to be judged.")]
@@ -33,6 +37,21 @@ def add_compare_commands(app: typer.Typer) -> None:
     _add_compare_command(app)
     add_baseline_commands(app)
     add_trend_command(app)
+
+
+def _load(base: Path, new: Path, options: "CompareOptions") -> "Loaded":
+    from vio.comparer.recordings import recordings_in
+    from vio.comparer.tables import making_tables
+
+    recordings = [*recordings_in(base), *recordings_in(new)]
+    with making_tables(recordings) as makers:
+        # Only now: while others work, the imports cost nothing.
+        from vio.comparer.compare import load
+        from vio.ownprocess import keep_memory
+
+        if recordings:
+            keep_memory()
+        return load(base, new, options, plain_progress(), makers)
 
 
 def _add_compare_command(app: typer.Typer) -> None:
@@ -64,15 +83,15 @@ def _add_compare_command(app: typer.Typer) -> None:
           vio compare before/ after/ --fail-on 'write.p99 > 10%' --junit vio.xml
           vio compare main.viobase after/ --markdown
         """
-        from vio.comparer.compare import compare_loaded, load
         from vio.comparer.settings import Given, options_of
-        from vio.comparer.text import render_text
-        from vio.ownprocess import keep_memory
 
-        keep_memory()
         given = Given(min_effect, false_alarms, run_noise, tuple(fail_on or ()), by_size, normalise, strict)
         options = options_of(given, config)
-        loaded = load(base, new, options, plain_progress(), in_processes=True)
+        loaded = _load(base, new, options)
+
+        from vio.comparer.compare import compare_loaded
+        from vio.comparer.text import render_text
+
         found = compare_loaded(loaded, options)
         if junit:
             from vio.comparer.junit import write_junit

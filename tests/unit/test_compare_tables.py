@@ -7,7 +7,10 @@ from lab.demo import SAMPLE
 
 from vio.comparer import tables
 from vio.errors import RecordingError
+from vio.reporter.figures import FIGURES_FILE
 from vio.reporter.iofile import ios_file
+from vio.reporter.report import ReportOptions, report
+from vio.reporter.sql.database import Database
 
 
 @pytest.fixture
@@ -20,21 +23,39 @@ def recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return paths
 
 
+def _make(paths: list[Path]) -> None:
+    with tables.making_tables(paths) as makers:
+        makers.wait()
+
+
 def test_tables_made_side_by_side_are_those_that_one_process_makes(recordings: list[Path]) -> None:
     *several, alone = recordings
-    tables.make_tables(several)
+    _make(several)
     expected = ios_file(alone)
     assert expected is not None
+    (alone / FIGURES_FILE).unlink()  # are made when they are asked for
     for path in several:
         assert pq.read_table(path / "ios.parquet").equals(pq.read_table(expected))
         assert sorted(one.name for one in path.iterdir()) == sorted(one.name for one in alone.iterdir())
+
+
+def test_figures_that_were_not_made_with_the_table_are_there_when_asked_for(recordings: list[Path]) -> None:
+    *several, alone = recordings
+    _make(several)
+    report(alone, ReportOptions())
+    rows = []
+    for path in (several[0], alone):
+        with Database([path]) as database:
+            rows.append(database.run("select stage, phase, count, mean_ns from layers order by all").fetchall())
+    assert rows[0] == rows[1]
+    assert len(rows[0]) > 10
 
 
 def test_what_one_process_cannot_read_is_the_errors_of_all(recordings: list[Path]) -> None:
     damaged = recordings[1] / "manifest.json"
     damaged.write_text("{}")
     with pytest.raises(RecordingError) as met:
-        tables.make_tables(recordings)
+        _make(recordings)
     with pytest.raises(RecordingError) as expected:
         ios_file(recordings[1])
     assert str(met.value) == str(expected.value)
@@ -45,6 +66,6 @@ def test_what_takes_less_than_a_process_is_left_to_who_reads_it(
     recordings: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tables, "WORTH_BYTES", 1 << 20)
-    tables.make_tables(recordings)
-    tables.make_tables([recordings[0], recordings[0]])
+    _make(recordings)
+    _make([recordings[0], recordings[0]])
     assert not any((path / "ios.parquet").exists() for path in recordings)
