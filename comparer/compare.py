@@ -10,10 +10,10 @@ from vio.comparer.comparable import refusal, refused_parts
 from vio.comparer.comparison import Cell, Comparison, Doubt, RuleResult, Side, Verdict, Word
 from vio.comparer.doubts import doubts_of, load_doubts
 from vio.comparer.options import CompareOptions
+from vio.comparer.readers import Readers
 from vio.comparer.rules import apply_rules, parse_rule
 from vio.comparer.run import Key, Run, keys_of
 from vio.comparer.sides import Units, runs_at, units_of
-from vio.comparer.tables import Makers
 from vio.comparer.whole import whole_figures
 from vio.errors import UsageError
 from vio.reporter.progress import Progress
@@ -43,12 +43,12 @@ def load(
     new: Path,
     options: CompareOptions,
     on_progress: Callable[[Progress], None] | None = None,
-    makers: Makers | None = None,
+    readers: Readers | None = None,
 ) -> Loaded:
     """Read both sides, once the options are known to be good; raises as `compare` does.
 
-    Recordings that have no table of IOs yet are joined first, which calls `on_progress`; those that `makers` have begun
-    with are waited for.
+    Recordings that have no table of IOs yet are joined first, which calls `on_progress`; those that `readers` have
+    begun with are waited for.
     """
     if not 0 < options.min_effect < 1:
         raise UsageError("the smallest effect that matters is between 0 and 100 %", "--min-effect 5%")
@@ -56,9 +56,8 @@ def load(
         raise UsageError("the share of false alarms is between 0 and 50 %", "--false-alarms 2%")
     for text in options.fail_on:
         parse_rule(text)
-    if makers:
-        makers.wait(on_progress)
-    read = partial(runs_at, with_depth=options.is_normalised, on_progress=on_progress)
+    runs = readers.runs(on_progress) if readers else {}
+    read = partial(runs_at, with_depth=options.is_normalised, on_progress=on_progress, known=runs)
     return Loaded(base, new, (read(base), read(new)))
 
 

@@ -30,10 +30,16 @@ _CLASSES = 64
 _OPS = 16
 
 
-def read_run(path: Path, *, with_depth: bool = False, on_progress: Callable[[Progress], None] | None = None) -> Run:
+def read_run(
+    path: Path,
+    *,
+    with_depth: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    is_ahead: bool = True,
+) -> Run:
     """Read a recording's figures; its table of IOs is made first where it is absent.
 
-    `with_depth` keeps IOs apart by how many were in flight when they began.
+    `with_depth` keeps IOs apart by how many were in flight when they began. `is_ahead` is as ReportOptions has it.
 
     Raises:
         RecordingError: the recording cannot be read, or has no IO that ended.
@@ -42,7 +48,7 @@ def read_run(path: Path, *, with_depth: bool = False, on_progress: Callable[[Pro
     reader = _Reader(tuple(disk.name for disk in recording.manifest.target.disks))
     with (
         tempfile.TemporaryDirectory(prefix="vio-compare-") as scratch,
-        pq.ParquetFile(_table_file(path, Path(scratch), on_progress)) as file,
+        pq.ParquetFile(_table_file(path, Path(scratch), on_progress, is_ahead)) as file,
     ):
         depths = Depths.of(_tables(file, ("begin_ns", LATENCY))) if with_depth else None
         for table in _tables(file, _COLUMNS):
@@ -52,8 +58,8 @@ def read_run(path: Path, *, with_depth: bool = False, on_progress: Callable[[Pro
     return Run(_info(recording, reader.whole_count / reader.io_count), reader.blocks())
 
 
-def _table_file(path: Path, scratch: Path, on_progress: Callable[[Progress], None] | None) -> Path:
-    options = ReportOptions(slowest=0, with_figures=False)
+def _table_file(path: Path, scratch: Path, on_progress: Callable[[Progress], None] | None, is_ahead: bool) -> Path:
+    options = ReportOptions(slowest=0, with_figures=False, is_ahead=is_ahead)
     file = ios_file(path, on_progress, options)
     if file is None:  # the recording's directory cannot be written
         file = scratch / IOS_FILE

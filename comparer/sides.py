@@ -1,8 +1,9 @@
 """The two sides of a comparison: a path to a recording, a directory of them, or a baseline becomes runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from vio.comparer.baseline import load_baseline
 from vio.comparer.recordings import is_baseline, repeats_in
@@ -12,11 +13,15 @@ from vio.reporter.progress import Progress
 
 
 def runs_at(
-    path: Path, *, with_depth: bool = False, on_progress: Callable[[Progress], None] | None = None
+    path: Path,
+    *,
+    with_depth: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    known: Mapping[Path, Run] = MappingProxyType({}),
 ) -> tuple[Run, ...]:
     """Return the runs of one side, by name; `with_depth`, its IOs by how many were in flight too.
 
-    What has no table of IOs yet is joined first, which calls `on_progress`.
+    What has no table of IOs yet is joined first, which calls `on_progress`. Runs that are `known` are not read again.
 
     Raises:
         RecordingError: there is nothing, or something in it is damaged or of another version.
@@ -26,11 +31,16 @@ def runs_at(
         if with_depth:
             raise UsageError(f"{path} does not say how many IOs were in flight", "--normalise needs the recordings")
         return load_baseline(path)
-    # only here: what compares baselines need not wait for the join to be imported
+    return tuple(
+        known[one] if one in known else _read(one, with_depth, on_progress) for one in repeats_in(path) or [path]
+    )
+
+
+def _read(path: Path, with_depth: bool, on_progress: Callable[[Progress], None] | None) -> Run:
+    # Only here: what needs no recording does not wait for the join to be imported.
     from vio.comparer.reading import read_run
 
-    repeats = repeats_in(path)
-    return tuple(read_run(one, with_depth=with_depth, on_progress=on_progress) for one in repeats or [path])
+    return read_run(path, with_depth=with_depth, on_progress=on_progress)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

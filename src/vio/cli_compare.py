@@ -40,18 +40,18 @@ def add_compare_commands(app: typer.Typer) -> None:
 
 
 def _load(base: Path, new: Path, options: "CompareOptions") -> "Loaded":
+    from vio.comparer.readers import reading_runs
     from vio.comparer.recordings import recordings_in
-    from vio.comparer.tables import making_tables
 
     recordings = [*recordings_in(base), *recordings_in(new)]
-    with making_tables(recordings) as makers:
+    with reading_runs(recordings, with_depth=options.is_normalised) as readers:
         # Only now: while others work, the imports cost nothing.
         from vio.comparer.compare import load
         from vio.ownprocess import keep_memory
 
         if recordings:
             keep_memory()
-        return load(base, new, options, plain_progress(), makers)
+        return load(base, new, options, plain_progress(), readers)
 
 
 def _add_compare_command(app: typer.Typer) -> None:

@@ -5,7 +5,9 @@ import pyarrow.parquet as pq
 import pytest
 from lab.demo import SAMPLE
 
-from vio.comparer import tables
+from vio.comparer import readers
+from vio.comparer.reading import read_run
+from vio.comparer.run import Run
 from vio.errors import RecordingError
 from vio.reporter.figures import FIGURES_FILE
 from vio.reporter.iofile import ios_file
@@ -15,7 +17,7 @@ from vio.reporter.sql.database import Database
 
 @pytest.fixture
 def recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    monkeypatch.setattr(tables, "WORTH_BYTES", 0)
+    monkeypatch.setattr(readers, "WORTH_BYTES", 0)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     paths = [tmp_path / f"{name}.vio" for name in ("a", "b", "c")]
     for path in paths:
@@ -23,14 +25,14 @@ def recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return paths
 
 
-def _make(paths: list[Path]) -> None:
-    with tables.making_tables(paths) as makers:
-        makers.wait()
+def _read(paths: list[Path], *, with_depth: bool = False) -> dict[Path, Run]:
+    with readers.reading_runs(paths, with_depth=with_depth) as reading:
+        return reading.runs()
 
 
 def test_tables_made_side_by_side_are_those_that_one_process_makes(recordings: list[Path]) -> None:
     *several, alone = recordings
-    _make(several)
+    _read(several)
     expected = ios_file(alone)
     assert expected is not None
     (alone / FIGURES_FILE).unlink()  # are made when they are asked for
@@ -39,9 +41,29 @@ def test_tables_made_side_by_side_are_those_that_one_process_makes(recordings: l
         assert sorted(one.name for one in path.iterdir()) == sorted(one.name for one in alone.iterdir())
 
 
+@pytest.mark.parametrize("with_depth", [False, True])
+def test_runs_read_side_by_side_are_those_that_one_process_reads(recordings: list[Path], with_depth: bool) -> None:
+    *several, alone = recordings
+    found = _read(several, with_depth=with_depth)
+    expected = read_run(alone, with_depth=with_depth).whole()
+    assert set(found) == set(several)
+    for run in found.values():
+        whole = run.whole()
+        assert (whole.begin_ns, whole.end_ns, whole.idle_ns) == (expected.begin_ns, expected.end_ns, expected.idle_ns)
+        assert {key: one.io_count for key, one in whole.tallies.items()} == {
+            key: one.io_count for key, one in expected.tallies.items()
+        }
+        assert len(whole.tallies) > 5
+        for key, tally in whole.tallies.items():
+            rows = {name: (one.buckets.tolist(), one.counts.tolist()) for name, one in tally.rows.items()}
+            assert rows == {
+                name: (one.buckets.tolist(), one.counts.tolist()) for name, one in expected.tallies[key].rows.items()
+            }
+
+
 def test_figures_that_were_not_made_with_the_table_are_there_when_asked_for(recordings: list[Path]) -> None:
     *several, alone = recordings
-    _make(several)
+    _read(several)
     report(alone, ReportOptions())
     rows = []
     for path in (several[0], alone):
@@ -55,7 +77,7 @@ def test_what_one_process_cannot_read_is_the_errors_of_all(recordings: list[Path
     damaged = recordings[1] / "manifest.json"
     damaged.write_text("{}")
     with pytest.raises(RecordingError) as met:
-        _make(recordings)
+        _read(recordings)
     with pytest.raises(RecordingError) as expected:
         ios_file(recordings[1])
     assert str(met.value) == str(expected.value)
@@ -65,7 +87,7 @@ def test_what_one_process_cannot_read_is_the_errors_of_all(recordings: list[Path
 def test_what_takes_less_than_a_process_is_left_to_who_reads_it(
     recordings: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "WORTH_BYTES", 1 << 20)
-    _make(recordings)
-    _make([recordings[0], recordings[0]])
+    monkeypatch.setattr(readers, "WORTH_BYTES", 1 << 20)
+    assert not _read(recordings)
+    assert not _read([recordings[0], recordings[0]])
     assert not any((path / "ios.parquet").exists() for path in recordings)

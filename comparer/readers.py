@@ -1,4 +1,4 @@
-"""Make the tables of IOs of several recordings side by side, in processes of their own, where that saves time."""
+"""Read several recordings side by side, in processes of their own, where their tables of IOs have to be made first."""
 
 import os
 import signal
@@ -9,12 +9,15 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from vio.errors import VioError
 from vio.manifestfile import IOS_FILE, event_files
 from vio.ownprocess import keep_memory, prepare
 from vio.reporter.progress import Progress
+
+if TYPE_CHECKING:
+    from vio.comparer.run import Run
 
 WORTH_BYTES = 32 << 20
 """Events of which the join takes longer than a process takes to start."""
@@ -23,55 +26,56 @@ _MOST = 2
 
 
 @contextmanager
-def making_tables(paths: Sequence[Path]) -> Iterator["Makers"]:
-    """Begin to make those that are absent, and end that when it is left, done or not.
+def reading_runs(paths: Sequence[Path], *, with_depth: bool = False) -> Iterator["Readers"]:
+    """Begin to read those without a table of IOs (as reading.read_run does), and end that when it is left, done or not.
 
-    What is left out, as it is the only one or small, is made when it is read. The program's main module has to be one
-    that can be imported again.
+    What is the only one, or small, is left out. The program's main module has to be one that can be imported again.
     """
     shares = _shares({path: _event_bytes(path) for path in dict.fromkeys(paths) if _is_absent(path)})
-    makers = [_Maker.started(share) for share in shares] if len(shares) > 1 else []
+    readers = [_Reader.started(share, with_depth) for share in shares] if len(shares) > 1 else []
     try:
-        yield Makers(makers)
+        yield Readers(readers)
     finally:
-        for maker in makers:
-            maker.process.terminate()
-            maker.process.join()
+        for reader in readers:
+            reader.process.terminate()
+            reader.process.join()
 
 
-class Makers:
-    """Processes that make tables."""
+class Readers:
+    """Processes that read recordings."""
 
-    def __init__(self, makers: Sequence["_Maker"]) -> None:
-        self._makers = makers
+    def __init__(self, readers: Sequence["_Reader"]) -> None:
+        self._readers = readers
 
-    def wait(self, on_progress: Callable[[Progress], None] | None = None) -> None:
-        """Wait until the tables are made.
+    def runs(self, on_progress: Callable[[Progress], None] | None = None) -> "dict[Path, Run]":
+        """Wait for the runs; who ended early, whatever ended it, leaves its own to who asks.
 
         Raises:
-            VioError: as joining any of the recordings does.
+            VioError: as reading any of the recordings does.
         """
-        while alive := {maker.said: maker for maker in self._makers if not maker.said.closed}:
+        while alive := {reader.said: reader for reader in self._readers if not reader.said.closed}:
             for one in wait(list(alive)):
                 alive[one].hear()  # type: ignore[index]
             if on_progress:
-                on_progress(_together([maker.progress for maker in self._makers]))
+                on_progress(_together([reader.progress for reader in self._readers]))
+        return {path: run for reader in self._readers for path, run in reader.runs.items()}
 
 
 @dataclass(slots=True)
-class _Maker:
-    """A process that makes tables, and how far it has come."""
+class _Reader:
+    """A process that reads recordings, how far it has come, and what it has read."""
 
     process: SpawnProcess
     said: "Connection[object, object]"
     progress: Progress = field(default_factory=lambda: Progress(0, 0.0))
+    runs: "dict[Path, Run]" = field(default_factory=dict)
 
     @classmethod
-    def started(cls, paths: Sequence[Path]) -> "_Maker":
+    def started(cls, paths: Sequence[Path], with_depth: bool) -> "_Reader":
         # Not forked: libraries that have begun threads here would be left without them there.
         context = get_context("spawn")
         said, say = context.Pipe(duplex=False)
-        process = context.Process(target=_make, args=(paths, say), daemon=True)
+        process = context.Process(target=_read, args=(paths, with_depth, say), daemon=True)
         # Ctrl-C is for who began this, and ends it: what is blocked here is so there.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -82,7 +86,7 @@ class _Maker:
         return cls(process, said)
 
     def hear(self) -> None:
-        """Take what it says next. One that ends early, whatever ended it, leaves its tables to who reads them."""
+        """Take what it says next."""
         try:
             said = self.said.recv()
         except EOFError:
@@ -92,18 +96,17 @@ class _Maker:
             raise said
         if isinstance(said, Progress):
             self.progress = said
+        elif isinstance(said, dict):
+            self.runs |= said
 
 
-def _make(paths: Sequence[Path], say: "Connection[object, object]") -> None:
-    """Make tables one after the other, in a process of its own; what it says is Progress, or the VioError it met."""
+def _read(paths: Sequence[Path], with_depth: bool, say: "Connection[object, object]") -> None:
+    """Read one after the other, in a process of its own; what it says is Progress, {path: run}, or a VioError."""
     signal.signal(signal.SIGTERM, _leave)
     prepare()
     keep_memory()
-    from vio.reporter.iofile import ios_file
-    from vio.reporter.report import ReportOptions
+    from vio.comparer.reading import read_run
 
-    # The other processors have other recordings.
-    options = ReportOptions(slowest=0, with_figures=False, is_ahead=False)
     done = 0
     for number, path in enumerate(paths):
 
@@ -113,7 +116,8 @@ def _make(paths: Sequence[Path], say: "Connection[object, object]") -> None:
             say.send(Progress(done, (number + now.share) / len(paths)))
 
         try:
-            ios_file(path, tell, options)
+            # not ahead: the other processors have other recordings
+            say.send({path: read_run(path, with_depth=with_depth, on_progress=tell, is_ahead=False)})
         except VioError as error:
             say.send(error)
             return
