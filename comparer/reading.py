@@ -17,11 +17,13 @@ from vio.comparer.sketch import Sketch, merged
 from vio.errors import RecordingError
 from vio.manifestfile import IOS_FILE
 from vio.recording import Recording
-from vio.reporter.buckets import BUCKETS, LARGEST, Ints, bucket_numbers
+from vio.reporter.buckets import BUCKETS, LARGEST, Ints
+from vio.reporter.columns import values_of
 from vio.reporter.iofile import ios_file
 from vio.reporter.progress import Progress
 from vio.reporter.recorded import Recorded
 from vio.reporter.report import ReportOptions, report
+from vio.reporter.tally import tally_groups
 from vio.schema import OPS
 
 _KEYS = ("io", "disk", "op", "bytes", "begin_ns", "is_whole")
@@ -147,19 +149,15 @@ def _class(number: Ints) -> Ints:
 def _count_row(column: pa.ChunkedArray, name: str, number: Ints, pending: list[_Pending]) -> None:
     if column.null_count == len(column):
         return
-    if column.null_count:
-        number = number[pc.is_valid(column).to_numpy(zero_copy_only=False)]
-        column = column.drop_null()
-    values = column.to_numpy()
-    if values.min() < 0 or values.max() > LARGEST:
+    values = values_of(column.chunk(0) if column.num_chunks == 1 else column.combine_chunks())
+    counts, sums = np.zeros((len(pending), BUCKETS), np.int64), np.zeros(len(pending), np.int64)
+    least, largest = tally_groups(values.all_ns, values.bits, values.first, number, sums, counts)
+    if least < 0 or largest > LARGEST:
         raise RecordingError(f"a time in {name} cannot be", "take ios.parquet away: it is made anew")
-    counts = np.bincount(number * BUCKETS + bucket_numbers(values), minlength=len(pending) * BUCKETS)
-    sums = np.bincount(number, weights=values, minlength=len(pending))
-    for at, one in enumerate(pending):
-        mine = counts[at * BUCKETS : (at + 1) * BUCKETS]
+    for one, mine, total in zip(pending, counts, sums.tolist(), strict=True):
         buckets = np.flatnonzero(mine)
         if buckets.size:
-            one.rows[name].append(Sketch(buckets, mine[buckets], round(sums[at])))
+            one.rows[name].append(Sketch(buckets, mine[buckets], total))
 
 
 def _info(recording: Recording, whole_share: float) -> RunInfo:

@@ -109,7 +109,7 @@ def report(path: Path, options: ReportOptions, on_progress: Callable[[Progress],
             "open a layer when recording: vio record --open fs, or --point kprobe:FUNCTION",
         )
     by_file = ByFile.of(recording) if options.is_by_file else None
-    join = Join(recording, parts=parts, is_ahead=options.is_ahead)
+    join = Join(recording, parts=parts, with_figures=options.with_figures, is_ahead=options.is_ahead)
     result = report_on(Recorded.of(recording), join, options, on_progress, by_file)
     if options.is_kept:
         keep_figures(result)

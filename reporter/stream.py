@@ -46,7 +46,8 @@ class Join:
     """The join of a recording: iterate `tables()` once; `quality` and `writeback` are complete after that.
 
     `writeback` is None where no disk goes through the page cache. `shown` is what the run shows of the disks' maps.
-    With `is_ahead`, the windows are made ahead of their use, in threads: sooner, with more of them in memory.
+    Without `with_figures` there are only tables: `quality` counts nothing, and `fanout` is None. With `is_ahead` the
+    windows are made ahead of their use, in threads: sooner, with more of them in memory.
 
     With `parts`, `stages` has those of the last table's IOs (schema.STAGES). `waits` are those of the last table's IOs,
     None where the scheduler was not recorded, `fanout` is what became of them below, `joined` the window that they came
@@ -58,6 +59,7 @@ class Join:
     writeback: Writeback | None = None
     shown: ShownPlaces | None = None
     parts: PartsReader | None = None
+    with_figures: bool = True
     is_ahead: bool = True
     stages: pa.Table | None = None
     waits: Waits | None = None
@@ -114,10 +116,11 @@ class Join:
     def _one(self, one: "_JoinedWindow", table: IoTable, maps: tuple[DiskMaps, ...]) -> tuple[pa.Table, Joined]:
         joined, is_last = one.joined, one.is_last
         disk = table.disks(joined)
-        count_evidence(self.quality, joined, disk, maps)
+        if self.with_figures:
+            count_evidence(self.quality, joined, disk, maps)
+            self.fanout = fanout_of(joined)
         self.waits = self._reader.add(joined, one.moves) if self._reader else None
         rows = table.rows(joined, self.waits)
-        self.fanout = fanout_of(joined)
         if self.shown is not None:
             self.shown.add(joined, disk, is_last=is_last)
         if self.writeback is not None:

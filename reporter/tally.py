@@ -72,6 +72,26 @@ def tally_parts(
 
 
 @compiled
+def tally_groups(values: Ints, bits: Bytes, first: int, group: Ints, sums: Ints, buckets: Ints) -> tuple[int, int]:
+    """Add up what is there by group, and count it in its group's `buckets` (groups, buckets); else as `tally`.
+
+    The values begin at `first`, and so do the `bits` of those that are there (empty: all).
+    """
+    least, largest = 0, 0
+    for i in range(group.size):
+        at = first + i
+        if bits.size and not (bits[at >> 3] >> (at & 7)) & 1:
+            continue
+        value = values[at]
+        least = min(least, value)
+        largest = max(largest, value)
+        sums[group[i]] += value
+        if 0 <= value <= 1 << 53:
+            buckets[group[i], bucket_of(value)] += 1
+    return least, largest
+
+
+@compiled
 def _count(value: int, buckets: Ints, figures: Ints) -> None:
     figures[0] += 1
     figures[1] = min(figures[1], value)

@@ -1,10 +1,13 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vio.reporter.buckets import RELATIVE_ERROR
+from vio.reporter.buckets import BUCKETS, LARGEST, RELATIVE_ERROR, bucket_numbers
+from vio.reporter.columns import values_of
 from vio.reporter.histogram import Distribution
+from vio.reporter.tally import tally_groups
 
 TIMES = st.lists(st.integers(0, 2**52) | st.integers(0, 2000), min_size=1, max_size=300)
 SHARES = [0.0, 0.01, 0.5, 0.9, 0.99, 0.999, 1.0]
@@ -67,3 +70,20 @@ def test_impossible_times_are_refused(time_ns: int) -> None:
 
 def test_of_nothing_all_is_zero() -> None:
     assert (Distribution().mean_ns, Distribution().quantile_ns(0.5)) == (0.0, 0.0)
+
+
+@given(st.lists(st.tuples(st.one_of(st.none(), st.integers(-5, 1 << 54)), st.integers(0, 3))), st.integers(0, 9))
+def test_groups_are_counted_as_distributions_of_their_own(rows: list[tuple[int | None, int]], before: int) -> None:
+    padding: list[int | None] = [7] * before
+    column = pa.array([*padding, *(value for value, _ in rows)], pa.int64())[before:]
+    values, group = values_of(column), np.array([one for _, one in rows], dtype=np.int64)
+    sums, buckets = np.zeros(4, np.int64), np.zeros((4, BUCKETS), np.int64)
+    least, largest = tally_groups(values.all_ns, values.bits, values.first, group, sums, buckets)
+    there = [(value, one) for value, one in rows if value is not None]
+    assert least == min([0, *(value for value, _ in there)])
+    assert largest == max([0, *(value for value, _ in there)])
+    for number in range(4):
+        mine = [value for value, one in there if one == number]
+        countable = np.array([value for value in mine if 0 <= value <= LARGEST], dtype=np.int64)
+        assert sums[number] == sum(mine)
+        assert buckets[number].tolist() == np.bincount(bucket_numbers(countable), minlength=BUCKETS).tolist()
