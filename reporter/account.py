@@ -37,7 +37,7 @@ def account(ts_ns: Ints, begin: Ints, end: Ints, spans: Spans, which: Ints | Non
     """Divide the time from `begin` to `end` (event indices) of the chosen IOs, or all, among their spans' stages."""
     if which is None:
         which = np.arange(begin.size)
-    grouped = by_io_and_stage(*(spans.owner, spans.stage, spans.begin, spans.end), ts_ns.size, begin.size, STAGE_COUNT)
+    grouped = by_io_and_stage(*(spans.owner, spans.stage, spans.begin, spans.end), ts_ns, begin.size, STAGE_COUNT)
     times = Times(
         np.zeros((STAGE_COUNT, PHASE_COUNT, which.size), np.int64),
         np.zeros((2, STAGE_COUNT, which.size), np.int64),

@@ -12,17 +12,18 @@ _FEW = 32  # so many are sorted by insertion
 
 @compiled
 def by_io_and_stage(
-    owner: Ints, stage: Ints, begin: Ints, end: Ints, events: int, ios: int, stages: int
+    owner: Ints, stage: Ints, begin: Ints, end: Ints, ts_ns: Ints, ios: int, stages: int
 ) -> tuple[Ints, Ints, Ints]:
-    """Order spans by IO, then by stage; return where each begins (`io * stages + stage`, and one more), and both ends.
+    """Order spans by IO, then by stage; return where each begins (`io * stages + stage`, and one more), and their times.
 
-    An owner, stage, begin or end that cannot be raises IndexError.
+    Those are begins and ends in ns, -1 for an end that was not seen. An owner, stage, begin or end that cannot be raises
+    IndexError.
     """
     place = np.zeros(ios * stages + 2, np.int64)
     for one in range(owner.size):
         if not (0 <= owner[one] < ios and 0 <= stage[one] < stages):
             raise IndexError("a span of no IO or stage")
-        if not (0 <= begin[one] < events and end[one] < events):
+        if not (0 <= begin[one] < ts_ns.size and end[one] < ts_ns.size):
             raise IndexError("a span of no event")
         place[owner[one] * stages + stage[one] + 2] += 1
     for number in range(2, place.size):
@@ -30,7 +31,9 @@ def by_io_and_stage(
     begins, ends = np.empty(owner.size, np.int64), np.empty(owner.size, np.int64)
     for one in range(owner.size):
         at = owner[one] * stages + stage[one] + 1
-        begins[place[at]], ends[place[at]] = begin[one], end[one]
+        # Here, where spans of a stage are in order of time, and not when they are divided: the times are near then.
+        begins[place[at]] = ts_ns[begin[one]]
+        ends[place[at]] = ts_ns[end[one]] if end[one] >= 0 else -1
         place[at] += 1
     return place[:-1], begins, ends
 
@@ -72,19 +75,18 @@ def divide(
             first, last = begins[low], ends[low]
             for one in range(low + 1, high):
                 first, last = min(first, begins[one]), max(last, ends[one])
-            start, stop = ts_ns[first], -1
-            stamps[0, stage, row] = start
+            stamps[0, stage, row] = first
             bits[0, stage, byte] |= bit
             if last >= 0:
-                stop = stamps[1, stage, row] = ts_ns[last]
+                stamps[1, stage, row] = last
                 bits[1, stage, byte] |= bit
             if end[io] >= 0:
                 bits[2, stage, byte] |= bit
             if high - low > 1 or last < 0 or not is_chain:  # where each is within the one above, a difference is enough
                 is_chain = False
                 continue
-            start = min(max(start - io_begin, 0), life)
-            stop = min(max(stop - io_begin, start), life)
+            start = min(max(first - io_begin, 0), life)
+            stop = min(max(last - io_begin, start), life)
             if child_stop < 0:
                 own[stage, _BETWEEN, row] = stop - start
             elif start <= child_start and stop >= child_stop:
@@ -93,13 +95,13 @@ def divide(
                 is_chain = False
             child_start, child_stop = start, stop
         if not is_chain:
-            bound(place, io * stages, stages, begins, ends, ts_ns, io_begin, life, times)
+            bound(place, io * stages, stages, begins, ends, io_begin, life, times)
             divide_one(own, row, place, io * stages, times, union)
 
 
 @compiled
 def bound(
-    place: Ints, first: int, stages: int, begins: Ints, ends: Ints, ts_ns: Ints, io_begin: int, life: int, times: Ints
+    place: Ints, first: int, stages: int, begins: Ints, ends: Ints, io_begin: int, life: int, times: Ints
 ) -> None:
     """Put the starts and stops of one IO's spans into `times`, in ns since its begin, within its life.
 
@@ -107,9 +109,9 @@ def bound(
     """
     base, is_open = place[first], False
     for one in range(base, place[first + stages]):
-        stop = ts_ns[ends[one]] - io_begin if ends[one] >= 0 else -1
+        stop = ends[one] - io_begin if ends[one] >= 0 else -1
         is_open |= stop < 0
-        times[_START, one - base] = min(max(ts_ns[begins[one]] - io_begin, 0), life)
+        times[_START, one - base] = min(max(begins[one] - io_begin, 0), life)
         times[_STOP, one - base] = stop
     limit = life
     for stage in range(first, first + stages if is_open else first):

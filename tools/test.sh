@@ -11,11 +11,14 @@ python=.venv/bin/python
 said=$(mktemp)
 trap 'kill $(jobs -p) 2>/dev/null; wait; rm -f "$said"' EXIT
 
+idle=(chrt --idle 0)
+"${idle[@]}" true 2>/dev/null || idle=(nice -n 19)
+
 others() {
     local lab rest
-    chrt --idle 0 "$python" -m pytest -m 'lab and not (beside or long)'
+    "${idle[@]}" "$python" -m pytest -m 'lab and not (beside or long)'
     lab=$?
-    chrt --idle 0 "$python" -m pytest -m 'beside or not (live or lab)' -n "$(nproc)"
+    "${idle[@]}" "$python" -m pytest -m 'beside or not (live or lab)' -n "$(nproc)"
     rest=$?
     [ "$lab" = 0 ] && [ "$rest" = 0 ]
 }
@@ -24,6 +27,7 @@ echo "the tests of a lab host, and those that trace nothing, run beside these, a
 others >"$said" 2>&1 &
 "$python" -m pytest -m 'live and not (lab or beside or long)'
 traced=$?
+echo "waiting for the other tests"
 wait $!
 code=$?
 cat "$said"
