@@ -14,10 +14,9 @@ _FEW = 32  # so many are sorted by insertion
 def by_io_and_stage(
     owner: Ints, stage: Ints, begin: Ints, end: Ints, ts_ns: Ints, ios: int, stages: int
 ) -> tuple[Ints, Ints, Ints]:
-    """Order spans by IO, then by stage; return where each begins (`io * stages + stage`, and one more), and their times.
+    """Order spans by IO, then by stage; return where each begins (`io * stages + stage`, and one more), and both times.
 
-    Those are begins and ends in ns, -1 for an end that was not seen. An owner, stage, begin or end that cannot be raises
-    IndexError.
+    An end that was not seen is at -1 ns. An owner, stage, begin or end that cannot be raises IndexError.
     """
     place = np.zeros(ios * stages + 2, np.int64)
     for one in range(owner.size):
