@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vio.reporter.compiled import Ints, compiled
-from vio.reporter.runs import SWITCH, WAKING, Moves, codes_in
+from vio.reporter.runs import SWITCH, WAKING, Moves, codes_in, distinct
 
 _SLOTS = 4096
 _FIRST_SLOT_NS = 1_000_000
@@ -30,7 +30,7 @@ class Busy:
         self.from_ns = self.from_ns or int(mine.ts_ns[0])
         while (int(mine.ts_ns[-1]) - self.from_ns) // self.slot_ns >= _SLOTS:
             self._widen()
-        tids = np.unique(np.concatenate([mine.tid[mine.kind == SWITCH], mine.other]))
+        tids = distinct(np.concatenate([mine.tid[mine.kind == SWITCH], mine.other]))
         tids = tids[tids > 0]
         since_ns = np.array([self._since_ns.get(one, _NEW) for one in tids.tolist()], dtype=np.int64)
         awake_ns = np.zeros((tids.size, _SLOTS), dtype=np.int64)

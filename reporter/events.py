@@ -30,6 +30,8 @@ class Events:
 
     def take(self, which: Ints | Bools) -> "Events":
         """Return the chosen events."""
+        if which.dtype == np.bool_:
+            which = np.flatnonzero(which)  # once, not for each column
         return Events(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
     def joined(self, other: "Events") -> "Events":

@@ -13,7 +13,7 @@ import numpy as np
 
 from vio.layer import Stage
 from vio.reporter.compiled import Ints, compiled
-from vio.reporter.runs import Runs, code_of, is_off, off_cpu_ns, waking_of_sleeper
+from vio.reporter.runs import Runs, code_of, codes_in, is_off, off_cpu_ns, waking_of_sleeper
 
 RUNQUEUE, STOP, WAKEUP = range(3)
 
@@ -47,8 +47,9 @@ def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: 
     room = 2 * int(np.max(np.diff(lives.first))) if lives.first.size > 1 else 0
     event, step = np.empty(room, np.int64), np.empty(room, np.int64)
     places = runs.first.copy()
+    codes, kernels = codes_in(runs.tids, tid), codes_in(workers, tid)
     # taken out of their tuples once: that costs more than the search
-    tids, first, off_ns, on_ns = runs.tids, runs.first, runs.from_ns, runs.to_ns
+    first, off_ns, on_ns = runs.first, runs.from_ns, runs.to_ns
     io_begin, io_end, spans, of = lives.io_begin, lives.io_end, lives.order, lives.first
     stage, begin, end = lives.stage, lives.begin, lives.end
     for row in range(rows.size):
@@ -64,14 +65,12 @@ def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: 
             if at != before:
                 owner = deepest(active)
                 # in the block layer others than QEMU's threads work too: whom an interrupt met there is nobody
-                is_ours = 0 <= owner < _BLOCK or (
-                    owner >= _BLOCK and (tid[at] == tid[before] or code_of(workers, tid[at]) >= 0)
-                )
+                is_ours = 0 <= owner < _BLOCK or (owner >= _BLOCK and (tid[at] == tid[before] or kernels[at] >= 0))
                 # a device works whoever runs; but a loop device's worker goes down to the file and up from it
                 if owner in (_DEVICE, _LOOP_DEVICE):
                     is_ours = is_ours and (deepest_end > owner or begins_below(owner, i, count, event, step))
                 if is_ours:
-                    code = code_of(tids, tid[at])
+                    code = codes[at]
                     if code >= 0 and is_off(first, off_ns, on_ns, places, code, ts_ns[before], ts_ns[at]):
                         add_between(found, row, owner, deepest_end, before, at, code, ts_ns, tid, runs, workers)
                 before, deepest_end = at, _NONE

@@ -13,6 +13,8 @@ from vio.reporter.compiled import Bools, Ints, compiled
 
 SWITCH, WAKING, KICK, NOTIFY, MSI, INJECT = range(6)
 PREEMPTED, WOKEN, STOPPED = range(3)
+_SLOTS = 1 << 10
+_BACK = 8  # stretches of a thread in which IOs in flight at once mostly are
 
 
 class Runs(NamedTuple):
@@ -69,14 +71,6 @@ class Moves:
         return cls(*(np.concatenate([getattr(one, name) for one in every]) for name in cls.__slots__))
 
 
-def codes_in(tids: Ints, values: Ints) -> Ints:
-    """Return the place of each value in `tids` (ascending), -1 where it is not there."""
-    if not tids.size:
-        return np.full(values.size, -1, np.int64)
-    place = np.minimum(np.searchsorted(tids, values), tids.size - 1)
-    return np.where(tids[place] == values, place, -1)
-
-
 @compiled
 def latest_stretch(from_ns: Ints, low: int, high: int, time_ns: int) -> int:
     """Return the last of the stretches from `low` to before `high` that had begun at a time, -1 if none had."""
@@ -111,7 +105,10 @@ def is_off(first: Ints, off_ns: Ints, on_ns: Ints, places: Ints, code: int, from
     """
     low, high = first[code], first[code + 1]
     place = places[code]
-    # mostly it is where it was, or one further on
+    # mostly it is near: IOs in flight at once take turns
+    for _ in range(_BACK):
+        if place > low and on_ns[place - 1] > from_ns:
+            place -= 1
     for _ in range(2):
         if place < high and on_ns[place] <= from_ns:
             place += 1
@@ -154,3 +151,42 @@ def code_of(tids: Ints, tid: int) -> int:
         else:
             high = middle
     return low if low < tids.size and tids[low] == tid else -1
+
+
+@compiled
+def unseen() -> Ints:
+    """Return for each slot what cannot be in it: a value has its slot by its last bits."""
+    seen = np.empty(_SLOTS, np.int64)
+    for slot in range(_SLOTS):
+        seen[slot] = ~slot
+    return seen
+
+
+@compiled
+def codes_in(tids: Ints, values: Ints) -> Ints:
+    """Return the place of each value in `tids` (ascending), -1 where it is not there.
+
+    Threads come again and again: each is mostly found where it was put when it was looked for last.
+    """
+    seen, code = unseen(), np.empty(_SLOTS, np.int64)
+    found = np.empty(values.size, np.int64)
+    for i in range(values.size):
+        slot = values[i] & (_SLOTS - 1)
+        if seen[slot] != values[i]:
+            seen[slot], code[slot] = values[i], code_of(tids, values[i])
+        found[i] = code[slot]
+    return found
+
+
+@compiled
+def distinct(values: Ints) -> Ints:
+    """Return the different ones among values, ascending; they are few, and come again and again."""
+    seen = unseen()
+    found = np.empty(values.size, np.int64)
+    count = 0
+    for value in values:
+        if seen[value & (_SLOTS - 1)] != value:
+            seen[value & (_SLOTS - 1)] = value
+            found[count] = value
+            count += 1
+    return np.unique(found[:count])

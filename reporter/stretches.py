@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vio.reporter.compiled import Bools, Ints, compiled, order_by_number
-from vio.reporter.runs import KICK, PREEMPTED, STOPPED, SWITCH, WAKING, WOKEN, Moves, Runs, codes_in
+from vio.reporter.runs import KICK, PREEMPTED, STOPPED, SWITCH, WAKING, WOKEN, Moves, Runs, codes_in, distinct
 
 _STATES = 0xFF  # of a task: 0 is runnable; above is whether it was preempted
 _STOPPED = 0x0C
@@ -98,12 +98,15 @@ class Follower:
 
     def _meet(self, moves: Moves) -> None:
         """Learn the threads that are new."""
-        followed = np.concatenate([moves.tid[moves.kind == SWITCH], moves.other[moves.kind <= WAKING]])
-        tids = np.union1d(self._tids, followed[followed > 0])
+        followed = distinct(np.concatenate([moves.tid[moves.kind == SWITCH], moves.other[moves.kind <= WAKING]]))
+        new = followed[(followed > 0) & (codes_in(self._tids, followed) < 0)]
+        if not new.size:
+            return
+        tids = np.union1d(self._tids, new)
         threads = _Threads.unknown(tids.size)
         places = np.searchsorted(tids, self._tids)
-        for new, old in zip(threads, self._threads, strict=True):
-            new[places] = old
+        for column, old in zip(threads, self._threads, strict=True):
+            column[places] = old
         self._tids, self._threads = tids, threads
 
 

@@ -33,6 +33,7 @@ from vio.reporter.runs import (
     Moves,
     Runs,
     code_of,
+    codes_in,
     latest_waking,
 )
 from vio.reporter.stretches import Follower
@@ -186,8 +187,9 @@ def kicks(found: Ints, begin_ns: Ints, tid: Ints, vcpus: Ints, runs: Runs) -> No
 
     It can where a virtual CPU woke the thread, and the IO was taken from the first virtqueue that it handled then.
     """
+    codes = codes_in(runs.tids, tid)
     for i in range(begin_ns.size):
-        code = code_of(runs.tids, tid[i])
+        code = codes[i]
         woke = latest_waking(runs, code, begin_ns[i]) if code >= 0 else _NONE
         if woke < 0 or code_of(vcpus, runs.waker[woke]) < 0:
             continue
