@@ -13,7 +13,7 @@ import numpy as np
 
 from vio.layer import Stage
 from vio.reporter.compiled import Ints, compiled
-from vio.reporter.runs import Runs, code_of, codes_in, is_off, off_cpu_ns, waking_of_sleeper
+from vio.reporter.runs import FROM_NS, TO_NS, WAKER, Runs, code_of, codes_in, is_off, off_cpu_ns, waking_of_sleeper
 
 RUNQUEUE, STOP, WAKEUP = range(3)
 
@@ -49,7 +49,7 @@ def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: 
     places = runs.first.copy()
     codes, kernels = codes_in(runs.tids, tid), codes_in(workers, tid)
     # taken out of their tuples once: that costs more than the search
-    first, off_ns, on_ns = runs.first, runs.from_ns, runs.to_ns
+    tids, first, table = runs.tids, runs.first, runs.table
     io_begin, io_end, spans, of = lives.io_begin, lives.io_end, lives.order, lives.first
     stage, begin, end = lives.stage, lives.begin, lives.end
     for row in range(rows.size):
@@ -71,8 +71,9 @@ def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: 
                     is_ours = is_ours and (deepest_end > owner or begins_below(owner, i, count, event, step))
                 if is_ours:
                     code = codes[at]
-                    if code >= 0 and is_off(first, off_ns, on_ns, places, code, ts_ns[before], ts_ns[at]):
-                        add_between(found, row, owner, deepest_end, before, at, code, ts_ns, tid, runs, workers)
+                    if code >= 0 and is_off(first, table, places, code, ts_ns[before], ts_ns[at]):
+                        threads = codes, places, tids, first, table, workers
+                        add_between(found, row, owner, deepest_end, before, at, ts_ns, tid, *threads)
                 before, deepest_end = at, _NONE
             if step[i] < 0:
                 deepest_end = max(deepest_end, -step[i] - 1)
@@ -89,31 +90,40 @@ def add_between(
     ended: int,
     before: int,
     at: int,
-    code: int,
     ts_ns: Ints,
     tid: Ints,
-    runs: Runs,
+    codes: Ints,
+    places: Ints,
+    tids: Ints,
+    first: Ints,
+    table: Ints,
     workers: Ints,
 ) -> None:
-    """Charge the time from one event of an IO to the next; `ended` is the deepest stage that ended at the first."""
-    from_ns, to_ns = ts_ns[before], ts_ns[at]
-    ready, stopped = off_cpu_ns(runs, code, to_ns)
-    ready_before, stopped_before = off_cpu_ns(runs, code, from_ns)
+    """Charge the time from one event of an IO to the next; `ended` is the deepest stage that ended at the first.
+
+    `codes` are the threads of the events among `tids`, `places` where each was looked for last.
+    """
+    from_ns, to_ns, code = ts_ns[before], ts_ns[at], codes[at]
+    near = places[code]
+    ready, stopped = off_cpu_ns(first, table, code, to_ns, near)
+    ready_before, stopped_before = off_cpu_ns(first, table, code, from_ns, near)
     found[RUNQUEUE, owner, row] += ready - ready_before
     found[STOP, owner, row] += stopped - stopped_before
     is_other = tid[before] != tid[at]
-    woke = waking_of_sleeper(runs, code, from_ns)
+    woke = waking_of_sleeper(first, table, code, from_ns, near)
     if woke < 0:
         return
     if _AIO <= owner <= _FS and (ended > owner or is_other):
-        found[WAKEUP, owner, row] += min(runs.to_ns[woke], to_ns) - from_ns
-    waker, woken_ns = runs.waker[woke], min(runs.from_ns[woke], to_ns)
+        found[WAKEUP, owner, row] += min(table[TO_NS, woke], to_ns) - from_ns
+    waker, woken_ns = table[WAKER, woke], min(table[FROM_NS, woke], to_ns)
     # a worker back from its system call has still to hand over, though another may have woken the thread; and one of
     # the kernel's own may have come between
     is_given = waker == tid[before] or ended == _VFS
-    giver = code_of(runs.tids, waker if code_of(workers, waker) >= 0 and not is_given else tid[before])
-    if is_other and giver >= 0 and (is_given or code_of(workers, waker) >= 0):
-        given = off_cpu_ns(runs, giver, woken_ns)[0] - off_cpu_ns(runs, giver, from_ns)[0]
+    is_of_kernel = code_of(workers, waker) >= 0
+    giver = code_of(tids, waker) if is_of_kernel and not is_given else codes[before]
+    if is_other and giver >= 0 and (is_given or is_of_kernel):
+        near = places[giver]
+        given = off_cpu_ns(first, table, giver, woken_ns, near)[0] - off_cpu_ns(first, table, giver, from_ns, near)[0]
         # who could run may wait while the other is stopped: each instant counts once
         found[RUNQUEUE, owner, row] += max(min(given, woken_ns - from_ns - stopped + stopped_before), 0)
 

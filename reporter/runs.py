@@ -13,31 +13,26 @@ from vio.reporter.compiled import Bools, Ints, compiled
 
 SWITCH, WAKING, KICK, NOTIFY, MSI, INJECT = range(6)
 PREEMPTED, WOKEN, STOPPED = range(3)
+ROWS = 10
+KIND, FROM_NS, TO_NS, WAKER, KICK_NS, NEXT_KICK_NS, SLEPT_NS, WAITED_NS, STOPPED_NS, LATEST_WOKEN = range(ROWS)
 _SLOTS = 1 << 10
-_BACK = 8  # stretches of a thread in which IOs in flight at once mostly are
 
 
 class Runs(NamedTuple):
     """Stretches in which threads did not run, those of each thread together and in order of time.
 
-    Those of `tids[i]` (ascending) are from `first[i]` to before `first[i + 1]`. `waker` is who woke it, -1 in an
-    interrupt and for stretches that are not WOKEN. `kick_ns` and `next_kick_ns` are when it then first handled a
-    virtqueue, and once more; `slept_ns` since when it had slept, or been stopped. `waited_ns` and `stopped_ns` are
-    sums over the thread's stretches before, `woken` is the latest WOKEN one up to here, or -1.
+    Those of `tids[i]` (ascending) are the columns of `table` from `first[i]` to before `first[i + 1]`. Its rows: KIND;
+    FROM_NS and TO_NS; the WAKER, -1 in an interrupt and for stretches that are not WOKEN; KICK_NS and NEXT_KICK_NS,
+    when the thread then first handled a virtqueue, and once more; SLEPT_NS, since when it had slept, or been stopped;
+    WAITED_NS and STOPPED_NS, sums over the thread's stretches before; LATEST_WOKEN, the latest WOKEN one up to here,
+    or -1.
+
+    One table, for a compiled function that is handed a tuple counts the references to each array in it.
     """
 
     tids: Ints
     first: Ints
-    kind: Ints
-    from_ns: Ints
-    to_ns: Ints
-    waker: Ints
-    kick_ns: Ints
-    next_kick_ns: Ints
-    slept_ns: Ints
-    waited_ns: Ints
-    stopped_ns: Ints
-    woken: Ints
+    table: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,58 +67,61 @@ class Moves:
 
 
 @compiled
-def latest_stretch(from_ns: Ints, low: int, high: int, time_ns: int) -> int:
-    """Return the last of the stretches from `low` to before `high` that had begun at a time, -1 if none had."""
-    after = first_later(from_ns, low, high, time_ns)
-    return after - 1 if after > low else -1
+def off_cpu_ns(first: Ints, table: Ints, code: int, time_ns: int, near: int) -> tuple[int, int]:
+    """Return for how long a thread had waited for a CPU, and been stopped, until a time.
 
-
-@compiled
-def off_cpu_ns(runs: Runs, code: int, time_ns: int) -> tuple[int, int]:
-    """Return for how long a thread had waited for a CPU, and been stopped, until a time."""
-    at = latest_stretch(runs.from_ns, runs.first[code], runs.first[code + 1], time_ns)
-    if at < 0:
-        return 0, 0
-    here_ns = min(runs.to_ns[at], time_ns) - runs.from_ns[at]
-    if runs.kind[at] == STOPPED:
-        return runs.waited_ns[at], runs.stopped_ns[at] + here_ns
-    return runs.waited_ns[at] + here_ns, runs.stopped_ns[at]
-
-
-@compiled
-def latest_waking(runs: Runs, code: int, time_ns: int) -> int:
-    """Return the stretch from being woken to running that was a thread's last at a time, -1 if there was none."""
-    at = latest_stretch(runs.from_ns, runs.first[code], runs.first[code + 1], time_ns)
-    return runs.woken[at] if at >= 0 else -1
-
-
-@compiled
-def is_off(first: Ints, off_ns: Ints, on_ns: Ints, places: Ints, code: int, from_ns: int, to_ns: int) -> bool:
-    """Tell whether a thread did not run at some time between two; `places` remembers where each was looked for last.
-
-    `first`, `off_ns` and `on_ns` are those of Runs: the threads, and from when to when they did not run.
+    `first` and `table` are those of Runs, here and below; `near` as `first_later` has it.
     """
-    low, high = first[code], first[code + 1]
-    place = places[code]
-    # mostly it is near: IOs in flight at once take turns
-    for _ in range(_BACK):
-        if place > low and on_ns[place - 1] > from_ns:
-            place -= 1
-    for _ in range(2):
-        if place < high and on_ns[place] <= from_ns:
-            place += 1
-    if (place > low and on_ns[place - 1] > from_ns) or (place < high and on_ns[place] <= from_ns):
-        place = first_later(on_ns, low, high, from_ns)
-    places[code] = place
-    return bool(place < high and off_ns[place] < to_ns)
+    low = first[code]
+    at = first_later(table, FROM_NS, low, first[code + 1], time_ns, near) - 1
+    if at < low:
+        return 0, 0
+    here_ns = min(table[TO_NS, at], time_ns) - table[FROM_NS, at]
+    if table[KIND, at] == STOPPED:
+        return table[WAITED_NS, at], table[STOPPED_NS, at] + here_ns
+    return table[WAITED_NS, at] + here_ns, table[STOPPED_NS, at]
 
 
 @compiled
-def first_later(values: Ints, low: int, high: int, limit: int) -> int:
-    """Return the first of the places from `low` to before `high` with a value above a limit, `high` if none has."""
+def latest_waking(first: Ints, table: Ints, code: int, time_ns: int) -> int:
+    """Return the stretch from being woken to running that was a thread's last at a time, -1 if there was none."""
+    low = first[code]
+    at = first_later(table, FROM_NS, low, first[code + 1], time_ns, low) - 1
+    return table[LATEST_WOKEN, at] if at >= low else -1
+
+
+@compiled
+def is_off(first: Ints, table: Ints, places: Ints, code: int, from_ns: int, to_ns: int) -> bool:
+    """Tell whether a thread did not run at some time between two; `places` has where each was looked for last."""
+    high = first[code + 1]
+    place = first_later(table, TO_NS, first[code], high, from_ns, places[code])
+    places[code] = place
+    return bool(place < high and table[FROM_NS, place] < to_ns)
+
+
+@compiled
+def first_later(table: Ints, row: int, low: int, high: int, limit: int, near: int) -> int:
+    """Return the first of the places from `low` to before `high` with a value above a limit, `high` if none has.
+
+    It is looked for from `near` on, in steps that double: IOs in flight at once take turns, so it is not far.
+    """
+    near = min(max(near, low), high)
+    step = 1
+    if near < high and table[row, near] <= limit:
+        low = near + 1
+        while low + step <= high and table[row, low + step - 1] <= limit:
+            low += step
+            step *= 2
+        high = min(low + step - 1, high)
+    else:
+        high = near
+        while high - step >= low and table[row, high - step] > limit:
+            high -= step
+            step *= 2
+        low = max(high - step + 1, low)
     while low < high:
         middle = (low + high) // 2
-        if values[middle] <= limit:
+        if table[row, middle] <= limit:
             low = middle + 1
         else:
             high = middle
@@ -131,13 +129,15 @@ def first_later(values: Ints, low: int, high: int, limit: int) -> int:
 
 
 @compiled
-def waking_of_sleeper(runs: Runs, code: int, time_ns: int) -> int:
+def waking_of_sleeper(first: Ints, table: Ints, code: int, time_ns: int, near: int) -> int:
     """Return the stretch from being woken to running of a thread that slept at a time, -1 if it did not sleep."""
-    end = runs.first[code + 1]
-    at = first_later(runs.to_ns, runs.first[code], end, time_ns)
-    while at < end and runs.kind[at] == STOPPED:
+    end = first[code + 1]
+    at = first_later(table, TO_NS, first[code], end, time_ns, near)
+    while at < end and table[KIND, at] == STOPPED:
         at += 1
-    return at if at < end and runs.kind[at] == WOKEN and runs.slept_ns[at] <= time_ns < runs.from_ns[at] else -1
+    if at == end or table[KIND, at] != WOKEN:
+        return -1
+    return at if table[SLEPT_NS, at] <= time_ns < table[FROM_NS, at] else -1
 
 
 @compiled

@@ -9,14 +9,32 @@ from typing import NamedTuple
 import numpy as np
 
 from vio.reporter.compiled import Bools, Ints, compiled, order_by_number
-from vio.reporter.runs import KICK, PREEMPTED, STOPPED, SWITCH, WAKING, WOKEN, Moves, Runs, codes_in, distinct
+from vio.reporter.runs import (
+    FROM_NS,
+    KICK,
+    KIND,
+    LATEST_WOKEN,
+    PREEMPTED,
+    ROWS,
+    STOPPED,
+    STOPPED_NS,
+    SWITCH,
+    TO_NS,
+    WAITED_NS,
+    WAKING,
+    WOKEN,
+    Moves,
+    Runs,
+    codes_in,
+    distinct,
+)
 
 _STATES = 0xFF  # of a task: 0 is runnable; above is whether it was preempted
 _STOPPED = 0x0C
 _INTERRUPT = 0x18  # of an event's context: in an interrupt or a softirq
 _UNKNOWN, _RUNNING, _ASLEEP, _READY, _WOKEN, _STOP = range(6)
 _COLUMNS = 8
-_OF, _KIND, _FROM, _TO, _WAKER, _KICK, _NEXT_KICK, _SLEPT = range(_COLUMNS)
+_OF, _KIND, _FROM, _TO, _WAKER, _KICK, _NEXT_KICK, _SLEPT = range(_COLUMNS)  # from _KIND on as the rows of Runs.table
 _NONE = -1
 
 
@@ -67,11 +85,12 @@ class Follower:
         """Return the stretches that have not been forgotten, and were over at a time or later."""
         kept = self._room[:, self._first : self._end]
         kept = kept[:, np.searchsorted(kept[_TO], since_ns) :]
-        found = kept[:, order_by_number(codes_in(self._tids, kept[_OF]), self._tids.size)]
-        first = np.searchsorted(found[_OF], np.append(self._tids, np.iinfo(np.int64).max))
-        kind, from_ns, to_ns, waker, kick_ns, next_kick_ns, slept_ns = found[1:]
-        sums = _sums(first, kind, from_ns, to_ns)
-        return Runs(self._tids, first, kind, from_ns, to_ns, waker, kick_ns, next_kick_ns, slept_ns, *sums)
+        order = order_by_number(codes_in(self._tids, kept[_OF]), self._tids.size)
+        first = np.searchsorted(kept[_OF, order], np.append(self._tids, np.iinfo(np.int64).max))
+        table = np.empty((ROWS, order.size), np.int64)
+        table[: _COLUMNS - 1] = kept[1:, order]
+        add_up(first, table)
+        return Runs(self._tids, first, table)
 
     def forget(self, before_ns: int, most: int) -> int:
         """Forget the stretches that were over before a time, and the oldest if more than `most` are left.
@@ -192,20 +211,17 @@ def _put(found: Ints, count: int, tid: int, kind: int, from_ns: int, to_ns: int)
 
 
 @compiled
-def _sums(first: Ints, kind: Ints, from_ns: Ints, to_ns: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return the sums of waiting and of being stopped before each stretch of a thread, and the latest WOKEN one."""
-    waited, stopped = np.zeros(kind.size, np.int64), np.zeros(kind.size, np.int64)
-    woken = np.full(kind.size, -1, np.int64)
+def add_up(first: Ints, table: Ints) -> None:
+    """Fill in the sums of waiting and of being stopped before each stretch of a thread, and the latest WOKEN one."""
     for one in range(first.size - 1):
         ready_ns = stop_ns = 0
         latest = -1
         for i in range(first[one], first[one + 1]):
-            waited[i], stopped[i] = ready_ns, stop_ns
-            if kind[i] == STOPPED:
-                stop_ns += to_ns[i] - from_ns[i]
+            table[WAITED_NS, i], table[STOPPED_NS, i] = ready_ns, stop_ns
+            if table[KIND, i] == STOPPED:
+                stop_ns += table[TO_NS, i] - table[FROM_NS, i]
             else:
-                ready_ns += to_ns[i] - from_ns[i]
-            if kind[i] == WOKEN:
+                ready_ns += table[TO_NS, i] - table[FROM_NS, i]
+            if table[KIND, i] == WOKEN:
                 latest = i
-            woken[i] = latest
-    return waited, stopped, woken
+            table[LATEST_WOKEN, i] = latest

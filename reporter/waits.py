@@ -24,11 +24,15 @@ from vio.reporter.join import Joined
 from vio.reporter.match import stable_order
 from vio.reporter.offcpu import Lives, charge
 from vio.reporter.runs import (
+    FROM_NS,
     INJECT,
     KICK,
+    KICK_NS,
     MSI,
+    NEXT_KICK_NS,
     NOTIFY,
     SWITCH,
+    WAKER,
     WAKING,
     Moves,
     Runs,
@@ -187,15 +191,15 @@ def kicks(found: Ints, begin_ns: Ints, tid: Ints, vcpus: Ints, runs: Runs) -> No
 
     It can where a virtual CPU woke the thread, and the IO was taken from the first virtqueue that it handled then.
     """
-    codes = codes_in(runs.tids, tid)
+    codes, first, table = codes_in(runs.tids, tid), runs.first, runs.table
     for i in range(begin_ns.size):
         code = codes[i]
-        woke = latest_waking(runs, code, begin_ns[i]) if code >= 0 else _NONE
-        if woke < 0 or code_of(vcpus, runs.waker[woke]) < 0:
+        woke = latest_waking(first, table, code, begin_ns[i]) if code >= 0 else _NONE
+        if woke < 0 or code_of(vcpus, table[WAKER, woke]) < 0:
             continue
-        kick_ns, next_ns = runs.kick_ns[woke], runs.next_kick_ns[woke]
+        kick_ns, next_ns = table[KICK_NS, woke], table[NEXT_KICK_NS, woke]
         if 0 <= kick_ns <= begin_ns[i] and (next_ns < 0 or next_ns > begin_ns[i]):
-            found[i] = begin_ns[i] - runs.from_ns[woke]
+            found[i] = begin_ns[i] - table[FROM_NS, woke]
 
 
 def stage_waits(waits: Waits, row: int) -> Mapping[Stage, Mapping[Wait, int]]:

@@ -9,15 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vio.reporter.runs import (
+    FROM_NS,
     KICK,
+    KICK_NS,
+    KIND,
+    NEXT_KICK_NS,
     PREEMPTED,
+    SLEPT_NS,
     STOPPED,
     SWITCH,
+    TO_NS,
+    WAKER,
     WAKING,
     WOKEN,
     Moves,
     Runs,
     code_of,
+    codes_in,
+    distinct,
+    first_later,
     off_cpu_ns,
     waking_of_sleeper,
 )
@@ -60,7 +70,7 @@ def runs_of(*windows: Moves) -> Runs:
 def stretches(found: Runs, tid: int = ME) -> list[tuple[int, int, int]]:
     code = code_of(found.tids, tid)
     which = slice(found.first[code], found.first[code + 1])
-    columns = (found.kind[which], found.from_ns[which], found.to_ns[which])
+    columns = found.table[[KIND, FROM_NS, TO_NS]][:, which]
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
@@ -102,21 +112,44 @@ def test_one_switch_has_two_sides() -> None:
     assert stretches(found, OTHER) == [(PREEMPTED, 4, 9)]
 
 
-def test_sums_until_a_time() -> None:
+@given(st.lists(st.integers(0, 30)), st.integers(-1, 31), st.integers(-2, 40), st.data())
+def test_from_wherever_it_is_looked_for_the_first_later_is_found(
+    values: list[int], limit: int, near: int, data: st.DataObject
+) -> None:
+    low = data.draw(st.integers(0, len(values)))
+    high = data.draw(st.integers(low, len(values)))
+    table = np.array([[0] * len(values), sorted(values)], dtype=np.int64)
+    found = first_later(table, 1, low, high, limit, near)
+    assert found == low + int(np.searchsorted(table[1, low:high], limit, side="right"))
+
+
+@given(st.lists(st.integers(-1, 5000)), st.sets(st.integers(0, 5000)))
+def test_threads_are_found_however_often_they_come(values: list[int], ids: set[int]) -> None:
+    tids, every = np.array(sorted(ids), dtype=np.int64), np.array(values, dtype=np.int64)
+    assert codes_in(tids, every).tolist() == [sorted(ids).index(one) if one in ids else -1 for one in values]
+    assert distinct(every).tolist() == sorted(set(values))
+
+
+@pytest.mark.parametrize("near", [0, 2, 4])
+def test_sums_until_a_time(near: int) -> None:
     found = runs_of(
         moves_of(leaves(10, PREEMPT), runs(15), leaves(20, STOP), woken(30), runs(32), leaves(40, SLEEP), woken(50))
     )
-    sums = [off_cpu_ns(found, 0, at) for at in (9, 10, 12, 15, 18, 25, 30, 31, 32, 99)]
+    sums = [off_cpu_ns(found.first, found.table, 0, at, near) for at in (9, 10, 12, 15, 18, 25, 30, 31, 32, 99)]
     assert sums == [(0, 0), (0, 0), (2, 0), (5, 0), (5, 0), (5, 5), (5, 10), (6, 10), (7, 10), (7, 10)]
 
 
-def test_who_sleeps_is_still_to_be_woken() -> None:
+@pytest.mark.parametrize("near", [0, 2, 4])
+def test_who_sleeps_is_still_to_be_woken(near: int) -> None:
     found = runs_of(
         moves_of(
             leaves(10, SLEEP), woken(20), runs(25), leaves(30, PREEMPT), runs(35), leaves(40, STOP), woken(50), runs(55)
         )
     )
-    at = {time: waking_of_sleeper(found, 0, time) for time in (9, 10, 19, 20, 27, 32, 40, 49, 50, 60)}
+    at = {
+        time: waking_of_sleeper(found.first, found.table, 0, time, near)
+        for time in (9, 10, 19, 20, 27, 32, 40, 49, 50, 60)
+    }
     waking, resuming = 0, 3
     assert at == {9: -1, 10: waking, 19: waking, 20: -1, 27: -1, 32: -1, 40: resuming, 49: resuming, 50: -1, 60: -1}
 
@@ -125,15 +158,15 @@ def test_who_woke_it_and_what_it_did_then() -> None:
     found = runs_of(
         moves_of(woken(1, GUEST), runs(2), kick(3), kick(5), kick(6), leaves(7, SLEEP), woken(8, OTHER, IRQ), runs(9))
     )
-    assert found.waker.tolist() == [GUEST, -1]
-    assert found.kick_ns.tolist() == [3, -1]
-    assert found.next_kick_ns.tolist() == [5, -1]
+    assert found.table[WAKER].tolist() == [GUEST, -1]
+    assert found.table[KICK_NS].tolist() == [3, -1]
+    assert found.table[NEXT_KICK_NS].tolist() == [5, -1]
 
 
 def test_nothing_at_all() -> None:
     found = runs_of(Moves.joined([]))
     assert found.tids.size == 0
-    assert found.kind.size == 0
+    assert found.table.size == 0
 
 
 TIDS = st.sampled_from([0, OTHER, ME, GUEST])
@@ -145,8 +178,7 @@ SOME = st.tuples(
 def rows(found: Runs) -> set[tuple[int, ...]]:
     """All stretches with all that is known of each; sums are since the first that is kept."""
     tid = np.repeat(found.tids, np.diff(found.first))
-    columns = (tid, found.kind, found.from_ns, found.to_ns, found.waker, found.kick_ns, found.next_kick_ns)
-    return set(zip(*(column.tolist() for column in (*columns, found.slept_ns)), strict=True))
+    return set(zip(tid.tolist(), *found.table[: SLEPT_NS + 1].tolist(), strict=True))
 
 
 @given(st.lists(SOME, max_size=40), st.lists(st.integers(0, 40), max_size=4))
@@ -167,7 +199,7 @@ def test_what_is_forgotten_is_the_oldest_and_nothing_else(
     follower = Follower()
     follower.add(moves.take(slice(0, cut)))
     known_ns = follower.forget(before, most)
-    kept = len(follower.runs().kind)
+    kept = follower.runs().table.shape[1]
     assert kept <= most
     follower.add(moves.take(slice(cut, None)))
     left, every = rows(follower.runs()), rows(runs_of(moves))
