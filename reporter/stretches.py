@@ -4,11 +4,10 @@ What is known of a thread at the end of a window goes on in the next: each move 
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
-from vio.reporter.compiled import Bools, Ints, compiled, order_by_number
+from vio.reporter.compiled import Ints, compiled, order_by_number
 from vio.reporter.runs import (
     FROM_NS,
     KICK,
@@ -38,25 +37,16 @@ _OF, _KIND, _FROM, _TO, _WAKER, _KICK, _NEXT_KICK, _SLEPT = range(_COLUMNS)  # f
 _NONE = -1
 
 
-class _Threads(NamedTuple):
-    """The state of each thread, since when, who woke it last, since when it had slept, its latest WOKEN stretch.
+_STATE, _SINCE, _WOKEN_BY, _SLEPT_SINCE, _LATEST, _IS_EARLY = range(6)
+"""Rows of a table of threads: the state of each, since when, who woke it last, since when it had slept, its latest
+WOKEN stretch. One that _IS_EARLY was woken before it had gone to sleep: if it does go to sleep, it is ready at once."""
 
-    One that `is_early` was woken before it had gone to sleep: if it does go to sleep, it is ready at once.
-    """
 
-    state: Ints
-    since_ns: Ints
-    woken_by: Ints
-    slept_ns: Ints
-    latest: Ints
-    is_early: Bools
-
-    @classmethod
-    def unknown(cls, count: int) -> "_Threads":
-        """Return threads of which nothing has been seen yet."""
-        none, zeroes = np.full(count, _NONE, np.int64), np.zeros(count, np.int64)
-        state, is_early = np.full(count, _UNKNOWN, np.int64), np.zeros(count, np.bool_)
-        return cls(state, zeroes, none, zeroes.copy(), none.copy(), is_early)
+def _unknown(count: int) -> Ints:
+    """Return a table of threads of which nothing has been seen yet."""
+    threads = np.zeros((6, count), np.int64)
+    threads[_STATE], threads[[_WOKEN_BY, _LATEST]] = _UNKNOWN, _NONE
+    return threads
 
 
 @dataclass(slots=True)
@@ -68,7 +58,7 @@ class Follower:
     """
 
     _tids: Ints = field(default_factory=lambda: np.empty(0, np.int64))
-    _threads: _Threads = field(default_factory=lambda: _Threads.unknown(0))
+    _threads: Ints = field(default_factory=lambda: _unknown(0))
     _room: Ints = field(default_factory=lambda: np.empty((_COLUMNS, 0), np.int64))
     _first: int = 0
     _end: int = 0
@@ -100,7 +90,7 @@ class Follower:
         to_ns = self._room[_TO, self._first : self._end]
         gone = max(int(np.searchsorted(to_ns, before_ns)), to_ns.size - most, 0)
         self._first += gone
-        latest = self._threads.latest
+        latest = self._threads[_LATEST]
         latest[latest < self._first] = _NONE
         return int(to_ns[gone - 1]) if gone else 0
 
@@ -111,7 +101,7 @@ class Follower:
             return
         room = np.empty((_COLUMNS, (count + more) * 3 // 2), np.int64)
         room[:, :count] = self._room[:, self._first : self._end]
-        latest = self._threads.latest
+        latest = self._threads[_LATEST]
         latest[latest >= 0] -= self._first
         self._room, self._first, self._end = room, 0, count
 
@@ -122,10 +112,8 @@ class Follower:
         if not new.size:
             return
         tids = np.union1d(self._tids, new)
-        threads = _Threads.unknown(tids.size)
-        places = np.searchsorted(tids, self._tids)
-        for column, old in zip(threads, self._threads, strict=True):
-            column[places] = old
+        threads = _unknown(tids.size)
+        threads[:, np.searchsorted(tids, self._tids)] = self._threads
         self._tids, self._threads = tids, threads
 
 
@@ -138,7 +126,7 @@ def _follow(
     tid: Ints,
     other_tid: Ints,
     flags: Ints,
-    here: _Threads,
+    here: Ints,
     found: Ints,
     count: int,
 ) -> int:
@@ -148,8 +136,8 @@ def _follow(
     """
     for i in range(ts_ns.size):
         if kind[i] == KICK:
-            if thread[i] >= 0 and here.latest[thread[i]] >= 0:
-                at = here.latest[thread[i]]
+            if thread[i] >= 0 and here[_LATEST, thread[i]] >= 0:
+                at = here[_LATEST, thread[i]]
                 if found[_KICK, at] < 0:
                     found[_KICK, at] = ts_ns[i]
                 elif found[_NEXT_KICK, at] < 0:
@@ -161,43 +149,43 @@ def _follow(
         elif kind[i] == SWITCH:
             if thread[i] >= 0:
                 state = flags[i] & _STATES
-                here.state[thread[i]] = _READY if state == 0 else _STOP if state & _STOPPED else _ASLEEP
-                here.since_ns[thread[i]] = ts_ns[i]
+                here[_STATE, thread[i]] = _READY if state == 0 else _STOP if state & _STOPPED else _ASLEEP
+                here[_SINCE, thread[i]] = ts_ns[i]
             if other[i] >= 0:
                 count = _run(here, found, count, other[i], other_tid[i], ts_ns[i])
     return count
 
 
 @compiled
-def _wake(here: _Threads, found: Ints, count: int, one: int, tid: int, ts_ns: int, by: int) -> int:
+def _wake(here: Ints, found: Ints, count: int, one: int, tid: int, ts_ns: int, by: int) -> int:
     """Wake a thread; return how many stretches there are now."""
-    if here.state[one] == _READY or here.state[one] == _WOKEN:
+    if here[_STATE, one] == _READY or here[_STATE, one] == _WOKEN:
         return count
-    here.woken_by[one] = by
-    if here.state[one] == _RUNNING:
-        here.is_early[one] = True
+    here[_WOKEN_BY, one] = by
+    if here[_STATE, one] == _RUNNING:
+        here[_IS_EARLY, one] = 1
         return count
-    if here.state[one] == _STOP:
-        count = _put(found, count, tid, STOPPED, here.since_ns[one], ts_ns)
+    if here[_STATE, one] == _STOP:
+        count = _put(found, count, tid, STOPPED, here[_SINCE, one], ts_ns)
     # of one that is seen for the first time nobody knows how long it had slept
-    here.slept_ns[one] = ts_ns if here.state[one] == _UNKNOWN else here.since_ns[one]
-    here.state[one], here.since_ns[one] = _WOKEN, ts_ns
+    here[_SLEPT_SINCE, one] = ts_ns if here[_STATE, one] == _UNKNOWN else here[_SINCE, one]
+    here[_STATE, one], here[_SINCE, one] = _WOKEN, ts_ns
     return count
 
 
 @compiled
-def _run(here: _Threads, found: Ints, count: int, one: int, tid: int, ts_ns: int) -> int:
+def _run(here: Ints, found: Ints, count: int, one: int, tid: int, ts_ns: int) -> int:
     """Let a thread run; return how many stretches there are now."""
-    if here.state[one] == _ASLEEP and here.is_early[one]:
-        here.state[one], here.slept_ns[one] = _WOKEN, here.since_ns[one]
-    state = here.state[one]
+    if here[_STATE, one] == _ASLEEP and here[_IS_EARLY, one]:
+        here[_STATE, one], here[_SLEPT_SINCE, one] = _WOKEN, here[_SINCE, one]
+    state = here[_STATE, one]
     if state >= _READY:
         kind = PREEMPTED if state == _READY else WOKEN if state == _WOKEN else STOPPED
-        count = _put(found, count, tid, kind, here.since_ns[one], ts_ns)
+        count = _put(found, count, tid, kind, here[_SINCE, one], ts_ns)
         if state == _WOKEN:
-            here.latest[one] = count - 1
-            found[_WAKER, count - 1], found[_SLEPT, count - 1] = here.woken_by[one], here.slept_ns[one]
-    here.state[one], here.is_early[one] = _RUNNING, False
+            here[_LATEST, one] = count - 1
+            found[_WAKER, count - 1], found[_SLEPT, count - 1] = here[_WOKEN_BY, one], here[_SLEPT_SINCE, one]
+    here[_STATE, one], here[_IS_EARLY, one] = _RUNNING, 0
     return count
 
 
