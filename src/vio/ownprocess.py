@@ -23,9 +23,9 @@ def prepare() -> None:
 def keep_memory() -> None:
     """Let each array have the memory of one before: given back, the kernel has to clear it and map it once more.
 
-    That is half of a long report's time in the kernel. And a tenth of its memory, as the allocators of Arrow and of NumPy
-    hold what is free each for itself. One arena, for those of threads are small. Of other C libraries than GNU's nothing
-    is asked.
+    That is half of a long report's time in the kernel. And a tenth of its memory, as the allocators of Arrow and of
+    NumPy hold what is free each for itself. One arena, for those of threads are small. Of other C libraries than GNU's
+    nothing is asked.
     """
     import pyarrow as pa
 
