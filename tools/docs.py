@@ -54,8 +54,8 @@ _TABLES = (
         "The per-IO table that `vio report` writes: one row for each IO. A time stamp is null where the IO did not "
         "pass the point; a time is null where it did not reach the stage, or its end was not seen. The own times and "
         "`unattributed_ns` of an IO add up to its `latency_ns`. Beside a Parquet table of every IO, "
-        "`figures.json` has the [JSON report](report-json.md) of every IO. Both carry the recording's fingerprint, "
-        "and are made again when it does not fit.",
+        "`figures.json` has the [JSON report](report-json.md) of every IO; `vio compare` makes the table alone. "
+        "Both carry the recording's fingerprint, and are made again when it does not fit.",
         schema.IOS,
     ),
     (
