@@ -10,6 +10,7 @@ from vio.lessimports import do_without_pandas
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 _KEPT_BYTES = 1 << 30
+_LARGEST_BYTES = 1 << 25  # as much as every version takes
 _OBJECTS = 50_000
 
 
@@ -32,6 +33,6 @@ def keep_memory() -> None:
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is None:
         return
-    for option, value in ((_M_TRIM_THRESHOLD, _KEPT_BYTES), (_M_MMAP_THRESHOLD, _KEPT_BYTES), (_M_ARENA_MAX, 1)):
+    for option, value in ((_M_TRIM_THRESHOLD, _KEPT_BYTES), (_M_MMAP_THRESHOLD, _LARGEST_BYTES), (_M_ARENA_MAX, 1)):
         set_option(option, value)
     pa.set_memory_pool(pa.system_memory_pool())

@@ -49,7 +49,8 @@ def test_the_scenario_of_cache_modes(place: Path) -> None:
     assert check_agreement(result)["read"].count == 1500
     assert result.comparison is not None
     assert (result.comparison.is_weak, len(result.comparison.cells)) == (True, 1)
-    assert said[-1].startswith("run 4 of 4: writeback (b, 1 of 1); ")
+    # what follows the last of them: that it is made again, where the hypervisor below disturbed it
+    assert [line for line in said if line.startswith("run ")][-1].startswith("run 4 of 4: writeback (b, 1 of 1); ")
     commands = [json.loads((place / f"out/{side}/001.vio/manifest.json").read_text())["target"] for side in "ab"]
     assert [command["disks"][0]["cache"] for command in commands] == ["none", "writeback"]
 
