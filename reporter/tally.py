@@ -25,17 +25,12 @@ def tally(values: Ints, is_there: Bools, group: Ints, sums: Ints, buckets: Ints)
 
     `is_there` is empty where all are. What is negative or beyond the last bucket is counted in none.
     """
-    least, largest = 0, 0
+    figures = np.zeros(3, np.int64)
     for i in range(values.size):
-        if is_there.size and not is_there[i]:
-            continue
-        value = values[i]
-        least = min(least, value)
-        largest = max(largest, value)
-        sums[group[i]] += value
-        if 0 <= value <= 1 << 53:
-            buckets[bucket_of(value)] += 1
-    return least, largest
+        if not is_there.size or is_there[i]:
+            sums[group[i]] += values[i]
+            _count(values[i], buckets, figures)
+    return figures[1], figures[2]
 
 
 @compiled
@@ -77,18 +72,13 @@ def tally_groups(values: Ints, bits: Bytes, first: int, group: Ints, sums: Ints,
 
     The values begin at `first`, and so do the `bits` of those that are there (empty: all).
     """
-    least, largest = 0, 0
+    figures = np.zeros(3, np.int64)
     for i in range(group.size):
         at = first + i
-        if bits.size and not (bits[at >> 3] >> (at & 7)) & 1:
-            continue
-        value = values[at]
-        least = min(least, value)
-        largest = max(largest, value)
-        sums[group[i]] += value
-        if 0 <= value <= 1 << 53:
-            buckets[group[i], bucket_of(value)] += 1
-    return least, largest
+        if not bits.size or (bits[at >> 3] >> (at & 7)) & 1:
+            sums[group[i]] += values[at]
+            _count(values[at], buckets[group[i]], figures)
+    return figures[1], figures[2]
 
 
 @compiled
