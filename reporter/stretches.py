@@ -11,15 +11,19 @@ from vio.reporter.compiled import Ints, compiled, order_by_number
 from vio.reporter.runs import (
     FROM_NS,
     KICK,
+    KICK_NS,
     KIND,
     LATEST_WOKEN,
+    NEXT_KICK_NS,
     PREEMPTED,
     ROWS,
+    SLEPT_NS,
     STOPPED,
     STOPPED_NS,
     SWITCH,
     TO_NS,
     WAITED_NS,
+    WAKER,
     WAKING,
     WOKEN,
     Moves,
@@ -32,8 +36,8 @@ _STATES = 0xFF  # of a task: 0 is runnable; above is whether it was preempted
 _STOPPED = 0x0C
 _INTERRUPT = 0x18  # of an event's context: in an interrupt or a softirq
 _UNKNOWN, _RUNNING, _ASLEEP, _READY, _WOKEN, _STOP = range(6)
-_COLUMNS = 8
-_OF, _KIND, _FROM, _TO, _WAKER, _KICK, _NEXT_KICK, _SLEPT = range(_COLUMNS)  # from _KIND on as the rows of Runs.table
+_OF = SLEPT_NS + 1  # whose stretch it is; the rows before are those of Runs.table
+_COLUMNS = _OF + 1
 _NONE = -1
 
 
@@ -74,11 +78,11 @@ class Follower:
     def runs(self, since_ns: int = 0) -> Runs:
         """Return the stretches that have not been forgotten, and were over at a time or later."""
         kept = self._room[:, self._first : self._end]
-        kept = kept[:, np.searchsorted(kept[_TO], since_ns) :]
+        kept = kept[:, np.searchsorted(kept[TO_NS], since_ns) :]
         order = order_by_number(codes_in(self._tids, kept[_OF]), self._tids.size)
         first = np.searchsorted(kept[_OF, order], np.append(self._tids, np.iinfo(np.int64).max))
         table = np.empty((ROWS, order.size), np.int64)
-        table[: _COLUMNS - 1] = kept[1:, order]
+        table[:_OF] = kept[:_OF, order]
         add_up(first, table)
         return Runs(self._tids, first, table)
 
@@ -87,7 +91,7 @@ class Follower:
 
         Returns up to when not all are known any more: not later than `before_ns`, if there were not too many.
         """
-        to_ns = self._room[_TO, self._first : self._end]
+        to_ns = self._room[TO_NS, self._first : self._end]
         gone = max(int(np.searchsorted(to_ns, before_ns)), to_ns.size - most, 0)
         self._first += gone
         latest = self._threads[_LATEST]
@@ -138,10 +142,10 @@ def _follow(
         if kind[i] == KICK:
             if thread[i] >= 0 and here[_LATEST, thread[i]] >= 0:
                 at = here[_LATEST, thread[i]]
-                if found[_KICK, at] < 0:
-                    found[_KICK, at] = ts_ns[i]
-                elif found[_NEXT_KICK, at] < 0:
-                    found[_NEXT_KICK, at] = ts_ns[i]
+                if found[KICK_NS, at] < 0:
+                    found[KICK_NS, at] = ts_ns[i]
+                elif found[NEXT_KICK_NS, at] < 0:
+                    found[NEXT_KICK_NS, at] = ts_ns[i]
         elif kind[i] == WAKING:
             if other[i] >= 0:
                 by = -1 if flags[i] & _INTERRUPT else tid[i]
@@ -184,7 +188,7 @@ def _run(here: Ints, found: Ints, count: int, one: int, tid: int, ts_ns: int) ->
         count = _put(found, count, tid, kind, here[_SINCE, one], ts_ns)
         if state == _WOKEN:
             here[_LATEST, one] = count - 1
-            found[_WAKER, count - 1], found[_SLEPT, count - 1] = here[_WOKEN_BY, one], here[_SLEPT_SINCE, one]
+            found[WAKER, count - 1], found[SLEPT_NS, count - 1] = here[_WOKEN_BY, one], here[_SLEPT_SINCE, one]
     here[_STATE, one], here[_IS_EARLY, one] = _RUNNING, 0
     return count
 
@@ -192,8 +196,8 @@ def _run(here: Ints, found: Ints, count: int, one: int, tid: int, ts_ns: int) ->
 @compiled
 def _put(found: Ints, count: int, tid: int, kind: int, from_ns: int, to_ns: int) -> int:
     """Add a stretch; return how many there are now."""
-    found[_OF, count], found[_KIND, count], found[_FROM, count], found[_TO, count] = tid, kind, from_ns, to_ns
-    for column in (_WAKER, _KICK, _NEXT_KICK, _SLEPT):
+    found[_OF, count], found[KIND, count], found[FROM_NS, count], found[TO_NS, count] = tid, kind, from_ns, to_ns
+    for column in (WAKER, KICK_NS, NEXT_KICK_NS, SLEPT_NS):
         found[column, count] = _NONE
     return count + 1
 
