@@ -20,13 +20,15 @@ mount --bind /root /base
 
 for place in tmp run var/tmp var/log mnt srv media; do mount -t tmpfs -o mode=1777 tmpfs "/root/$place"; done
 mkdir -p /root/run/lock
-for place in etc usr/lib/modules; do
+modules=usr/lib/modules
+[ -d "/base/$modules" ] || modules=usr/lib  # a machine that boots no kernel of its own has no such place
+for place in etc "$modules"; do
     mkdir -p "/root/run/over/$place/upper" "/root/run/over/$place/work"
     over="upperdir=/root/run/over/$place/upper,workdir=/root/run/over/$place/work"
     mount -t overlay -o "lowerdir=/base/$place,$over" overlay "/root/$place"
 done
 if [ ! -e "/root/lib/modules/$(uname -r)" ]; then
-    mkdir "/root/lib/modules/$(uname -r)"
+    mkdir -p "/root/lib/modules/$(uname -r)"
     mount --bind "/base$MODULES" "/root/lib/modules/$(uname -r)"
 fi
 # what the outer machine has where these places are now
