@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vio.reporter.compiled import Ints, compiled
-from vio.reporter.runs import SWITCH, WAKING, Moves, codes_in, distinct
+from vio.reporter.moves import SWITCH, WAKING, Moves
+from vio.reporter.runs import codes_in, distinct
 
 _SLOTS = 4096
 _FIRST_SLOT_NS = 1_000_000

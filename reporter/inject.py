@@ -3,7 +3,8 @@
 import numpy as np
 
 from vio.reporter.compiled import Ints, compiled
-from vio.reporter.runs import INJECT, MSI, NOTIFY, Moves
+from vio.reporter.moves import INJECT, MSI, NOTIFY, Moves
+from vio.reporter.runs import codes_in, distinct
 
 _VECTORS = 256
 
@@ -40,16 +41,14 @@ def injections(ts_ns: Ints, kind: Ints, tid: Ints, vector: Ints) -> Ints:
 def inject_waits(moves: Moves, notify_ns: Ints, tid: Ints) -> Ints:
     """Return for notifications of IOs, by time and thread, how long the guest's interrupt took; -1 for not known."""
     found = np.full(notify_ns.size, -1, np.int64)
-    mine = moves.take((moves.kind == NOTIFY) | (moves.kind == MSI) | (moves.kind == INJECT))
-    if not len(mine):
+    if not (moves.kind == INJECT).any():
         return found
-    _, codes = np.unique(mine.tid, return_inverse=True)
-    taken_ns = injections(mine.ts_ns, mine.kind, codes.astype(np.int64), mine.other)
-    told = np.flatnonzero(mine.kind == NOTIFY)
+    taken_ns = injections(moves.ts_ns, moves.kind, codes_in(distinct(moves.tid), moves.tid), moves.other)
+    told = np.flatnonzero(moves.kind == NOTIFY)
     if not told.size:
         return found
     # two threads may notify in the same nanosecond: then it is the first of them, or none
-    place = told[np.minimum(np.searchsorted(mine.ts_ns[told], notify_ns), told.size - 1)]
-    is_it = (mine.ts_ns[place] == notify_ns) & (mine.tid[place] == tid) & (taken_ns[place] >= 0)
+    place = told[np.minimum(np.searchsorted(moves.ts_ns[told], notify_ns), told.size - 1)]
+    is_it = (moves.ts_ns[place] == notify_ns) & (moves.tid[place] == tid) & (taken_ns[place] >= 0)
     found[is_it] = (taken_ns[place] - notify_ns)[is_it]
     return found

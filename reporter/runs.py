@@ -4,14 +4,12 @@ A thread that was woken or preempted waits for a CPU until it is switched in; on
 (SIGSTOP, a debugger) is stopped until it is woken. What a contradiction shows to have been lost ends in nothing.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from vio.reporter.compiled import Bools, Ints, compiled
+from vio.reporter.compiled import Ints, compiled
 
-SWITCH, WAKING, KICK, NOTIFY, MSI, INJECT = range(6)
 PREEMPTED, WOKEN, STOPPED = range(3)
 ROWS = 10
 KIND, FROM_NS, TO_NS, WAKER, KICK_NS, NEXT_KICK_NS, SLEPT_NS, WAITED_NS, STOPPED_NS, LATEST_WOKEN = range(ROWS)
@@ -33,37 +31,6 @@ class Runs(NamedTuple):
     tids: Ints
     first: Ints
     table: Ints
-
-
-@dataclass(frozen=True, slots=True)
-class Moves:
-    """What happened to threads, in order of time.
-
-    SWITCH: from `tid` to `other` (0: of no interest), `flags` the state that `tid` is left in. WAKING: `tid` wakes
-    `other`, `flags` the context. KICK: `tid` begins to handle a virtqueue. NOTIFY: `tid` tells the guest; MSI: it sends
-    an interrupt; INJECT: a virtual CPU takes it; `other` is the vector.
-    """
-
-    ts_ns: Ints
-    kind: Ints
-    tid: Ints
-    other: Ints
-    flags: Ints
-
-    def __len__(self) -> int:
-        """Return the number of moves."""
-        return int(self.ts_ns.size)
-
-    def take(self, which: slice | Bools) -> "Moves":
-        """Return the chosen ones."""
-        return Moves(*(getattr(self, name)[which] for name in Moves.__slots__))
-
-    @classmethod
-    def joined(cls, parts: list["Moves"]) -> "Moves":
-        """Return the moves of all parts, each of which follows the one before."""
-        none = np.empty(0, np.int64)
-        every = [cls(none, none, none, none, none), *parts]
-        return cls(*(np.concatenate([getattr(one, name) for one in every]) for name in cls.__slots__))
 
 
 @compiled

@@ -23,12 +23,12 @@ from vio.reporter.iotable import IoTable
 from vio.reporter.join import Joined, Joiner, Linked
 from vio.reporter.laterbios import WRITEBACKS_SCHEMA
 from vio.reporter.match import NONE, Ints
+from vio.reporter.moves import Moves
 from vio.reporter.ofwhich import Purposes
 from vio.reporter.parts import PartsReader
 from vio.reporter.paths import Loop, Scope
 from vio.reporter.places import kernel_dev
 from vio.reporter.quality import JoinQuality
-from vio.reporter.runs import Moves
 from vio.reporter.shown import ShownPlaces
 from vio.reporter.steps import below_of
 from vio.reporter.storedmaps import stored_maps

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vio.reporter.compiled import Ints, compiled, order_by_number
+from vio.reporter.moves import KICK, SWITCH, WAKING, Moves
 from vio.reporter.runs import (
     FROM_NS,
-    KICK,
     KICK_NS,
     KIND,
     LATEST_WOKEN,
@@ -20,13 +20,10 @@ from vio.reporter.runs import (
     SLEPT_NS,
     STOPPED,
     STOPPED_NS,
-    SWITCH,
     TO_NS,
     WAITED_NS,
     WAKER,
-    WAKING,
     WOKEN,
-    Moves,
     Runs,
     codes_in,
     distinct,

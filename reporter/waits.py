@@ -22,19 +22,13 @@ from vio.reporter.events import Events
 from vio.reporter.inject import inject_waits
 from vio.reporter.join import Joined
 from vio.reporter.match import stable_order
+from vio.reporter.moves import INJECT, KICK, MSI, NOTIFY, OTHERS, SWITCH, WAKING, Moves, split
 from vio.reporter.offcpu import Lives, charge
 from vio.reporter.runs import (
     FROM_NS,
-    INJECT,
-    KICK,
     KICK_NS,
-    MSI,
     NEXT_KICK_NS,
-    NOTIFY,
-    SWITCH,
     WAKER,
-    WAKING,
-    Moves,
     Runs,
     code_of,
     codes_in,
@@ -53,8 +47,6 @@ _MOVES = {
     "kvm_msi": MSI,
     "kvm_inject": INJECT,
 }
-_SHARED = (KICK, NOTIFY)  # the join reads them too
-_OTHERS = 255
 _VCPU = "vcpu"
 _BEFORE_NS = 1_000_000_000  # kept from before the oldest IO in flight: what its thread did last
 _MOST_KEPT = 1 << 18  # stretches and notifications, where an IO hangs and others go on
@@ -125,10 +117,10 @@ class WaitReader:
         number = {point.name: point.number for point in manifest.points}
         if not all(name in number for name in SCHED_POINTS):
             return None
-        kinds = np.full(256, _OTHERS, np.uint8)
+        kinds = np.full(256, OTHERS, np.uint8)
         for name, kind in _MOVES.items():
             kinds[number.get(name, 0)] = kind
-        kinds[0] = _OTHERS  # no point has this number
+        kinds[0] = OTHERS  # no point has this number
         vcpus = _ids(tid for tid, role in manifest.target.threads.items() if role == _VCPU)
         lost = [loss for loss in losses if loss.kind == LossKind.BUFFER and loss.where.startswith("trace buffer")]
         blind = [(loss.from_ns, loss.to_ns) for loss in lost]
@@ -136,13 +128,7 @@ class WaitReader:
 
     def split(self, events: Events) -> tuple[Events, Moves]:
         """Take the scheduler's events out of a window; return the others, and them as the threads' moves."""
-        kind = self.kinds[events.point]
-        mine = events.take(kind != _OTHERS)
-        of = kind[kind != _OTHERS].astype(np.int64)
-        tid = np.where(of == SWITCH, mine.space.astype(np.int64), mine.tid.astype(np.int64))
-        other = (mine.key & np.uint64(0xFFFFFFFF)).astype(np.int64)
-        rest = events.take((kind == _OTHERS) | np.isin(kind, _SHARED))
-        return rest, Moves(mine.ts_ns, of, tid, other, mine.flags.astype(np.int64))
+        return split(events, self.kinds)
 
     def add(self, joined: Joined, moves: Sequence[Moves]) -> Waits:
         """Return the waits of the IOs that are done in a window; `moves` are those since the last, up to now."""

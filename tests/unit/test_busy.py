@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vio.reporter.busy import Busy
-from vio.reporter.runs import SWITCH, WAKING, Moves
+from vio.reporter.moves import SWITCH, WAKING, Moves
 
 ONE, OTHER = 11, 12
 MS = 1_000_000

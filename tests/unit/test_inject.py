@@ -4,7 +4,7 @@ import numpy as np
 from tests.unit.test_runs import moves_of
 
 from vio.reporter.inject import inject_waits
-from vio.reporter.runs import INJECT, MSI, NOTIFY, SWITCH
+from vio.reporter.moves import INJECT, MSI, NOTIFY, SWITCH
 
 ONE, TWO, VCPU = 20, 21, 30
 Row = tuple[int, int, int, int, int]

@@ -8,21 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vio.reporter.moves import KICK, SWITCH, WAKING, Moves
 from vio.reporter.runs import (
     FROM_NS,
-    KICK,
     KICK_NS,
     KIND,
     NEXT_KICK_NS,
     PREEMPTED,
     SLEPT_NS,
     STOPPED,
-    SWITCH,
     TO_NS,
     WAKER,
-    WAKING,
     WOKEN,
-    Moves,
     Runs,
     code_of,
     codes_in,
