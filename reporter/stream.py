@@ -96,7 +96,7 @@ class Join:
         self._reader = WaitReader.of(manifest, self.recording.read_losses())
         step = ahead if self.is_ahead else iter
         linked = step(self._linked(joiner, step(_windows(self.recording, renumbered))))
-        for one in step(_JoinedWindow(Joined.of(one.linked), one.moves, one.is_last) for one in linked):
+        for one in step(self._joined(linked)):
             yield self._one(one, table, disk_maps)
 
     def _linked(self, joiner: Joiner, windows: Iterator[Events]) -> "Iterator[_LinkedWindow]":
@@ -113,13 +113,19 @@ class Join:
             pending = events
         yield _LinkedWindow(joiner.link(pending, is_last=True), moves, is_last=True)
 
+    def _joined(self, windows: "Iterator[_LinkedWindow]") -> "Iterator[_JoinedWindow]":
+        for one in windows:
+            joined = Joined.of(one.linked)
+            waits = self._reader.add(joined, one.moves) if self._reader else None
+            yield _JoinedWindow(joined, waits, one.is_last)
+
     def _one(self, one: "_JoinedWindow", table: IoTable, maps: tuple[DiskMaps, ...]) -> tuple[pa.Table, Joined]:
         joined, is_last = one.joined, one.is_last
         disk = table.disks(joined)
         if self.with_figures:
             count_evidence(self.quality, joined, disk, maps)
             self.fanout = fanout_of(joined)
-        self.waits = self._reader.add(joined, one.moves) if self._reader else None
+        self.waits = one.waits
         rows = table.rows(joined, self.waits)
         if self.shown is not None:
             self.shown.add(joined, disk, is_last=is_last)
@@ -142,10 +148,10 @@ class _LinkedWindow:
 
 @dataclass(frozen=True, slots=True)
 class _JoinedWindow:
-    """The same, joined."""
+    """The same, joined, with the waits of the IOs that are done in it."""
 
     joined: Joined
-    moves: list[Moves]
+    waits: Waits | None
     is_last: bool = False
 
 
