@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vio.reporter.compiled import Ints, compiled
-from vio.reporter.moves import SWITCH, WAKING, Moves
-from vio.reporter.runs import codes_in, distinct
+from vio.reporter.moves import WAKING, Moves
+from vio.reporter.runs import codes_in
 
 _SLOTS = 4096
 _FIRST_SLOT_NS = 1_000_000
@@ -25,19 +25,17 @@ class Busy:
 
     def add(self, moves: Moves) -> None:
         """Count the moves of the next window, in order of time."""
-        mine = moves.take(moves.kind <= WAKING)
-        if not len(mine):
+        mine = np.flatnonzero(moves.kind <= WAKING)
+        if not mine.size:
             return
-        self.from_ns = self.from_ns or int(mine.ts_ns[0])
-        while (int(mine.ts_ns[-1]) - self.from_ns) // self.slot_ns >= _SLOTS:
+        self.from_ns = self.from_ns or int(moves.ts_ns[mine[0]])
+        while (int(moves.ts_ns[mine[-1]]) - self.from_ns) // self.slot_ns >= _SLOTS:
             self._widen()
-        tids = distinct(np.concatenate([mine.tid[mine.kind == SWITCH], mine.other]))
-        tids = tids[tids > 0]
+        tids = moves.threads()
         since_ns = np.array([self._since_ns.get(one, _NEW) for one in tids.tolist()], dtype=np.int64)
         awake_ns = np.zeros((tids.size, _SLOTS), dtype=np.int64)
-        is_asleep = (mine.flags & _STATES) != 0
-        codes = codes_in(tids, mine.tid), codes_in(tids, mine.other)
-        _follow(mine.ts_ns - self.from_ns, mine.kind, *codes, is_asleep, since_ns, awake_ns, self.slot_ns)
+        columns = moves.ts_ns, moves.kind, codes_in(tids, moves.tid), codes_in(tids, moves.other), moves.flags
+        _follow(mine, *columns, since_ns, awake_ns, self.from_ns, self.slot_ns)
         for place, one in enumerate(tids.tolist()):
             self._since_ns[one] = int(since_ns[place])
             before = self._awake_ns.get(one)
@@ -64,20 +62,28 @@ class Busy:
 
 @compiled
 def _follow(
-    ts_ns: Ints, kind: Ints, tid: Ints, other: Ints, is_asleep: Ints, since_ns: Ints, awake_ns: Ints, slot_ns: int
+    mine: Ints,
+    ts_ns: Ints,
+    kind: Ints,
+    tid: Ints,
+    other: Ints,
+    flags: Ints,
+    since_ns: Ints,
+    awake_ns: Ints,
+    from_ns: int,
+    slot_ns: int,
 ) -> None:
     """Follow threads (-1: of no interest) from waking to sleep; who is seen to leave first was awake from the start."""
-    for i in range(ts_ns.size):
-        comes = other[i]
+    for i in mine:
+        now, comes, leaves = ts_ns[i] - from_ns, other[i], tid[i]
         if comes >= 0 and since_ns[comes] < 0:
-            since_ns[comes] = ts_ns[i]
-        leaves = tid[i]
-        if kind[i] == WAKING or leaves < 0 or not is_asleep[i]:
+            since_ns[comes] = now
+        if kind[i] == WAKING or leaves < 0 or not flags[i] & _STATES:
             continue
         at = 0 if since_ns[leaves] == _NEW else since_ns[leaves]
-        while 0 <= at < ts_ns[i]:
+        while 0 <= at < now:
             slot = at // slot_ns
-            end = min((slot + 1) * slot_ns, ts_ns[i])
+            end = min((slot + 1) * slot_ns, now)
             if slot < awake_ns.shape[1]:
                 awake_ns[leaves, slot] += end - at
             at = end

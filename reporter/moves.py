@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from vio.reporter.compiled import Bools, Bytes, Ints, Keys, compiled
 from vio.reporter.events import Events, Words32
+from vio.reporter.runs import SLOTS, unseen
 
 SWITCH, WAKING, KICK, NOTIFY, MSI, INJECT = range(6)
 OTHERS = 255
@@ -36,6 +37,10 @@ class Moves:
         """Return the number of moves."""
         return int(self.ts_ns.size)
 
+    def threads(self) -> Ints:
+        """Return the threads that are switched or woken, ascending; they are few, and come again and again."""
+        return np.unique(_threads(self.kind, self.tid, self.other))
+
     def take(self, which: slice | Bools) -> "Moves":
         """Return the chosen ones."""
         chosen = which if isinstance(which, slice) else np.flatnonzero(which)  # once, not for each column
@@ -60,6 +65,23 @@ def split(events: Events, kinds: Bytes) -> tuple[Events, Moves]:
 
 
 @compiled
+def _threads(kind: Ints, tid: Ints, other: Ints) -> Ints:
+    """Return the threads that are switched or woken, hardly one of them twice."""
+    seen = unseen()
+    found = np.empty(2 * kind.size, np.int64)
+    count = 0
+    for i in range(kind.size):
+        if kind[i] > WAKING:
+            continue
+        for one in (other[i], tid[i] if kind[i] == SWITCH else 0):
+            if one > 0 and seen[one & (SLOTS - 1)] != one:
+                seen[one & (SLOTS - 1)] = one
+                found[count] = one
+                count += 1
+    return found[:count]
+
+
+@compiled
 def _split(
     kinds: Bytes,
     ts_ns: Ints,
@@ -79,17 +101,9 @@ def _split(
         count += kind != OTHERS
         others += kind in (OTHERS, KICK, NOTIFY)
     moves = np.empty((5, count), np.int64)
-    rest = (
-        np.empty(others, np.int64),
-        np.empty(others, np.uint8),
-        np.empty(others, np.uint16),
-        np.empty(others, np.int32),
-        np.empty(others, np.uint32),
-        np.empty(others, np.int64),
-        np.empty(others, np.int64),
-        np.empty(others, np.uint64),
-        np.empty(others, np.uint32),
-    )
+    to_ts, to_point, to_flags = np.empty(others, np.int64), np.empty(others, np.uint8), np.empty(others, np.uint16)
+    to_tid, to_space, to_size = np.empty(others, np.int32), np.empty(others, np.uint32), np.empty(others, np.int64)
+    to_offset, to_key, to_aux = np.empty(others, np.int64), np.empty(others, np.uint64), np.empty(others, np.uint32)
     count = others = 0
     for i in range(point.size):
         kind = kinds[point[i]]
@@ -99,8 +113,8 @@ def _split(
             moves[3, count] = key[i] & np.uint64(0xFFFFFFFF)
             count += 1
         if kind in (OTHERS, KICK, NOTIFY):
-            rest[0][others], rest[1][others], rest[2][others] = ts_ns[i], point[i], flags[i]
-            rest[3][others], rest[4][others], rest[5][others] = tid[i], space[i], size[i]
-            rest[6][others], rest[7][others], rest[8][others] = offset[i], key[i], aux[i]
+            to_ts[others], to_point[others], to_flags[others] = ts_ns[i], point[i], flags[i]
+            to_tid[others], to_space[others], to_size[others] = tid[i], space[i], size[i]
+            to_offset[others], to_key[others], to_aux[others] = offset[i], key[i], aux[i]
             others += 1
-    return rest, moves
+    return (to_ts, to_point, to_flags, to_tid, to_space, to_size, to_offset, to_key, to_aux), moves

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vio.reporter.compiled import Ints, compiled, order_by_number
+from vio.reporter.compiled import Ints, compiled
 from vio.reporter.moves import KICK, SWITCH, WAKING, Moves
 from vio.reporter.runs import (
     FROM_NS,
@@ -26,7 +26,6 @@ from vio.reporter.runs import (
     WOKEN,
     Runs,
     codes_in,
-    distinct,
 )
 
 _STATES = 0xFF  # of a task: 0 is runnable; above is whether it was preempted
@@ -76,10 +75,7 @@ class Follower:
         """Return the stretches that have not been forgotten, and were over at a time or later."""
         kept = self._room[:, self._first : self._end]
         kept = kept[:, np.searchsorted(kept[TO_NS], since_ns) :]
-        order = order_by_number(codes_in(self._tids, kept[_OF]), self._tids.size)
-        first = np.searchsorted(kept[_OF, order], np.append(self._tids, np.iinfo(np.int64).max))
-        table = np.empty((ROWS, order.size), np.int64)
-        table[:_OF] = kept[:_OF, order]
+        first, table = _by_thread(kept, codes_in(self._tids, kept[_OF]), self._tids.size)
         add_up(first, table)
         return Runs(self._tids, first, table)
 
@@ -96,11 +92,12 @@ class Follower:
         return int(to_ns[gone - 1]) if gone else 0
 
     def _make_room(self, more: int) -> None:
-        """Have room for some more stretches; copying is seldom, as there is half as much room more each time."""
+        """Have room for some more stretches; what was forgotten makes room, and there is half as much again if not."""
         count = self._end - self._first
         if self._end + more <= self._room.shape[1]:
             return
-        room = np.empty((_COLUMNS, (count + more) * 3 // 2), np.int64)
+        is_enough = count + more <= self._room.shape[1]
+        room = self._room if is_enough else np.empty((_COLUMNS, (count + more) * 3 // 2), np.int64)
         room[:, :count] = self._room[:, self._first : self._end]
         latest = self._threads[_LATEST]
         latest[latest >= 0] -= self._first
@@ -108,8 +105,8 @@ class Follower:
 
     def _meet(self, moves: Moves) -> None:
         """Learn the threads that are new."""
-        followed = distinct(np.concatenate([moves.tid[moves.kind == SWITCH], moves.other[moves.kind <= WAKING]]))
-        new = followed[(followed > 0) & (codes_in(self._tids, followed) < 0)]
+        seen = moves.threads()
+        new = seen[codes_in(self._tids, seen) < 0]
         if not new.size:
             return
         tids = np.union1d(self._tids, new)
@@ -197,6 +194,25 @@ def _put(found: Ints, count: int, tid: int, kind: int, from_ns: int, to_ns: int)
     for column in (WAKER, KICK_NS, NEXT_KICK_NS, SLEPT_NS):
         found[column, count] = _NONE
     return count + 1
+
+
+@compiled
+def _by_thread(kept: Ints, thread: Ints, threads: int) -> tuple[Ints, Ints]:
+    """Return where those of each thread begin, and the rows of Runs.table, which add_up completes."""
+    first = np.zeros(threads + 1, np.int64)
+    for one in thread:
+        first[one + 1] += 1
+    for one in range(threads):
+        first[one + 1] += first[one]
+    free, place = first.copy(), np.empty(thread.size, np.int64)
+    for i in range(thread.size):
+        place[i] = free[thread[i]]
+        free[thread[i]] += 1
+    table = np.empty((ROWS, thread.size), np.int64)
+    for row in range(_OF):
+        for i in range(thread.size):
+            table[row, place[i]] = kept[row, i]
+    return first, table
 
 
 @compiled
