@@ -13,7 +13,17 @@ import numpy as np
 
 from vio.layer import Stage
 from vio.reporter.compiled import Ints, compiled
-from vio.reporter.runs import FROM_NS, TO_NS, WAKER, Runs, code_of, codes_in, is_off, off_cpu_ns, waking_of_sleeper
+from vio.reporter.runs import (
+    FROM_NS,
+    TO_NS,
+    WAKER,
+    Runs,
+    code_of,
+    codes_in,
+    first_ending,
+    off_cpu_ns,
+    waking_of_sleeper,
+)
 
 RUNQUEUE, STOP, WAKEUP = range(3)
 
@@ -71,9 +81,10 @@ def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: 
                     is_ours = is_ours and (deepest_end > owner or begins_below(owner, i, count, event, step))
                 if is_ours:
                     code = codes[at]
-                    if code >= 0 and is_off(first, table, places, code, ts_ns[before], ts_ns[at]):
+                    off = first_ending(first, table, places, code, ts_ns[before]) if code >= 0 else 0
+                    if code >= 0 and off < first[code + 1] and table[FROM_NS, off] < ts_ns[at]:
                         threads = codes, places, tids, first, table, workers
-                        add_between(found, row, owner, deepest_end, before, at, ts_ns, tid, *threads)
+                        add_between(found, row, owner, deepest_end, before, at, ts_ns, tid, off, *threads)
                 before, deepest_end = at, _NONE
             if step[i] < 0:
                 deepest_end = max(deepest_end, -step[i] - 1)
@@ -92,6 +103,7 @@ def add_between(
     at: int,
     ts_ns: Ints,
     tid: Ints,
+    off: int,
     codes: Ints,
     places: Ints,
     tids: Ints,
@@ -101,16 +113,15 @@ def add_between(
 ) -> None:
     """Charge the time from one event of an IO to the next; `ended` is the deepest stage that ended at the first.
 
-    `codes` are the threads of the events among `tids`, `places` where each was looked for last.
+    `off` is the first stretch between in which the thread of the second did not run. `codes` are the threads of the
+    events among `tids`, `places` where each was looked for last.
     """
     from_ns, to_ns, code = ts_ns[before], ts_ns[at], codes[at]
-    near = places[code]
-    ready, stopped = off_cpu_ns(first, table, code, to_ns, near)
-    ready_before, stopped_before = off_cpu_ns(first, table, code, from_ns, near)
-    found[RUNQUEUE, owner, row] += ready - ready_before
-    found[STOP, owner, row] += stopped - stopped_before
+    ready, stopped = off_cpu_ns(first, table, code, from_ns, to_ns, off)
+    found[RUNQUEUE, owner, row] += ready
+    found[STOP, owner, row] += stopped
     is_other = tid[before] != tid[at]
-    woke = waking_of_sleeper(first, table, code, from_ns, near)
+    woke = waking_of_sleeper(first, table, code, from_ns, off)
     if woke < 0:
         return
     if _AIO <= owner <= _FS and (ended > owner or is_other):
@@ -122,10 +133,10 @@ def add_between(
     is_of_kernel = code_of(workers, waker) >= 0
     giver = code_of(tids, waker) if is_of_kernel and not is_given else codes[before]
     if is_other and giver >= 0 and (is_given or is_of_kernel):
-        near = places[giver]
-        given = off_cpu_ns(first, table, giver, woken_ns, near)[0] - off_cpu_ns(first, table, giver, from_ns, near)[0]
+        off = first_ending(first, table, places, giver, from_ns)
+        given, _ = off_cpu_ns(first, table, giver, from_ns, woken_ns, off)
         # who could run may wait while the other is stopped: each instant counts once
-        found[RUNQUEUE, owner, row] += max(min(given, woken_ns - from_ns - stopped + stopped_before), 0)
+        found[RUNQUEUE, owner, row] += max(min(given, woken_ns - from_ns - stopped), 0)
 
 
 @compiled

@@ -34,19 +34,39 @@ class Runs(NamedTuple):
 
 
 @compiled
-def off_cpu_ns(first: Ints, table: Ints, code: int, time_ns: int, near: int) -> tuple[int, int]:
-    """Return for how long a thread had waited for a CPU, and been stopped, until a time.
+def off_cpu_ns(first: Ints, table: Ints, code: int, from_ns: int, to_ns: int, place: int) -> tuple[int, int]:
+    """Return for how long a thread waited for a CPU, and was stopped, from one time to another.
 
-    `first` and `table` are those of Runs, here and below; `near` as `first_later` has it.
+    `first` and `table` are those of Runs, here and below. `place` is the thread's first stretch that ends later than
+    the first of the times; so has `first_ending`.
     """
-    low = first[code]
-    at = first_later(table, FROM_NS, low, first[code + 1], time_ns, near) - 1
-    if at < low:
+    high = first[code + 1]
+    if place >= high or table[FROM_NS, place] >= to_ns:
         return 0, 0
-    here_ns = min(table[TO_NS, at], time_ns) - table[FROM_NS, at]
-    if table[KIND, at] == STOPPED:
-        return table[WAITED_NS, at], table[STOPPED_NS, at] + here_ns
-    return table[WAITED_NS, at] + here_ns, table[STOPPED_NS, at]
+    last = first_later(table, FROM_NS, place, high, to_ns, place) - 1
+    waited, stopped = (
+        table[WAITED_NS, last] - table[WAITED_NS, place],
+        table[STOPPED_NS, last] - table[STOPPED_NS, place],
+    )
+    before_ns = max(from_ns - table[FROM_NS, place], 0)
+    here_ns = min(table[TO_NS, last], to_ns) - table[FROM_NS, last]
+    if table[KIND, place] == STOPPED:
+        stopped -= before_ns
+    else:
+        waited -= before_ns
+    if table[KIND, last] == STOPPED:
+        stopped += here_ns
+    else:
+        waited += here_ns
+    return waited, stopped
+
+
+@compiled
+def first_ending(first: Ints, table: Ints, places: Ints, code: int, time_ns: int) -> int:
+    """Return a thread's first stretch that ends later than a time; `places` has where each was looked for last."""
+    place = first_later(table, TO_NS, first[code], first[code + 1], time_ns, places[code])
+    places[code] = place
+    return place
 
 
 @compiled
@@ -55,15 +75,6 @@ def latest_waking(first: Ints, table: Ints, code: int, time_ns: int) -> int:
     low = first[code]
     at = first_later(table, FROM_NS, low, first[code + 1], time_ns, low) - 1
     return table[LATEST_WOKEN, at] if at >= low else -1
-
-
-@compiled
-def is_off(first: Ints, table: Ints, places: Ints, code: int, from_ns: int, to_ns: int) -> bool:
-    """Tell whether a thread did not run at some time between two; `places` has where each was looked for last."""
-    high = first[code + 1]
-    place = first_later(table, TO_NS, first[code], high, from_ns, places[code])
-    places[code] = place
-    return bool(place < high and table[FROM_NS, place] < to_ns)
 
 
 @compiled
@@ -96,15 +107,17 @@ def first_later(table: Ints, row: int, low: int, high: int, limit: int, near: in
 
 
 @compiled
-def waking_of_sleeper(first: Ints, table: Ints, code: int, time_ns: int, near: int) -> int:
-    """Return the stretch from being woken to running of a thread that slept at a time, -1 if it did not sleep."""
+def waking_of_sleeper(first: Ints, table: Ints, code: int, time_ns: int, place: int) -> int:
+    """Return the stretch from being woken to running of a thread that slept at a time, -1 if it did not sleep.
+
+    `place` is the thread's first stretch that ends later.
+    """
     end = first[code + 1]
-    at = first_later(table, TO_NS, first[code], end, time_ns, near)
-    while at < end and table[KIND, at] == STOPPED:
-        at += 1
-    if at == end or table[KIND, at] != WOKEN:
+    while place < end and table[KIND, place] == STOPPED:
+        place += 1
+    if place == end or table[KIND, place] != WOKEN:
         return -1
-    return at if table[SLEPT_NS, at] <= time_ns < table[FROM_NS, at] else -1
+    return place if table[SLEPT_NS, place] <= time_ns < table[FROM_NS, place] else -1
 
 
 @compiled

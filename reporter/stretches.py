@@ -92,12 +92,12 @@ class Follower:
         return int(to_ns[gone - 1]) if gone else 0
 
     def _make_room(self, more: int) -> None:
-        """Have room for some more stretches; what was forgotten makes room, and there is half as much again if not."""
+        """Have room for some more stretches; copying is seldom, as there is as much room again."""
         count = self._end - self._first
         if self._end + more <= self._room.shape[1]:
             return
         is_enough = count + more <= self._room.shape[1]
-        room = self._room if is_enough else np.empty((_COLUMNS, (count + more) * 3 // 2), np.int64)
+        room = self._room if is_enough else np.empty((_COLUMNS, (count + more) * 2), np.int64)
         room[:, :count] = self._room[:, self._first : self._end]
         latest = self._threads[_LATEST]
         latest[latest >= 0] -= self._first

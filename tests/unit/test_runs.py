@@ -24,6 +24,7 @@ from vio.reporter.runs import (
     code_of,
     codes_in,
     distinct,
+    first_ending,
     first_later,
     off_cpu_ns,
     waking_of_sleeper,
@@ -127,12 +128,20 @@ def test_threads_are_found_however_often_they_come(values: list[int], ids: set[i
     assert distinct(every).tolist() == sorted(set(values))
 
 
+def place_at(found: Runs, near: int, time_ns: int) -> int:
+    return first_ending(found.first, found.table, np.full(found.tids.size, near), 0, time_ns)
+
+
+def off_cpu(found: Runs, near: int, from_ns: int, to_ns: int) -> tuple[int, int]:
+    return off_cpu_ns(found.first, found.table, 0, from_ns, to_ns, place_at(found, near, from_ns))
+
+
 @pytest.mark.parametrize("near", [0, 2, 4])
-def test_sums_until_a_time(near: int) -> None:
+def test_how_long_until_a_time(near: int) -> None:
     found = runs_of(
         moves_of(leaves(10, PREEMPT), runs(15), leaves(20, STOP), woken(30), runs(32), leaves(40, SLEEP), woken(50))
     )
-    sums = [off_cpu_ns(found.first, found.table, 0, at, near) for at in (9, 10, 12, 15, 18, 25, 30, 31, 32, 99)]
+    sums = [off_cpu(found, near, 5, at) for at in (9, 10, 12, 15, 18, 25, 30, 31, 32, 99)]
     assert sums == [(0, 0), (0, 0), (2, 0), (5, 0), (5, 0), (5, 5), (5, 10), (6, 10), (7, 10), (7, 10)]
 
 
@@ -144,7 +153,7 @@ def test_who_sleeps_is_still_to_be_woken(near: int) -> None:
         )
     )
     at = {
-        time: waking_of_sleeper(found.first, found.table, 0, time, near)
+        time: waking_of_sleeper(found.first, found.table, 0, time, place_at(found, near, time))
         for time in (9, 10, 19, 20, 27, 32, 40, 49, 50, 60)
     }
     waking, resuming = 0, 3
@@ -176,6 +185,20 @@ def rows(found: Runs) -> set[tuple[int, ...]]:
     """All stretches with all that is known of each; sums are since the first that is kept."""
     tid = np.repeat(found.tids, np.diff(found.first))
     return set(zip(tid.tolist(), *found.table[: SLEPT_NS + 1].tolist(), strict=True))
+
+
+@given(st.lists(SOME, max_size=40), st.integers(-1, 41), st.integers(0, 41), st.integers(0, 40))
+def test_between_two_times_it_is_what_stretches_have_in_common_with_them(
+    story: list[tuple[int, int, int, int]], from_ns: int, more_ns: int, near: int
+) -> None:
+    found = runs_of(Moves(*np.array([(at, *move) for at, move in enumerate(story)], np.int64).reshape(-1, 5).T))
+    to_ns = from_ns + more_ns
+    for code in range(found.tids.size):
+        place = first_ending(found.first, found.table, np.full(found.tids.size, near), code, from_ns)
+        expected = [0, 0]
+        for kind, begin, end in stretches(found, int(found.tids[code])):
+            expected[kind == STOPPED] += max(min(end, to_ns) - max(begin, from_ns), 0)
+        assert list(off_cpu_ns(found.first, found.table, code, from_ns, to_ns, place)) == expected
 
 
 @given(st.lists(SOME, max_size=40), st.lists(st.integers(0, 40), max_size=4))
