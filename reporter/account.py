@@ -23,7 +23,8 @@ class Times:
     """Own times in ns of the chosen IOs (stages, phases, IOs); the first begin and last end of each (2, stages, IOs).
 
     `bits` tell, for each stage, which IOs have a begin, an end, times; one that has not ended has no times. `children`
-    counts an IO's spans but one, `reached` is the deepest stage of them.
+    counts an IO's spans but one, `reached` is the deepest stage of them. The spans of each IO of the window are
+    `order[first[io]:first[io + 1]]`.
     """
 
     own_ns: Ints
@@ -31,22 +32,27 @@ class Times:
     bits: Bytes
     children: Ints
     reached: Ints
+    first: Ints
+    order: Ints
 
 
 def account(ts_ns: Ints, begin: Ints, end: Ints, spans: Spans, which: Ints | None = None) -> Times:
     """Divide the time from `begin` to `end` (event indices) of the chosen IOs, or all, among their spans' stages."""
     if which is None:
         which = np.arange(begin.size)
-    grouped = by_io_and_stage(*(spans.owner, spans.stage, spans.begin, spans.end), ts_ns, begin.size, STAGE_COUNT)
+    columns = spans.owner, spans.stage, spans.begin, spans.end
+    place, begins, ends, order = by_io_and_stage(*columns, ts_ns, begin.size, STAGE_COUNT)
     times = Times(
         np.zeros((STAGE_COUNT, PHASE_COUNT, which.size), np.int64),
         np.zeros((2, STAGE_COUNT, which.size), np.int64),
         np.zeros((3, STAGE_COUNT, (which.size + 7) // 8), np.uint8),
         np.zeros(which.size, np.int64),
         np.zeros(which.size, np.int64),
+        place[::STAGE_COUNT].copy(),
+        order,
     )
     divide(
-        *(which, *grouped, ts_ns, begin, end),
+        *(which, place, begins, ends, ts_ns, begin, end),
         *(times.own_ns, times.stamps_ns, times.bits, times.children, times.reached),
     )
     return times

@@ -13,10 +13,11 @@ _FEW = 32  # so many are sorted by insertion
 @compiled
 def by_io_and_stage(
     owner: Ints, stage: Ints, begin: Ints, end: Ints, ts_ns: Ints, ios: int, stages: int
-) -> tuple[Ints, Ints, Ints]:
+) -> tuple[Ints, Ints, Ints, Ints]:
     """Order spans by IO, then by stage; return where each begins (`io * stages + stage`, and one more), and both times.
 
-    An end that was not seen is at -1 ns. An owner, stage, begin or end that cannot be raises IndexError.
+    And the order itself. An end that was not seen is at -1 ns. An owner, stage, begin or end that cannot be raises
+    IndexError.
     """
     place = np.zeros(ios * stages + 2, np.int64)
     for one in range(owner.size):
@@ -27,14 +28,15 @@ def by_io_and_stage(
         place[owner[one] * stages + stage[one] + 2] += 1
     for number in range(2, place.size):
         place[number] += place[number - 1]
-    begins, ends = np.empty(owner.size, np.int64), np.empty(owner.size, np.int64)
+    begins, ends, order = np.empty(owner.size, np.int64), np.empty(owner.size, np.int64), np.empty(owner.size, np.int64)
     for one in range(owner.size):
         at = owner[one] * stages + stage[one] + 1
         # Here, where spans of a stage are in order of time, and not when they are divided: the times are near then.
         begins[place[at]] = ts_ns[begin[one]]
         ends[place[at]] = ts_ns[end[one]] if end[one] >= 0 else -1
+        order[place[at]] = one
         place[at] += 1
-    return place[:-1], begins, ends
+    return place[:-1], begins, ends, order
 
 
 @compiled

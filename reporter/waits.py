@@ -21,7 +21,6 @@ from vio.reporter.compiled import Bools, Ints, compiled
 from vio.reporter.events import Events
 from vio.reporter.inject import inject_waits
 from vio.reporter.join import Joined
-from vio.reporter.match import stable_order
 from vio.reporter.moves import INJECT, KICK, MSI, NOTIFY, OTHERS, SWITCH, WAKING, Moves, split
 from vio.reporter.offcpu import Lives, charge
 from vio.reporter.runs import (
@@ -73,16 +72,19 @@ OUTSIDE = (Wait.KICK, Wait.INJECT)
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Waits of IOs in ns: `within` (WITHIN, stages, IOs) of their own times, and those OUTSIDE, -1 for not known."""
+    """Waits of IOs in ns: `within` (WITHIN, stages, IOs) of their own times, and those OUTSIDE, -1 for not known.
+
+    `totals` (WITHIN, IOs) are those of all stages.
+    """
 
     within: Ints
+    totals: Ints
     outside: Mapping[Wait, Ints]
     is_known: Bools
 
     def columns(self) -> dict[str, pa.Array]:
         """Return the columns of the per-IO table."""
-        totals = self.within.sum(axis=1)
-        found = {wait.column: _nullable(totals[number], self.is_known) for number, wait in enumerate(WITHIN)}
+        found = {wait.column: _nullable(self.totals[number], self.is_known) for number, wait in enumerate(WITHIN)}
         return found | {
             wait.column: _nullable(values, self.is_known & (values >= 0)) for wait, values in self.outside.items()
         }
@@ -90,7 +92,7 @@ class Waits:
     def take(self, which: Ints | Bools) -> "Waits":
         """Return those of some IOs."""
         outside = {wait: values[which] for wait, values in self.outside.items()}
-        return Waits(self.within[:, :, which], outside, self.is_known[which])
+        return Waits(self.within[:, :, which], self.totals[:, which], outside, self.is_known[which])
 
 
 def no_columns(count: int) -> dict[str, pa.Array]:
@@ -141,9 +143,8 @@ class WaitReader:
         begin, notify = ios.begin[rows], ios.notify[rows]
         first_ns = int(ev.ts_ns[begin].min()) if rows.size else LAST_NS
         runs = self._follower.runs(first_ns - _BEFORE_NS)
-        order = stable_order(spans.owner)
-        first = np.searchsorted(spans.owner[order], np.arange(ios.begin.size + 1))
-        lives = Lives(ios.begin, ios.end, first, order, spans.stage, spans.begin, spans.end)
+        of_io = joined.times.first, joined.times.order
+        lives = Lives(ios.begin, ios.end, *of_io, spans.stage, spans.begin, spans.end)
         within = np.zeros((len(WITHIN), len(Stage), rows.size), np.int64)
         tid = ev.tid.astype(np.int64)
         charge(within, rows, lives, ev.ts_ns, tid, runs, self.workers)
@@ -154,7 +155,7 @@ class WaitReader:
         is_known = (ios.end[rows] >= 0) & (ev.ts_ns[begin] >= self._known_ns)
         self._blind(is_known, ev.ts_ns[begin], ev.ts_ns[ios.end[rows]])
         self._forget(joined)
-        return Waits(within, {Wait.KICK: kick, Wait.INJECT: inject}, is_known)
+        return Waits(within, within.sum(axis=1), {Wait.KICK: kick, Wait.INJECT: inject}, is_known)
 
     def _blind(self, is_known: Bools, begin_ns: Ints, end_ns: Ints) -> None:
         for from_ns, to_ns in self.blind:

@@ -253,7 +253,7 @@ def some_waits(count: int) -> WaitSummary:
     within[2, 2] = 2_000 + number
     outside = {Wait.KICK: np.where(number % 4, 30_000, -1), Wait.INJECT: np.full(count, 9_000)}
     found = WaitSummary()
-    found.add(Waits(within, outside, number > 0))
+    found.add(Waits(within, within.sum(axis=1), outside, number > 0))
     return found
 
 
