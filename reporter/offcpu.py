@@ -66,8 +66,7 @@ def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: 
         io = rows[row]
         if io_end[io] < 0:
             continue
-        mine = spans[of[io] : of[io + 1]]
-        count = edges_of(mine, stage, begin, end, io_begin[io], io_end[io], event, step)
+        count = edges_of(spans, of[io], of[io + 1], stage, begin, end, io_begin[io], io_end[io], event, step)
         active[:] = 0
         before = deepest_end = _NONE
         for i in range(count):
@@ -83,8 +82,11 @@ def charge(found: Ints, rows: Ints, lives: Lives, ts_ns: Ints, tid: Ints, runs: 
                     code = codes[at]
                     off = first_ending(first, table, places, code, ts_ns[before]) if code >= 0 else 0
                     if code >= 0 and off < first[code + 1] and table[FROM_NS, off] < ts_ns[at]:
-                        threads = codes, places, tids, first, table, workers
-                        add_between(found, row, owner, deepest_end, before, at, ts_ns, tid, off, *threads)
+                        # as many words as it takes: to make a tuple of them counts the references to each array
+                        add_between(
+                            found, row, owner, deepest_end, before, at, ts_ns, tid,
+                            off, codes, places, tids, first, table, workers,
+                        )  # fmt: skip
                 before, deepest_end = at, _NONE
             if step[i] < 0:
                 deepest_end = max(deepest_end, -step[i] - 1)
@@ -141,11 +143,24 @@ def add_between(
 
 @compiled
 def edges_of(
-    spans: Ints, stage: Ints, begin: Ints, end: Ints, io_begin: int, io_end: int, event: Ints, step: Ints
+    spans: Ints,
+    low: int,
+    high: int,
+    stage: Ints,
+    begin: Ints,
+    end: Ints,
+    io_begin: int,
+    io_end: int,
+    event: Ints,
+    step: Ints,
 ) -> int:
-    """Find the edges of an IO's spans in order: events, and the stage + 1 that begins, or negative, that ends."""
+    """Find the edges of an IO's spans in order: events, and the stage + 1 that begins, or negative, that ends.
+
+    Its spans are those from `low` to before `high`.
+    """
     count = 0
-    for one in spans:
+    for number in range(low, high):
+        one = spans[number]
         start = min(max(begin[one], io_begin), io_end)
         # one without an end seen is over with the IO
         stop = max(min(end[one], io_end), start) if end[one] >= 0 else io_end

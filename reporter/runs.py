@@ -123,14 +123,16 @@ def waking_of_sleeper(first: Ints, table: Ints, code: int, time_ns: int, place: 
 @compiled
 def code_of(tids: Ints, tid: int) -> int:
     """Return the place of a thread among ids in ascending order, -1 where it is not there."""
-    low, high = 0, tids.size
+    low, high, found = 0, tids.size, -1
     while low < high:
         middle = (low + high) // 2
+        if tids[middle] == tid:
+            found = middle
         if tids[middle] < tid:
             low = middle + 1
         else:
             high = middle
-    return low if low < tids.size and tids[low] == tid else -1
+    return found
 
 
 @compiled
