@@ -2,7 +2,7 @@
 
 import sys
 
-from vio.ownprocess import prepare
+from vio.ownprocess import end, prepare
 
 
 def main() -> int:
@@ -11,7 +11,9 @@ def main() -> int:
     # Only here: the processes that a command starts import this module once more, and have no command line.
     from vio.cli import run
 
-    return run(sys.argv[1:])
+    code = run(sys.argv[1:])
+    end()
+    return code
 
 
 if __name__ == "__main__":
