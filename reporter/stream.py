@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from vio.manifest import DiskInfo, Manifest, PointInfo
 from vio.mappers.space import guest_space
 from vio.mappers.timed import MapSet
-from vio.recording import Recording
+from vio.recording import PIECE, Recording
 from vio.reporter.ahead import ahead
 from vio.reporter.busy import Busy
 from vio.reporter.events import Events
@@ -37,6 +37,7 @@ from vio.reporter.writeback import CachedDisks, Writeback
 from vio.schema import EVENTS, STAGES, arrow_schema
 
 WINDOW = 1 << 20  # events joined at once: memory grows with it, and the overhead of a window shrinks
+_AHEAD = 3 << 17  # events read at once where threads hand windows on to each other: the fewer, the less they wait
 Renumbering = npt.NDArray[np.uint8]
 _NEVER_NS = (1 << 63) - 2
 
@@ -94,8 +95,8 @@ class Join:
         self.writeback = Writeback(maps, cached) if cached.numbers else None
         disk_maps = tuple(_disk_maps(maps, disk, files) for disk in manifest.target.disks)
         self._reader = WaitReader.of(manifest, self.recording.read_losses())
-        step = ahead if self.is_ahead else iter
-        linked = step(self._linked(joiner, step(_windows(self.recording, renumbered))))
+        step, most = (ahead, _AHEAD) if self.is_ahead else (iter, PIECE)
+        linked = step(self._linked(joiner, step(_windows(self.recording, renumbered, most))))
         for one in step(self._joined(linked)):
             yield self._one(one, table, disk_maps)
 
@@ -178,10 +179,10 @@ def point_numbers(points: Sequence[PointInfo]) -> tuple[dict[str, int], Renumber
     return numbers, renumbered
 
 
-def _windows(recording: Recording, renumbered: Renumbering) -> Iterator[Events]:
+def _windows(recording: Recording, renumbered: Renumbering, most: int) -> Iterator[Events]:
     clock = recording.manifest.clock
     from_ns, until_ns = clock.start.boottime_ns, clock.stop.boottime_ns if clock.stop else _NEVER_NS
-    for every in recording.tables():
+    for every in recording.tables(most=most):
         # Before and after, some probes are there and some are not: IOs would seem to lack layers.
         first, last = np.searchsorted(every["ts_ns"].to_numpy(), (from_ns, until_ns + 1))
         table = every.slice(first, last - first)

@@ -35,7 +35,7 @@ PROGRAM_FILE = "program.bt"
 LOG_FILE = "log.txt"
 EVENT_SCHEMA = arrow_schema(EVENTS)
 _COLUMNS = [column.name for column in EVENTS]
-_PIECE = 3 << 17  # events read at once: what is done with them in one go stays near the processor
+PIECE = 1 << 18  # events read at once: what is done with them in one go stays near the processor
 _DAMAGED = (OSError, pa.ArrowException, ValueError, KeyError)
 
 
@@ -56,14 +56,16 @@ class Segment:
         """
         return _checked(self.path, _read_table(self.path, columns), self.first_ns, self.last_ns)
 
-    def pieces(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+    def pieces(self, columns: Sequence[str], most: int = PIECE) -> Iterator[pa.Table]:
         """Yield the events (`ts_ns` must be among the columns) in tables of whole row groups, none of them empty.
+
+        They have at most so many rows each, if a row group has not more.
 
         Raises:
             RecordingError: the file is damaged.
         """
         first_ns = self.first_ns
-        for piece in _read_pieces(self.path, columns):
+        for piece in _read_pieces(self.path, columns, most):
             yield _checked(self.path, piece, first_ns, self.last_ns)
             first_ns = piece["ts_ns"][-1].as_py()
 
@@ -113,17 +115,18 @@ class Recording:
         """Return the files of events that came after the segment of their time had been closed."""
         return self._late
 
-    def tables(self, columns: Sequence[str] = tuple(_COLUMNS)) -> Iterator[pa.Table]:
+    def tables(self, columns: Sequence[str] = tuple(_COLUMNS), most: int = PIECE) -> Iterator[pa.Table]:
         """Yield all events in the order of time, some row groups in a table, the late and pending ones in their places.
 
-        Memory: a few row groups, and all late events.
+        A table has at most so many rows, if a row group and what is scattered have not more. Memory: a few row groups,
+        and all late events.
         """
         wanted = list(dict.fromkeys(["ts_ns", *columns]))
         rest = self._scattered(wanted)
         times = rest["ts_ns"].to_numpy()
         at = 0
         for segment in self._segments:
-            for piece in segment.pieces(wanted):
+            for piece in segment.pieces(wanted, most):
                 upto = int(np.searchsorted(times, piece["ts_ns"][-1].as_py(), side="right"))
                 yield _merge(piece, rest.slice(at, upto - at)).select(list(columns))
                 at = upto
@@ -238,20 +241,20 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         raise RecordingError(f"{path} is damaged: {reason}", "move it away to report on the rest") from None
 
 
-def _read_pieces(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Yield a file's events, as many row groups at once as are at most _PIECE events, or one."""
+def _read_pieces(path: Path, columns: Sequence[str], most: int) -> Iterator[pa.Table]:
+    """Yield a file's events, as many row groups at once as are at most so many events, or one."""
     with _opened(path) as file:
         sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
-        for numbers in _together(sizes):
+        for numbers in _together(sizes, most):
             yield file.read_row_groups(numbers, columns=list(columns), use_threads=False)
 
 
-def _together(sizes: Sequence[int]) -> Iterator[list[int]]:
+def _together(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
     """Group the numbers of neighbouring row groups; those without rows are left out."""
     numbers: list[int] = []
     rows = 0
     for number, size in enumerate(sizes):
-        if numbers and rows + size > _PIECE:
+        if numbers and rows + size > most:
             yield numbers
             numbers, rows = [], 0
         if size:
