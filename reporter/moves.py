@@ -13,9 +13,9 @@ SWITCH, WAKING, KICK, NOTIFY, MSI, INJECT = range(6)
 OTHERS = 255
 """The kind of all that tells of no thread."""
 
-_Columns = tuple[
-    Ints, Bytes, npt.NDArray[np.uint16], npt.NDArray[np.int32], Words32, Ints, Ints, Keys, Words32
-]  # of Events
+_Flags = npt.NDArray[np.uint16]
+_Tids = npt.NDArray[np.int32]
+_Columns = tuple[Ints, Bytes, _Flags, _Tids, Words32, Ints, Ints, Keys, Words32]  # as Events has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ def _split(
     kinds: Bytes,
     ts_ns: Ints,
     point: Bytes,
-    flags: npt.NDArray[np.uint16],
-    tid: npt.NDArray[np.int32],
+    flags: _Flags,
+    tid: _Tids,
     space: Words32,
     size: Ints,
     offset: Ints,

@@ -70,7 +70,7 @@ class Join:
 
     @property
     def busy(self) -> Busy | None:
-        """For how long threads ran, in the windows so far; None where the scheduler was not recorded."""
+        """For how long threads ran; complete after `tables()`, None where the scheduler was not recorded."""
         return self._reader.busy if self._reader else None
 
     def tables(self) -> Iterator[pa.Table]:
