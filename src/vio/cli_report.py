@@ -65,6 +65,9 @@ def report(
       vio report web1.vio --format csv --output ios.csv
       vio report web1.vio db1.vio --op write
     """
+    from vio.ownprocess import keep_memory
+
+    keep_memory()  # before NumPy is there
     from vio.reporter.choice import Filter
     from vio.reporter.report import ReportOptions
     from vio.reporter.table import TableFormat
@@ -95,12 +98,10 @@ def report(
 
 
 def _show_one(recording: Path, options: "ReportOptions", as_json: bool) -> None:
-    from vio.ownprocess import keep_memory
     from vio.reporter.machine import render_json
     from vio.reporter.report import report as report_on
     from vio.reporter.text import render_text
 
-    keep_memory()
     found = report_on(recording, options, report_progress())
     show((render_json(found) if as_json else render_text(found, is_terminal=is_coloured())).rstrip("\n"))
 
@@ -121,10 +122,8 @@ def _the_one(recordings: list[Path], option: str) -> Path:
 
 
 def _show_several(recordings: list[Path], options: "ReportOptions", as_json: bool) -> None:
-    from vio.ownprocess import keep_memory
     from vio.reporter.several import report_several, several_json, several_text
 
-    keep_memory()
     reports = report_several(recordings, options, report_progress())
     if as_json:
         show_json(several_json(reports))
