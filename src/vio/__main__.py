@@ -2,7 +2,7 @@
 
 import sys
 
-from vio.ownprocess import end, prepare
+from vio.ownprocess import prepare
 
 
 def main() -> int:
@@ -11,9 +11,7 @@ def main() -> int:
     # Only here: the processes that a command starts import this module once more, and have no command line.
     from vio.cli import run
 
-    code = run(sys.argv[1:])
-    end()
-    return code
+    return run(sys.argv[1:])
 
 
 if __name__ == "__main__":

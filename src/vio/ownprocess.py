@@ -3,6 +3,7 @@
 Not one in which vio is a library: how such a process holds its memory is for its owner to say.
 """
 
+import atexit
 import ctypes
 import gc
 import importlib
@@ -25,18 +26,14 @@ def prepare() -> None:
     gc.set_threshold(_OBJECTS)
 
 
-def end() -> None:
-    """Leave what is there to the kernel: to look through it once more for cycles would take 0.1 s."""
-    gc.freeze()
-
-
 def keep_memory() -> None:
     """Let each array have the memory of one before: given back, the kernel has to clear it and map it once more.
 
     That is half of a long report's time in the kernel. And a tenth of its memory, as the allocators of Arrow and of
     NumPy hold what is free each for itself. One arena, for those of threads are small. Of other C libraries than GNU's
-    nothing is asked.
+    nothing is asked. At the end all goes back at once, so what is there is not looked through for cycles: 0.1 s.
     """
+    atexit.register(gc.freeze)
     _import_numpy()
     import pyarrow as pa
 
