@@ -10,6 +10,7 @@ from vio.cli_inflight import InFlightOption, in_flight_text
 from vio.cli_stream import is_coloured, report_progress, show, show_json
 from vio.errors import UsageError
 from vio.layer import Op
+from vio.ownprocess import keep_memory
 from vio.printable import printable
 from vio.quantity import parse_stretch_s
 
@@ -65,8 +66,6 @@ def report(
       vio report web1.vio --format csv --output ios.csv
       vio report web1.vio db1.vio --op write
     """
-    from vio.ownprocess import keep_memory
-
     keep_memory()  # before NumPy is there
     from vio.reporter.choice import Filter
     from vio.reporter.report import ReportOptions
@@ -91,18 +90,16 @@ def report(
         way=tuple(point.strip() for point in way.split(",")) if way else (),
         is_by_file=bool(by),
     )
-    if len(recordings) > 1:
-        _show_several(recordings, options, as_json)
-    else:
-        _show_one(recordings[0], options, as_json)
+    show_them = _show_several if len(recordings) > 1 else _show_one
+    show_them(recordings, options, as_json)
 
 
-def _show_one(recording: Path, options: "ReportOptions", as_json: bool) -> None:
+def _show_one(recordings: list[Path], options: "ReportOptions", as_json: bool) -> None:
     from vio.reporter.machine import render_json
     from vio.reporter.report import report as report_on
     from vio.reporter.text import render_text
 
-    found = report_on(recording, options, report_progress())
+    found = report_on(recordings[0], options, report_progress())
     show((render_json(found) if as_json else render_text(found, is_terminal=is_coloured())).rstrip("\n"))
 
 
