@@ -187,18 +187,19 @@ def rows(found: Runs) -> set[tuple[int, ...]]:
     return set(zip(tid.tolist(), *found.table[: SLEPT_NS + 1].tolist(), strict=True))
 
 
-@given(st.lists(SOME, max_size=40), st.integers(-1, 41), st.integers(0, 41), st.integers(0, 40))
-def test_between_two_times_it_is_what_stretches_have_in_common_with_them(
-    story: list[tuple[int, int, int, int]], from_ns: int, more_ns: int, near: int
-) -> None:
-    found = runs_of(Moves(*np.array([(at, *move) for at, move in enumerate(story)], np.int64).reshape(-1, 5).T))
-    to_ns = from_ns + more_ns
-    for code in range(found.tids.size):
-        place = first_ending(found.first, found.table, np.full(found.tids.size, near), code, from_ns)
+STEPS = st.sampled_from([leaves(0, SLEEP), leaves(0, PREEMPT), leaves(0, STOP), woken(0), runs(0)])
+
+
+@given(st.lists(STEPS, min_size=2, max_size=12), st.integers(0, 12))
+def test_between_two_times_it_is_what_stretches_have_in_common_with_them(steps: list[Move], near: int) -> None:
+    found = runs_of(moves_of(*((3 * at, *step[1:]) for at, step in enumerate(steps))))
+    if not found.tids.size:
+        return
+    for from_ns, to_ns in itertools.combinations_with_replacement(range(-1, 3 * len(steps) + 1), 2):
         expected = [0, 0]
-        for kind, begin, end in stretches(found, int(found.tids[code])):
+        for kind, begin, end in stretches(found):
             expected[kind == STOPPED] += max(min(end, to_ns) - max(begin, from_ns), 0)
-        assert list(off_cpu_ns(found.first, found.table, code, from_ns, to_ns, place)) == expected
+        assert list(off_cpu(found, near, from_ns, to_ns)) == expected
 
 
 @given(st.lists(SOME, max_size=40), st.lists(st.integers(0, 40), max_size=4))
@@ -226,3 +227,13 @@ def test_what_is_forgotten_is_the_oldest_and_nothing_else(
     assert left <= every
     assert all(row[3] <= known_ns for row in every - left)
     assert known_ns < before or kept == most or not known_ns
+
+
+def test_what_a_thread_did_after_its_waking_is_found_after_others_were_forgotten() -> None:
+    follower = Follower()
+    follower.add(moves_of(woken(1), runs(2), leaves(3, SLEEP), woken(4), runs(5)))
+    follower.forget(before_ns=3, most=99)
+    others = [move for at in range(7, 99, 2) for move in (leaves(at, PREEMPT, OTHER), runs(at + 1, OTHER))]
+    follower.add(moves_of(kick(6), *others))  # so many that they need more room
+    found = follower.runs()
+    assert found.table[KICK_NS, found.first[1] : found.first[2]].tolist() == [6]
