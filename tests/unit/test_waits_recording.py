@@ -149,7 +149,10 @@ def test_the_report_has_them(ios: pa.Table) -> None:
     assert total["kick", None]["time_share"] is None
     some = report(SCHED, replace(options, choice=Filter(disks=("virtio1",)))).waits
     assert some is not None
-    assert some.known_count == of_disk(ios, THREADS).num_rows
+    mine = of_disk(ios, THREADS)
+    assert some.known_count == mine.num_rows
+    for wait in (Wait.RUNQUEUE, Wait.WAKEUP, Wait.KICK):
+        assert some.by_place[wait, None].total_ns == pc.sum(mine[wait.column]).as_py()
 
 
 def test_one_io_says_what_it_waited_for(tmp_path: Path) -> None:
