@@ -18,6 +18,9 @@ UNIT_BYTES = 4096
 SLICE_BYTES = 32 << 20
 """What one slice of qcow2's L2 tables covers (4 KiB of entries, clusters of 64 KiB); less with small clusters."""
 SUMMED = ("metadata_ns", "cow_ns", "runqueue_ns", "stopped_ns", "wakeup_ns", "kick_ns", "inject_ns")
+LATE = (Stage.QEMU_AIO, Stage.QEMU_BLOCK, Stage.QEMU_DEVICE)
+"""What is above what carries out an IO: their time on the way up is QEMU's, to notice and to tell the guest."""
+_LATE = tuple(time_column(stage, Phase.UP) for stage in LATE)
 _TIMES = tuple(time_column(stage, phase) for stage in Stage for phase in Phase)
 _TAIL = 0.99
 _SMALL = 1 << 20
@@ -32,8 +35,9 @@ class Tally:
     """One operation on one disk. `sum_ns` and `some` (how many had more than 0, how many are known) are of SUMMED.
 
     `placed_ns` is from the first bio's queueing to the request's insertion into the scheduler, `queued_ns` from there
-    to its issue, of `inserted` IOs. `odd` are those that are not of whole units, `tail_ns` the own times (stages x
-    phases) of the `tail` slowest, about one in a hundred. Times are of IOs that ended.
+    to its issue, of `inserted` IOs. `explained_ns` is what waiting for a CPU, and being stopped, can explain of the
+    time on the way up through LATE, of each IO no more than it has there. `odd` are those that are not of whole units,
+    `tail_ns` the own times (stages x phases) of the `tail` slowest, about one in a hundred. Times are of ended IOs.
     """
 
     count: int = 0
@@ -45,6 +49,7 @@ class Tally:
     inserted: int = 0
     placed_ns: int = 0
     queued_ns: int = 0
+    explained_ns: int = 0
     odd: int = 0
     odd_ns: int = 0
     tail: int = 0
@@ -124,6 +129,7 @@ class Tallies:
             part = rows.part(span)
             _add_sums(one, part, summed)
             _add_own(one, part)
+            _add_late(one, part)
             slow.append(part.places(_slowest(part["latency_ns"])))
             _add_below(one, part)
             if fanout is not None:
@@ -149,6 +155,11 @@ def _add_own(one: Tally, rows: Rows) -> None:
     one.odd_ns += _sum_of(latency, is_odd)
     _count(one.tids, rows["tid"])
     one.run.add(offset, length, begin, begin + latency, rows["merged_into"])
+
+
+def _add_late(one: Tally, rows: Rows) -> None:
+    late_ns = sum((rows[name] for name in _LATE if rows.has(name)), start=np.zeros_like(rows["runqueue_ns"]))
+    one.explained_ns += int(np.minimum(rows["runqueue_ns"] + rows["stopped_ns"], late_ns).sum())
 
 
 def _slowest(latency: Ints) -> Ints:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from vio.layer import Layer, Phase, Stage
+from vio.layer import Layer, Phase
 from vio.reporter.units import share_text
-from vio.reporter.verdict.case import Case, Subject
+from vio.reporter.verdict.case import Case
 from vio.reporter.verdict.finding import Finding, NotJudged, Severity
+from vio.reporter.verdict.tally import LATE
 
 SATURATED, NOT_SCHEDULED, STOPPED, COMPLETION = (
     "thread-saturated",
@@ -17,7 +18,6 @@ _FULL = 0.85
 _LEAST_NS = 5_000_000
 _STOPPED_SHARE = 0.05
 _NOT_RECORDED = "when threads ran was not recorded (the scheduler's tracepoints)"
-_UP = (Stage.QEMU_AIO, Stage.QEMU_BLOCK, Stage.QEMU_DEVICE)
 
 
 def saturated(case: Case) -> Iterator[Finding | NotJudged]:
@@ -88,7 +88,8 @@ def completion(case: Case) -> Iterator[Finding | NotJudged]:
         yield NotJudged(COMPLETION, "where QEMU hands IO to the kernel there were no points")
         return
     for subject in case.subjects:
-        cost_ns = subject.time_ns(*_UP, phase=Phase.UP) - _explained_ns(subject)
+        # what other rules say of this time already is left out
+        cost_ns = subject.time_ns(*LATE, phase=Phase.UP) - subject.tally.explained_ns
         severity = subject.severity(cost_ns)
         if severity is None:
             continue
@@ -102,8 +103,3 @@ def completion(case: Case) -> Iterator[Finding | NotJudged]:
             f"with other things, or asleep{known}",
             subject.numbers(cost_ns) | {"wakeup_mean_ns": round(subject.mean_ns(subject.tally.sum_ns["wakeup_ns"]))},
         )
-
-
-def _explained_ns(subject: Subject) -> int:
-    """Return what other rules say of these times already."""
-    return subject.tally.sum_ns["runqueue_ns"] + subject.tally.sum_ns["stopped_ns"]
