@@ -23,6 +23,7 @@ WORTH_BYTES = 32 << 20
 """Events of which the join takes longer than a process takes to start."""
 _MOST = 2
 """Processes at once: each takes half a gigabyte."""
+_TOLD_AGAIN_S = 1.0
 
 
 @contextmanager
@@ -37,8 +38,9 @@ def reading_runs(paths: Sequence[Path], *, with_depth: bool = False) -> Iterator
         yield Readers(readers)
     finally:
         for reader in readers:
-            reader.process.terminate()
-            reader.process.join()
+            reader.said.close()  # who has more to say than a pipe holds does not wait for us
+        for reader in readers:
+            reader.end()
 
 
 class Readers:
@@ -84,6 +86,12 @@ class _Reader:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         say.close()
         return cls(process, said)
+
+    def end(self) -> None:
+        """End it, and wait until it has; told again, as the exception is lost that comes up in a library's callback."""
+        while self.process.is_alive():
+            self.process.terminate()
+            self.process.join(_TOLD_AGAIN_S)
 
     def hear(self) -> None:
         """Take what it says next."""

@@ -8,6 +8,7 @@ import ctypes
 import gc
 import importlib
 import os
+import sys
 
 from vio.lessimports import do_without_pandas
 
@@ -33,7 +34,7 @@ def keep_memory() -> None:
     NumPy hold what is free each for itself. One arena, for those of threads are small. Of other C libraries than GNU's
     nothing is asked. At the end all goes back at once, so what is there is not looked through for cycles: 0.1 s.
     """
-    atexit.register(gc.freeze)
+    atexit.register(_end)
     _import_numpy()
     import pyarrow as pa
 
@@ -43,6 +44,12 @@ def keep_memory() -> None:
     for option, value in ((_M_TRIM_THRESHOLD, _KEPT_BYTES), (_M_MMAP_THRESHOLD, _LARGEST_BYTES), (_M_ARENA_MAX, 1)):
         set_option(option, value)
     pa.set_memory_pool(pa.system_memory_pool())
+
+
+def _end() -> None:
+    """Let nothing be looked through; but DuckDB's bindings count what is theirs, and would tell of what was left."""
+    if "duckdb" not in sys.modules:
+        gc.freeze()
 
 
 def _import_numpy() -> None:

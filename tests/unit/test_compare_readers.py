@@ -1,4 +1,8 @@
 import shutil
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -91,3 +95,32 @@ def test_what_takes_less_than_a_process_is_left_to_who_reads_it(
     assert not _read(recordings)
     assert not _read([recordings[0], recordings[0]])
     assert not any((path / "ios.parquet").exists() for path in recordings)
+
+
+def _deaf(paths: Sequence[Path], with_depth: bool, say: "Connection[object, object]") -> None:
+    """Have more to say than a pipe holds, and take no notice of being ended."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with suppress(BrokenPipeError):
+        while True:
+            say.send(bytes(1 << 16))
+
+
+def _slow_of_hearing(paths: Sequence[Path], with_depth: bool, say: "Connection[object, object]") -> None:
+    """Be told twice, as who was in a callback of a library that keeps exceptions to itself."""
+    told = signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, told))
+    say.send({})
+    while True:
+        signal.pause()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("reader", [_deaf, _slow_of_hearing])
+def test_who_reads_ends_with_who_asked(
+    recordings: list[Path], monkeypatch: pytest.MonkeyPatch, reader: Callable[..., None]
+) -> None:
+    monkeypatch.setattr(readers, "_read", reader)
+    monkeypatch.setattr(readers, "_TOLD_AGAIN_S", 0.1)
+    with readers.reading_runs(recordings) as reading:
+        started = [one.process for one in reading._readers]
+        assert wait([one.said for one in reading._readers])
+    assert [one.is_alive() for one in started] == [False, False]
