@@ -31,7 +31,7 @@ class Busy:
         self.from_ns = self.from_ns or int(moves.ts_ns[mine[0]])
         while (int(moves.ts_ns[mine[-1]]) - self.from_ns) // self.slot_ns >= _SLOTS:
             self._widen()
-        tids = moves.threads()
+        tids = moves.threads
         since_ns = np.array([self._since_ns.get(one, _NEW) for one in tids.tolist()], dtype=np.int64)
         awake_ns = np.zeros((tids.size, _SLOTS), dtype=np.int64)
         columns = moves.ts_ns, moves.kind, codes_in(tids, moves.tid), codes_in(tids, moves.other), moves.flags

@@ -1,13 +1,14 @@
 """What threads do, as the kernel's scheduler, QEMU and KVM tell of it: taken out of a window's events in one pass."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from vio.reporter.compiled import Bools, Bytes, Ints, Keys, compiled
 from vio.reporter.events import Events, Words32
-from vio.reporter.runs import SLOTS, unseen
+from vio.reporter.runs import distinct
 
 SWITCH, WAKING, KICK, NOTIFY, MSI, INJECT = range(6)
 OTHERS = 255
@@ -18,7 +19,7 @@ _Tids = npt.NDArray[np.int32]
 _Columns = tuple[Ints, Bytes, _Flags, _Tids, Words32, Ints, Ints, Keys, Words32]  # as Events has them
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Moves:
     """What happened to threads, in order of time.
 
@@ -37,21 +38,23 @@ class Moves:
         """Return the number of moves."""
         return int(self.ts_ns.size)
 
+    @cached_property
     def threads(self) -> Ints:
-        """Return the threads that are switched or woken, ascending; they are few, and come again and again."""
-        return np.unique(_threads(self.kind, self.tid, self.other))
+        """The threads that are switched or woken, ascending."""
+        found = distinct(np.concatenate([self.tid[self.kind == SWITCH], self.other[self.kind <= WAKING]]))
+        return found[found > 0]
 
     def take(self, which: slice | Bools) -> "Moves":
         """Return the chosen ones."""
         chosen = which if isinstance(which, slice) else np.flatnonzero(which)  # once, not for each column
-        return Moves(*(getattr(self, name)[chosen] for name in Moves.__slots__))
+        return Moves(*(getattr(self, f.name)[chosen] for f in fields(self)))
 
     @classmethod
     def joined(cls, parts: list["Moves"]) -> "Moves":
         """Return the moves of all parts, each of which follows the one before."""
         none = np.empty(0, np.int64)
         every = [cls(none, none, none, none, none), *parts]
-        return cls(*(np.concatenate([getattr(one, name) for one in every]) for name in cls.__slots__))
+        return cls(*(np.concatenate([getattr(one, f.name) for one in every]) for f in fields(cls)))
 
 
 def split(events: Events, kinds: Bytes) -> tuple[Events, Moves]:
@@ -62,23 +65,6 @@ def split(events: Events, kinds: Bytes) -> tuple[Events, Moves]:
         *(events.bytes, events.offset, events.key, events.aux),
     )
     return Events(*rest), Moves(*moves)
-
-
-@compiled
-def _threads(kind: Ints, tid: Ints, other: Ints) -> Ints:
-    """Return the threads that are switched or woken, hardly one of them twice."""
-    seen = unseen()
-    found = np.empty(2 * kind.size, np.int64)
-    count = 0
-    for i in range(kind.size):
-        if kind[i] > WAKING:
-            continue
-        for one in (other[i], tid[i] if kind[i] == SWITCH else 0):
-            if one > 0 and seen[one & (SLOTS - 1)] != one:
-                seen[one & (SLOTS - 1)] = one
-                found[count] = one
-                count += 1
-    return found[:count]
 
 
 @compiled

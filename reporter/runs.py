@@ -13,7 +13,7 @@ from vio.reporter.compiled import Ints, compiled
 PREEMPTED, WOKEN, STOPPED = range(3)
 ROWS = 10
 KIND, FROM_NS, TO_NS, WAKER, KICK_NS, NEXT_KICK_NS, SLEPT_NS, WAITED_NS, STOPPED_NS, LATEST_WOKEN = range(ROWS)
-SLOTS = 1 << 10
+_SLOTS = 1 << 10
 
 
 class Runs(NamedTuple):
@@ -138,8 +138,8 @@ def code_of(tids: Ints, tid: int) -> int:
 @compiled
 def unseen() -> Ints:
     """Return for each slot what cannot be in it: a value has its slot by its last bits."""
-    seen = np.empty(SLOTS, np.int64)
-    for slot in range(SLOTS):
+    seen = np.empty(_SLOTS, np.int64)
+    for slot in range(_SLOTS):
         seen[slot] = ~slot
     return seen
 
@@ -150,10 +150,10 @@ def codes_in(tids: Ints, values: Ints) -> Ints:
 
     Threads come again and again: each is mostly found where it was put when it was looked for last.
     """
-    seen, code = unseen(), np.empty(SLOTS, np.int64)
+    seen, code = unseen(), np.empty(_SLOTS, np.int64)
     found = np.empty(values.size, np.int64)
     for i in range(values.size):
-        slot = values[i] & (SLOTS - 1)
+        slot = values[i] & (_SLOTS - 1)
         if seen[slot] != values[i]:
             seen[slot], code[slot] = values[i], code_of(tids, values[i])
         found[i] = code[slot]
@@ -167,8 +167,8 @@ def distinct(values: Ints) -> Ints:
     found = np.empty(values.size, np.int64)
     count = 0
     for value in values:
-        if seen[value & (SLOTS - 1)] != value:
-            seen[value & (SLOTS - 1)] = value
+        if seen[value & (_SLOTS - 1)] != value:
+            seen[value & (_SLOTS - 1)] = value
             found[count] = value
             count += 1
     return np.unique(found[:count])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vio.reporter.compiled import Ints, compiled
+from vio.reporter.compiled import Ints, compiled, order_by_number
 from vio.reporter.moves import KICK, SWITCH, WAKING, Moves
 from vio.reporter.runs import (
     FROM_NS,
@@ -65,7 +65,7 @@ class Follower:
 
     def add(self, moves: Moves) -> None:
         """Go on with the moves after those so far."""
-        self._meet(moves)
+        self._meet(moves.threads)
         self._make_room(len(moves))  # a move ends one at most
         thread, other = (codes_in(self._tids, tids) for tids in (moves.tid, moves.other))
         columns = (moves.ts_ns, moves.kind, thread, other, moves.tid, moves.other, moves.flags)
@@ -75,7 +75,12 @@ class Follower:
         """Return the stretches that have not been forgotten, and were over at a time or later."""
         kept = self._room[:, self._first : self._end]
         kept = kept[:, np.searchsorted(kept[TO_NS], since_ns) :]
-        first, table = _by_thread(kept, codes_in(self._tids, kept[_OF]), self._tids.size)
+        codes = codes_in(self._tids, kept[_OF])
+        order = order_by_number(codes, self._tids.size)
+        first = np.searchsorted(codes[order], np.arange(self._tids.size + 1))
+        table = np.empty((ROWS, order.size), np.int64)
+        for row in range(_OF):  # one by one: all at once takes three times as long
+            table[row] = kept[row][order]
         add_up(first, table)
         return Runs(self._tids, first, table)
 
@@ -103,9 +108,8 @@ class Follower:
         latest[latest >= 0] -= self._first
         self._room, self._first, self._end = room, 0, count
 
-    def _meet(self, moves: Moves) -> None:
+    def _meet(self, seen: Ints) -> None:
         """Learn the threads that are new."""
-        seen = moves.threads()
         new = seen[codes_in(self._tids, seen) < 0]
         if not new.size:
             return
@@ -194,25 +198,6 @@ def _put(found: Ints, count: int, tid: int, kind: int, from_ns: int, to_ns: int)
     for column in (WAKER, KICK_NS, NEXT_KICK_NS, SLEPT_NS):
         found[column, count] = _NONE
     return count + 1
-
-
-@compiled
-def _by_thread(kept: Ints, thread: Ints, threads: int) -> tuple[Ints, Ints]:
-    """Return where those of each thread begin, and the rows of Runs.table, which add_up completes."""
-    first = np.zeros(threads + 1, np.int64)
-    for one in thread:
-        first[one + 1] += 1
-    for one in range(threads):
-        first[one + 1] += first[one]
-    free, place = first.copy(), np.empty(thread.size, np.int64)
-    for i in range(thread.size):
-        place[i] = free[thread[i]]
-        free[thread[i]] += 1
-    table = np.empty((ROWS, thread.size), np.int64)
-    for row in range(_OF):
-        for i in range(thread.size):
-            table[row, place[i]] = kept[row, i]
-    return first, table
 
 
 @compiled

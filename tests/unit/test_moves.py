@@ -33,7 +33,7 @@ def events(points: list[int]) -> Events:
 def test_each_event_goes_where_it_is_read(points: list[int]) -> None:
     rest, moves = split(events(points), NUMBERS)
     told = [(at, point, KINDS[point]) for at, point in enumerate(points) if point in KINDS]
-    assert list(zip(*(getattr(moves, name).tolist() for name in moves.__slots__), strict=True)) == [
+    assert list(zip(*(getattr(moves, name).tolist() for name in moves.__dataclass_fields__), strict=True)) == [
         (at, kind, (3000 if point == LEFT else 2000) + at, 6000 + at, 1000 + at) for at, point, kind in told
     ]
     kept = [at for at, point in enumerate(points) if KINDS.get(point) in (None, KICK, NOTIFY)]
@@ -49,4 +49,4 @@ def test_threads_are_those_that_are_switched_or_woken(points: list[int]) -> None
     _, moves = split(events(points), NUMBERS)
     switched = {3000 + at for at, point in enumerate(points) if point == LEFT}
     others = {6000 + at for at, point in enumerate(points) if point in (LEFT, BEGUN)}
-    assert moves.threads().tolist() == sorted(switched | others)
+    assert moves.threads.tolist() == sorted(switched | others)
