@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -37,40 +38,45 @@ class Bus(StrEnum):
         """Name the modules that a host needs to see such a disk."""
         return {Bus.VIRTIO: ("virtio_blk",), Bus.SCSI: ("virtio_scsi", "sd_mod")}.get(self, ("nvme",))
 
+    def serial(self, number: int) -> str:
+        """Give the serial number of the disk that is this one of those of its driver, from 0."""
+        return f"{self.drivers[0]}{number}"
+
 
 @dataclass(frozen=True, slots=True)
 class HostDisk:
     """A raw file of the outer machine that is a disk of a lab host.
 
-    The NVMe disks are nvme0n1, nvme1n1 ... in the order in which they are given, those by virtio vda ...; each by SCSI
-    has an adapter of its own. One that `is_shared` may be a disk of two hosts at once.
+    The NVMe disks are nvme0n1, nvme1n1 ... in the order in which they are given, but one of two paths may have the
+    number of either; those by virtio are vda ...; each by SCSI has an adapter of its own. One that `is_shared` may be a
+    disk of two hosts at once.
     """
 
     path: Path
     bus: Bus = Bus.NVME
     is_shared: bool = False
 
-    def qemu_arguments(self, index: int) -> list[str]:
-        """Give the options that make this disk number `index` of the machine."""
+    def qemu_arguments(self, number: int) -> list[str]:
+        """Give the options that make this the machine's disk of that number, from 0, among those of its driver."""
+        serial = self.bus.serial(number)
         # unsafe: flushes need not reach the outer machine's disk; two QEMUs see each other's writes in its page cache
-        drive = f"file={_quoted(self.path)},if=none,id=disk{index},format=raw,cache=unsafe,discard=unmap"
+        drive = f"file={_quoted(self.path)},if=none,id={serial},format=raw,cache=unsafe,discard=unmap"
         share = ",share-rw=on" if self.is_shared else ""
         if self.is_shared:
             drive += ",file.locking=off"
         if self.bus is Bus.NVME_PATHS:
-            return ["-drive", drive, *_two_paths(index)]
-        kinds = {Bus.NVME: "nvme", Bus.VIRTIO: "virtio-blk-pci", Bus.SCSI: f"scsi-hd,bus=adapter{index}.0"}
-        adapter = ["-device", f"virtio-scsi-pci,id=adapter{index}"] if self.bus is Bus.SCSI else []
-        return [*adapter, "-drive", drive, "-device", f"{kinds[self.bus]},serial=vio{index},drive=disk{index}{share}"]
+            return ["-drive", drive, *_two_paths(serial)]
+        kinds = {Bus.NVME: "nvme", Bus.VIRTIO: "virtio-blk-pci", Bus.SCSI: f"scsi-hd,bus=adapter{number}.0"}
+        adapter = ["-device", f"virtio-scsi-pci,id=adapter{number}"] if self.bus is Bus.SCSI else []
+        return [*adapter, "-drive", drive, "-device", f"{kinds[self.bus]},serial={serial},drive={serial}{share}"]
 
 
-def _two_paths(index: int) -> list[str]:
-    subsystem = f"subsystem{index}"
+def _two_paths(serial: str) -> list[str]:
     controllers = [
-        word for path in "ab" for word in ("-device", f"nvme,id=nvme{index}{path},serial=vio{index},subsys={subsystem}")
+        word for path in "ab" for word in ("-device", f"nvme,id={serial}{path},serial={serial},subsys=of-{serial}")
     ]
-    namespace = f"nvme-ns,drive=disk{index},bus=nvme{index}b,nsid=1,shared=on"
-    return ["-device", f"nvme-subsys,id={subsystem},nqn=vio{index}", *controllers, "-device", namespace]
+    namespace = f"nvme-ns,drive={serial},bus={serial}b,nsid=1,shared=on"
+    return ["-device", f"nvme-subsys,id=of-{serial},nqn={serial}", *controllers, "-device", namespace]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,6 @@ class Machine:
 
     def command(self, directory: Path, initrd: Path, kernel: initramfs.Kernel) -> list[str]:
         """Give the command line of its QEMU; the sockets and the console are in `directory`."""
-        disks = [word for index, disk in enumerate(self.disks) for word in disk.qemu_arguments(index)]
         return [
             *("setpriv", "--pdeathsig", "KILL", _QEMU, "-name", f"{self.name},debug-threads=on"),
             *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", _CPU),
@@ -113,9 +118,16 @@ class Machine:
             *("-serial", "chardev:agent", "-device", "virtio-rng-pci"),
             *_shared_directory("vio-root", Path("/"), is_readonly=True),
             *_shared_directory("vio-share", directory, is_readonly=False),
-            *disks,
+            *self._disk_arguments(),
             *(self.nic.qemu_arguments() if self.nic else ()),
         ]
+
+    def _disk_arguments(self) -> Iterator[str]:
+        count: Counter[str] = Counter()
+        for disk in self.disks:
+            driver = disk.bus.drivers[0]
+            yield from disk.qemu_arguments(count[driver])
+            count[driver] += 1
 
     def archive(self, share: Path, kernel: initramfs.Kernel) -> bytes:
         """Give what it boots from: it mounts the outer machine's root, and then listens to it."""

@@ -139,8 +139,7 @@ def volume(stack: Stack, file_system: FileSystem, first_disk: int = 0, bus: Bus 
 def stacked(stack: Stack, first_disk: int = 0, bus: Bus = Bus.NVME) -> Iterator[tuple[str, list[str]]]:
     """Put devices together on disks of a kind from the one with this number on: the uppermost, and the disks."""
     load_modules(*bus.drivers, *_MODULES[stack])
-    disks = [_disk(bus, number) for number in range(first_disk, first_disk + stack.disk_count)]
-    _wait_for(disks)
+    disks = [_wait_for(bus, number) for number in range(first_disk, first_disk + stack.disk_count)]
     with _STACKS[stack](disks) as device:
         run("wipefs", "--all", "--quiet", device)  # mkfs.ocfs2 refuses a disk that it made a volume on before
         yield device, disks
@@ -167,18 +166,27 @@ def mapped(name: str, table: str) -> Iterator[str]:
         run("dmsetup", "remove", "--retry", name)
 
 
-def _disk(bus: Bus, number: int) -> str:
-    letter = ascii_lowercase[number]
-    return {Bus.VIRTIO: f"/dev/vd{letter}", Bus.SCSI: f"/dev/sd{letter}"}.get(bus, f"/dev/nvme{number}n1")
+def find_disk(bus: Bus, number: int, root: Path = Path("/")) -> str | None:
+    """Give the device file of a disk if its driver, which may look for its disks by and by, has found it.
+
+    A namespace of several paths is named after that controller which came first.
+    """
+    if bus in (Bus.VIRTIO, Bus.SCSI):
+        names = [f"{'vd' if bus is Bus.VIRTIO else 'sd'}{ascii_lowercase[number]}"]
+    else:
+        serials = root.glob("sys/block/nvme*/device/serial")
+        ours = (one.parents[1] for one in serials if one.read_text().strip() == bus.serial(number))
+        names = [one.name for one in ours if (one / "hidden").read_text().strip() == "0"]
+    return next((f"/dev/{name}" for name in names if (root / "dev" / name).exists()), None)
 
 
-def _wait_for(devices: Sequence[str]) -> None:
-    """Wait for disks whose drivers have been loaded: some look for theirs by and by."""
+def _wait_for(bus: Bus, number: int) -> str:
     deadline_s = time.monotonic() + _COMMAND_LIMIT_S
-    while missing := [one for one in devices if not Path(one).exists()]:
+    while not (found := find_disk(bus, number)):
         if time.monotonic() > deadline_s:
-            raise HostError(f"the lab host has no {', '.join(missing)}")
+            raise HostError(f"the lab host has no {bus} disk number {number}")
         time.sleep(_POLL_S)
+    return found
 
 
 def load_modules(*names: str) -> None:
