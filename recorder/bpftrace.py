@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from vio.errors import HostError
-from vio.recorder.lean import lean
+from vio.recorder.dialect import indexed, lean
 
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
@@ -40,6 +40,7 @@ _DIE_WITH_PARENT = (
 # given a BTF file without any.
 _EMPTY_BTF = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, 0, 0, 1) + b"\0"
 _SEARCHES_UNTIL = (0, 18)
+_INDEXES_SINCE = (0, 25)
 _NEEDS_TYPES = re.compile(r"^(?:tracepoint|rawtracepoint|kfunc|kretfunc|fentry|fexit|iter):|\bstruct\b", re.MULTILINE)
 _BTF_SETTING = "BPFTRACE_BTF"
 
@@ -48,14 +49,14 @@ _BTF_SETTING = "BPFTRACE_BTF"
 class BpftraceOptions:
     """How bpftrace is run: pages of its buffer (a power of two; for each CPU in old versions), entries of a map.
 
-    `searches_types` is of versions that take their time over the kernel's types where the program needs none.
+    A `version` that is not known, (), is taken for one of those that need nothing special.
     """
 
     path: Path
     buffer_pages: int = 4096
     map_entries: int = 65_536
     takes_no_warnings: bool = True
-    searches_types: bool = False
+    version: tuple[int, ...] = ()
 
 
 def environment(options: BpftraceOptions) -> dict[str, str]:
@@ -183,30 +184,32 @@ def complaint_in(text: str) -> str:
     return (named or lines or [""])[0][:300]
 
 
-def searches_types(version: tuple[int, ...]) -> bool:
-    """Tell whether this version searches the kernel's types for each cast."""
-    return () < version < _SEARCHES_UNTIL
+@contextlib.contextmanager
+def _fitted(program: Path, options: BpftraceOptions) -> Iterator[tuple[str, list[int], dict[str, str]]]:
+    """Give what to run, and the descriptors and settings for it, as this version of bpftrace wants it.
+
+    One that searches types for each cast finds none where the program needs none; else it is given fewer casts.
+    """
+    text = program.read_text()
+    if options.version >= _INDEXES_SINCE and indexed(text) != text:
+        with _in_memory(indexed(text).encode()) as (descriptor, place):
+            yield place, [descriptor], {}
+    elif not () < options.version < _SEARCHES_UNTIL or _BTF_SETTING in os.environ:
+        yield str(program), [], {}
+    elif _NEEDS_TYPES.search(text):
+        with _in_memory(lean(text).encode()) as (descriptor, place):
+            yield place, [descriptor], {}
+    else:
+        with _in_memory(_EMPTY_BTF) as (descriptor, place):
+            yield str(program), [descriptor], {_BTF_SETTING: place}
 
 
 @contextlib.contextmanager
-def _fitted(program: Path, options: BpftraceOptions) -> Iterator[tuple[str, list[int], dict[str, str]]]:
-    """Give what to run, and the descriptors and settings for it, so that bpftrace does not search for types for long.
-
-    One that searches finds none where the program needs none; else it is given a program with fewer casts.
-    """
-    if not options.searches_types or _BTF_SETTING in os.environ:
-        yield str(program), [], {}
-        return
-    text = program.read_text()
-    needs_types = _NEEDS_TYPES.search(text) is not None
-    descriptor = os.memfd_create("lean" if needs_types else "no-types")
+def _in_memory(content: bytes) -> Iterator[tuple[int, str]]:
+    descriptor = os.memfd_create("vio")
     try:
-        os.write(descriptor, lean(text).encode() if needs_types else _EMPTY_BTF)
-        place = f"/proc/self/fd/{descriptor}"
-        if needs_types:
-            yield place, [descriptor], {}
-        else:
-            yield str(program), [descriptor], {_BTF_SETTING: place}
+        os.write(descriptor, content)
+        yield descriptor, f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)
 

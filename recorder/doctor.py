@@ -142,11 +142,12 @@ def _attachable(point: Point, way: Way, host: HostFeatures, subject: Subject | N
 
 def _is_wanted(point: Point, host: HostFeatures, subject: Subject | None) -> bool:
     is_of_system = point.needs != _SYSTEM or subject is None or subject.is_system
-    return is_of_system and _has_module(point, host)
+    is_of_qemu = not point.function or bool(subject and subject.binary and subject.binary.has(point.function))
+    return is_of_system and is_of_qemu and _has_module(point, host)
 
 
 def _has_module(point: Point, host: HostFeatures) -> bool:
-    return point.needs in {"", _SYSTEM} or bool(point.modules & host.kernel.modules)
+    return not point.modules or bool(point.modules & host.kernel.modules)
 
 
 def _why_not(way: Way, host: HostFeatures, subject: Subject | None) -> str:

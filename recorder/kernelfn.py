@@ -20,13 +20,14 @@ class KernelFunctions:
     """What the kernel offers; the loaders are called once, when something is asked.
 
     `traceable` gives the functions that its tracers may attach to, with their modules ("" for the kernel itself);
-    `symbols` all names. `file_systems` and `modules` are those that are there now.
+    `symbols` all names with their addresses (0: hidden, or several). `file_systems` and `modules` are those that are
+    there now.
     """
 
     has_kprobes: bool = False
     load_btf: Callable[[str], Btf | None] = field(default=lambda _: None, repr=False)
     load_traceable: Callable[[], Mapping[str, str]] = field(default=dict, repr=False)
-    load_symbols: Callable[[], frozenset[str]] = field(default=frozenset, repr=False)
+    load_symbols: Callable[[], Mapping[str, int]] = field(default=dict, repr=False)
     try_fentry: Callable[[int], str] = field(default=lambda _: "it was not tried", repr=False)
     modules: frozenset[str] = frozenset()
 
@@ -36,8 +37,8 @@ class KernelFunctions:
         return self.load_traceable()
 
     @cached_property
-    def symbols(self) -> frozenset[str]:
-        """All names of functions."""
+    def symbols(self) -> Mapping[str, int]:
+        """All names of functions, with their addresses."""
         return self.load_symbols()
 
     @cached_property
@@ -122,8 +123,13 @@ def _traceable(tracefs: Path | None) -> dict[str, str]:
     return found
 
 
-def _symbols(place: Path) -> frozenset[str]:
-    return frozenset(words[2] for line in _lines(place) if len(words := line.split()) > 2 and words[1] in "tTwW")
+def _symbols(place: Path) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for line in _lines(place):
+        words = line.split()
+        if len(words) > 2 and words[1] in "tTwW":
+            found[words[2]] = 0 if words[2] in found else int(words[0], 16)
+    return found
 
 
 def _file_systems(place: Path) -> frozenset[str]:

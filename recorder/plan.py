@@ -11,12 +11,14 @@ from vio.mappers.hostfs.filesystem import NAMES
 from vio.recorder.doctor import PointCheck, check_point, without_point
 from vio.recorder.generate import Chosen, Scope, applies, needs_buffer
 from vio.recorder.host import HostFeatures
+from vio.recorder.kernelfn import KernelFunctions
 from vio.recorder.layout import qemu_layout
 from vio.recorder.probe import Point, Way
 from vio.recorder.subject import Subject
 from vio.recorder.tracefs import tracepoint_fields
 
 _ARGUMENT = re.compile(r"\bargs->(\w+)")
+_ADDRESS = re.compile(r"\bADDRESS\((\w+)\)")
 _FILE_SYSTEMS = frozenset(NAMES.values())
 MOST_POINTS = 255
 
@@ -85,12 +87,20 @@ def make_plan(
         if why:
             absent.append(AbsentPoint(point.name, point.layer, why, check.without or _without(point, check)))
             continue
-        chosen.append(Chosen(len(chosen) + 1, point, way))
+        chosen.append(Chosen(len(chosen) + 1, point, with_addresses(way, host.kernel)))
         if check.cost_ns is not None:
             costs_ns[point.name] = check.cost_ns
     if len(chosen) > MOST_POINTS:
         raise UsageError(f"{len(chosen)} points are too many", f"{MOST_POINTS} is the most: open fewer layers")
     return Plan(tuple(chosen), tuple(absent), costs_ns)
+
+
+def with_addresses(way: Way, kernel: KernelFunctions) -> Way:
+    """Put the addresses of the kernel's functions into a way, which names them: `ADDRESS(aio_fsync_work)`."""
+    if not (named := _ADDRESS.findall(way.predicate)):
+        return way  # the kernel's names are many: not read for nothing
+    addresses = {name: f"(uint64){kernel.symbols[name]:#x}" for name in named}
+    return replace(way, predicate=_ADDRESS.sub(lambda found: addresses[found[1]], way.predicate))
 
 
 def without_buffer(plan: Plan) -> Plan:
@@ -121,6 +131,9 @@ def _is_of_other_file_systems(point: Point, scope: Scope) -> bool:
 def _why_not(way: Way, host: HostFeatures, scope: Scope) -> str:
     if not applies(way, scope):
         return "no host device or file of this target is known"
+    hidden = [name for name in _ADDRESS.findall(way.predicate) if not host.kernel.symbols.get(name)]
+    if hidden:
+        return f"the kernel does not say where its function {hidden[0]} is"
     if way.provider != "tracepoint" or host.tracefs is None:
         return ""
     category, name = way.attach.split(":")[1:3]

@@ -20,6 +20,7 @@ _OPTIONS = frozenset({"layer", "role", "unit", "rate", "needs", "part", "join", 
 _EITHER = {"function": ("fentry", "kprobe"), "return": ("fexit", "kretprobe")}
 _PROVIDERS = ("tracepoint", *sorted(USER_PROVIDERS), *sorted(KERNEL_PROVIDERS), *_EITHER)
 _WAY = re.compile(rf"^(?P<attach>(?:{'|'.join(_PROVIDERS)}):\S+)\s*$")
+_OF_QEMU = "qemu:"
 _PART = re.compile(r"[A-Za-z_][\w.-]*")
 _PREDICATE = re.compile(r"^/(?P<predicate>.*)/\s*$")
 
@@ -82,7 +83,12 @@ class Point:
     @property
     def modules(self) -> frozenset[str]:
         """The kernel modules of which it needs one; none where it needs something else, or nothing."""
-        return frozenset(self.needs.split(",")) - {"", "system"}
+        return frozenset() if self.function else frozenset(self.needs.split(",")) - {"", "system"}
+
+    @property
+    def function(self) -> str:
+        """The function without which a QEMU has nothing for it to observe, "" if it needs none."""
+        return self.needs.removeprefix(_OF_QEMU) if self.needs.startswith(_OF_QEMU) else ""
 
 
 def load_probes(directory: Path, *more: Path) -> list[Point]:

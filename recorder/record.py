@@ -12,7 +12,7 @@ from vio.manifest import Manifest
 from vio.recorder.aim import Aim, aim
 from vio.recorder.attachkey import attach_key
 from vio.recorder.blame import blamed
-from vio.recorder.bpftrace import Bpftrace, BpftraceOptions, searches_types, takes_no_warnings
+from vio.recorder.bpftrace import Bpftrace, BpftraceOptions, takes_no_warnings
 from vio.recorder.clock import boottime_ns
 from vio.recorder.files import append_log, check_directory, make_directory, remove_directory, writing
 from vio.recorder.generate import STORED, stored_streams
@@ -207,9 +207,7 @@ class _Run:
         pages, entries = self.options.buffer_pages, self.options.map_entries
         if prepared.batch == STORED:
             pages, entries = _TEXT_PAGES, pages * _RECORDS_OF_PAGE
-        settings = BpftraceOptions(
-            path, pages, entries, takes_no_warnings(path), searches_types(self.host.bpftrace.version)
-        )
+        settings = BpftraceOptions(path, pages, entries, takes_no_warnings(path), self.host.bpftrace.version)
         output = self.options.output
         return Bpftrace(output / PROGRAM_FILE, output / LOG_FILE, settings)
 

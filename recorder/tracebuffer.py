@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+
 from vio.losses import Loss
 from vio.recorder.procfs import HostRoots
 from vio.recorder.rows import Rows
@@ -161,7 +163,7 @@ class TraceBuffer:
         # The threads' events last: there stand the marks that those of the devices before are tested for, and the
         # births of the threads that the others tell of.
         batches = [self._devices.drain(is_last)] if self._devices else []
-        self._follow_workers(batches)
+        self._follow_workers([self._of_target(events) for events in batches])
         about = self._drain_sched(self._sched, is_last) if self._sched else None
         batches += self._drain_threads(self._threads, is_last) if self._threads else []
         if self._sched and about is not None:
@@ -216,6 +218,11 @@ class TraceBuffer:
         events = channel.drain(is_last)
         self._follow_workers([wakings_of(events, channel.ids, self._followed)])
         return events
+
+    def _of_target(self, events: Events) -> Events:
+        """Leave out what any process's work may have written."""
+        ids = [number for number, rule in self._devices.ids.items() if rule.is_of_anyone] if self._devices else []
+        return events.pick(~np.isin(event_ids(events), ids)) if ids else events
 
     def _follow_workers(self, batches: Sequence[Events]) -> None:
         new = [tid for events in batches for tid in self._workers.note(events)] if self._sched else []

@@ -17,7 +17,7 @@ WORD_BYTES = 4
 
 _FIELD = re.compile(r"args->(\w+)")
 _NEGATIVE = re.compile(r"args->(\w+) < 0")
-_COMPARISON = re.compile(r"args->(\w+) (==|!=|<|<=|>|>=) (\d+)")
+_COMPARISON = re.compile(r"(?:\(uint64\))?args->(\w+) (==|!=|<|<=|>|>=) (?:\(uint64\))?(\d+|0x[\da-f]+)")
 _MACRO = re.compile(r"(ON_DEVICE|ON_FS|ON_FILE)\(args->(\w+)(?:, ?args->(\w+))?\)")
 _NOTE = re.compile(r"@(\w+)\[\(uint64\)args->(\w+)\] = \(uint64\)1")
 _TEST = re.compile(r"@(\w+)\[\(uint64\)args->(\w+)\] == \(uint64\)1")
@@ -53,7 +53,7 @@ class TraceRule:
 
     `is_of_threads`: only the target's threads are meant. A record whose `mark` is in the set of marks named `notes` or
     `tests` puts it there, or is a row only if it is there already. With `threads` it is a row only if one of these
-    values is a thread of the target's; one that is not becomes 0.
+    values is a thread of the target's; one that is not becomes 0. `is_of_anyone`: nothing ties a record to the target.
     """
 
     number: int
@@ -70,11 +70,13 @@ class TraceRule:
     notes: str = ""
     tests: str = ""
     threads: tuple[Source, ...] = ()
+    is_of_anyone: bool = False
 
 
 @dataclass(slots=True)
 class _Predicate:
     is_of_threads: bool = False
+    is_of_ground: bool = False  # the target's devices and files
     terms: list[str] = field(default_factory=list)
     tests: str = ""
     mark: Source | None = None
@@ -126,6 +128,7 @@ def translate(one: Chosen, scope: Scope, fields_of: Callable[[str, str], Fields]
         notes=notes,
         tests=predicate.tests,
         threads=predicate.threads,
+        is_of_anyone=not (predicate.is_of_threads or predicate.is_of_ground or predicate.tests or predicate.threads),
     )
 
 
@@ -153,6 +156,7 @@ def _predicate(text: str, scope: Scope, fields: Fields) -> _Predicate | None:
             found.terms.append(" ".join(comparison.groups()))
         elif macro and (any_of := _any_of(macro, scope, fields)):
             found.terms.append(any_of)
+            found.is_of_ground = True
         else:
             return None
     return found

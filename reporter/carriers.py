@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from vio.reporter.events import Window
 from vio.reporter.frames import Frames
-from vio.reporter.match import NONE, Bools, Ints, Keys, latest_before, pair, picked, usual_gap
+from vio.reporter.match import NONE, Bools, Ints, Keys, first_after, latest_before, pair, picked, usual_gap
 from vio.reporter.sectors import on_thread, which_file
 from vio.reporter.threads import find_causes, last_of
 from vio.reporter.works import Works, pass_on_to_retries, read_works
@@ -90,6 +90,7 @@ class CarrierReader:
         image = np.flatnonzero((files >= 0) & ~works.is_given_up)
         work_submit = np.full(works.begin.size, NONE, dtype=np.int64)
         self._own_native(window, frames, carrier, ambiguous, works.begin, image, files, work_submit)
+        _carry_native_flushes(window, frames, carrier)
         around = _arounds(window, calls, carrier)
         self._own_rest(window, frames, around, works, files, image, work_submit)
         self._end_native(window, frames, carrier, carrier_end, works.end, work_submit)
@@ -190,6 +191,7 @@ class CarrierReader:
         """aio=native: inside io_submit the requests of a thread come in the order in which they were queued."""
         ev = window.events
         mine = np.flatnonzero(window.is_at(frames.submit, "laio"))
+        mine = mine[~_is_flush(window, frames, mine)]
         if not mine.size:
             return
         at = frames.submit[mine]
@@ -210,23 +212,25 @@ class CarrierReader:
         carrier[mine] = picked(picked(io_submit, around), pairs.end)
 
     def _own_punted(self, window: Window, frames: Frames, works: Works, files: Ints, owner: Ints) -> None:
-        """io_uring may leave a request to a kernel thread, and always an fsync: file and place in it must do."""
+        """The kernel may leave io_uring's request to a worker, and always an fsync: file and place must do."""
         ev = window.events
-        uring = np.flatnonzero(window.is_at(frames.submit, "luring"))
+        asked = np.flatnonzero(window.is_at(frames.submit, "luring", "laio"))
+        is_flush = _is_flush(window, frames, asked)
+        asked = asked[is_flush | window.is_at(frames.submit[asked], "luring")]
         free = np.flatnonzero((files >= 0) & (owner < 0) & ~works.is_given_up)
-        if not free.size or not uring.size:
+        if not free.size or not asked.size:
             return
-        uring = uring[~np.isin(uring, owner)]
-        file_of = self._files_of_submits(window, frames, uring)
+        asked = asked[~np.isin(asked, owner)]
+        file_of = self._files_of_submits(window, frames, asked)
         if (file_of < 0).any():  # descriptors that opened later: the place alone must do
             file_of, files = np.zeros_like(file_of), np.zeros_like(files)
-        is_flush = ev.flags[frames.submit[uring]] == _TYPE_FLUSH
+        is_flush = _is_flush(window, frames, asked)
         for mine, theirs in (
-            (uring[~is_flush], free[works.is_direct[free]]),
-            (uring[is_flush], free[~works.is_direct[free]]),
+            (asked[~is_flush], free[works.is_direct[free]]),
+            (asked[is_flush], free[~works.is_direct[free]]),
         ):
             at, begin = frames.submit[mine], works.begin[theirs]
-            keys = _file_key(file_of[np.isin(uring, mine)], ev.offset[at])
+            keys = _file_key(file_of[np.isin(asked, mine)], ev.offset[at])
             pairs = pair(at, keys, begin, _file_key(files[theirs], ev.offset[begin]))
             found = pairs.end >= 0
             owner[theirs[pairs.end[found]]] = mine[found]
@@ -238,6 +242,20 @@ class CarrierReader:
         """The kernel's asynchronous request ends with the file system's work: ki_complete follows it at once."""
         native = window.is_at(frames.submit, "laio") & (carrier >= 0)
         carrier_end[native] = last_of(work_submit, work_end, frames.submit.size)[native]
+
+
+def _is_flush(window: Window, frames: Frames, submits: Ints) -> Bools:
+    return np.asarray(window.events.flags[frames.submit[submits]] == _TYPE_FLUSH)
+
+
+def _carry_native_flushes(window: Window, frames: Frames, carrier: Ints) -> None:
+    """aio=native: the next io_submit of its thread takes a flush along, since QEMU 9.1."""
+    tid = window.events.tid
+    mine = np.flatnonzero(window.is_at(frames.submit, "laio"))
+    mine = mine[_is_flush(window, frames, mine)]
+    at, io_submit = frames.submit[mine], window.at("io_submit")
+    after = first_after(at, tid[at].astype(np.uint64), io_submit, tid[io_submit].astype(np.uint64))
+    carrier[mine] = picked(io_submit, after)
 
 
 def read_calls(window: Window) -> SystemCalls:

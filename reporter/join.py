@@ -291,6 +291,7 @@ def _unfinished(
         for column in (blocks.issue, blocks.complete, blocks.remap):
             keep[column[handed_on]] = True
     keep[blocks.bio[is_waiting[bio_io]]] = True  # one that was held back begins no span
+    keep[carriers.works.around[keep[carriers.work]]] = True
     bios = blocks.bios
     keep[bios.remap] = keep[picked(bios.event, bios.remapped)] | ((bios.remapped < 0) & (bios.remap >= young))
     keep[calls.end[keep[calls.begin]]] = True  # else it would seem to go on

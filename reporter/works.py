@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vio.reporter.events import Window
-from vio.reporter.match import NONE, Bools, Ints, pair, picked
+from vio.reporter.match import NONE, Bools, Ints, latest_before, pair, picked
 from vio.reporter.sectors import find_attempts, work_begins, work_ends
 
 _FSYNCS = ("fsync_ext4", "fsync_xfs")
@@ -20,7 +20,8 @@ _RETRIES = 8
 class Works:
     """Begins of direct IO and fsync in order, as event indices; `end` -1 while it lasts or where none is seen.
 
-    `retried` is the position of the failed work that each repeats, or -1.
+    `retried` is the position of the failed work that each repeats, or -1; `around` the begin of the kernel's
+    asynchronous fsync that each is done for, or -1.
     """
 
     begin: Ints
@@ -28,6 +29,7 @@ class Works:
     retried: Ints
     is_given_up: Bools
     is_direct: Bools
+    around: Ints
 
 
 def read_works(window: Window) -> Works:
@@ -43,12 +45,27 @@ def read_works(window: Window) -> Works:
     direct, syncs = np.flatnonzero(is_direct), np.flatnonzero(~is_direct)
     sync, sync_end = begin[syncs], window.at("fsync_ext4_end")
     sync_pairs = pair(sync, ev.tid[sync].astype(np.uint64), sync_end, ev.tid[sync_end].astype(np.uint64))
-    end, retried = np.empty(begin.size, dtype=np.int64), np.full(begin.size, NONE, dtype=np.int64)
+    end, retried, around = (np.full(begin.size, NONE, dtype=np.int64) for _ in range(3))
+    around[syncs], around_end = _around_syncs(window, sync)
     end[direct], end[syncs] = dio_ends, picked(sync_end, sync_pairs.end)
+    # where the file system says no end (xfs)
+    end[syncs] = np.where(end[syncs] < 0, around_end, end[syncs])
     retried[direct] = picked(direct, dio_retried)
     is_given_up = np.zeros(begin.size, dtype=np.bool_)
     is_given_up[direct] = dio_given_up
-    return Works(begin, end, retried, is_given_up, is_direct)
+    return Works(begin, end, retried, is_given_up, is_direct, around)
+
+
+def _around_syncs(window: Window, sync: Ints) -> tuple[Ints, Ints]:
+    """Return begin and end of the kernel's asynchronous fsync that each fsync is done for, -1 where there is none."""
+    tid = window.events.tid
+    begin, end = window.at("aio_fsync"), window.at("aio_fsync_end")
+    begin_tid = tid[begin].astype(np.uint64)
+    ends = picked(end, pair(begin, begin_tid, end, tid[end].astype(np.uint64)).end)
+    latest = latest_before(sync, tid[sync].astype(np.uint64), begin, begin_tid)
+    ended = picked(ends, latest)
+    latest[(ended >= 0) & (ended < sync)] = NONE
+    return picked(begin, latest), picked(ends, latest)
 
 
 def pass_on_to_retries(owner: Ints, works: Works) -> Ints:

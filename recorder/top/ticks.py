@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from vio.errors import HostError, TargetError
-from vio.recorder.bpftrace import Bpftrace, BpftraceOptions, searches_types, takes_no_warnings
+from vio.recorder.bpftrace import Bpftrace, BpftraceOptions, takes_no_warnings
 from vio.recorder.host import HostFeatures, read_host
 from vio.recorder.lacks import missing
 from vio.recorder.stop import StopSignals, open_process
@@ -128,7 +128,5 @@ def _tracer(host: HostFeatures, folder: Path) -> Bpftrace:
     if host.bpftrace is None:
         raise HostError("bpftrace is missing", "install it")
     path = host.bpftrace.path
-    settings = BpftraceOptions(
-        path, _PAGES, MAP_ENTRIES, takes_no_warnings(path), searches_types(host.bpftrace.version)
-    )
+    settings = BpftraceOptions(path, _PAGES, MAP_ENTRIES, takes_no_warnings(path), host.bpftrace.version)
     return Bpftrace(folder / "program.bt", folder / "log.txt", settings)

@@ -10,7 +10,9 @@ import pytest
 from vio.recorder.bpftrace import BpftraceOptions, environment
 from vio.recorder.checkup import PROBES
 from vio.recorder.generate import BATCH, STORED, Chosen, Scope, generate
+from vio.recorder.kernelfn import KernelFunctions
 from vio.recorder.layout import qemu_layout
+from vio.recorder.plan import with_addresses
 from vio.recorder.probe import KERNEL_PROVIDERS, Point, load_probes
 
 GOLDEN = Path(__file__).parent
@@ -27,7 +29,8 @@ SCOPE = Scope(
 def chosen() -> list[Chosen]:
     # Of the inner points OCFS2's stand for all: the others are the same text with other names.
     points = [point for point in load_probes(PROBES) if not point.is_inner or point.source == "ocfs2.bt"]
-    return [Chosen(number, point, point.ways[0]) for number, point in enumerate(points, start=1)]
+    kernel = KernelFunctions(load_symbols=lambda: {"aio_fsync_work": 0xFFFFFFFF8173D5C0})
+    return [Chosen(number, point, with_addresses(point.ways[0], kernel)) for number, point in enumerate(points, 1)]
 
 
 @pytest.mark.parametrize("batch", [STORED, BATCH, 1])

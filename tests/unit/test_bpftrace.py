@@ -49,25 +49,41 @@ def test_it_runs_in_a_process_group_of_its_own_with_its_settings(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("program", "searches", "is_empty"),
+    ("program", "version", "is_empty"),
     [
-        ("uprobe:/bin/x:f { @[(uint64)1] = (uint64)arg0; }", True, True),
-        ("uprobe:/bin/x:f { @[(uint64)1] = (uint64)arg0; }", False, False),
-        ("BEGIN { }\ntracepoint:block:block_rq_issue { @ = args->dev; }", True, False),
-        ("kprobe:f { @ = ((struct bio *)arg0)->bi_opf; }", True, False),
-        ("kprobe:f { @ = (uint64)arg0; }", True, True),
+        ("uprobe:/bin/x:f { @[(uint64)1] = (uint64)arg0; }", (0, 17, 0), True),
+        ("uprobe:/bin/x:f { @[(uint64)1] = (uint64)arg0; }", (0, 18, 0), False),
+        ("uprobe:/bin/x:f { @[(uint64)1] = (uint64)arg0; }", (), False),
+        ("BEGIN { }\ntracepoint:block:block_rq_issue { @ = args->dev; }", (0, 17, 0), False),
+        ("kprobe:f { @ = ((struct bio *)arg0)->bi_opf; }", (0, 17, 0), False),
+        ("kprobe:f { @ = (uint64)arg0; }", (0, 17, 0), True),
     ],
 )
 def test_a_program_that_needs_no_types_is_given_none_to_search(
-    tmp_path: Path, program: str, searches: bool, is_empty: bool
+    tmp_path: Path, program: str, version: tuple[int, ...], is_empty: bool
 ) -> None:
     fake = tmp_path / "bpftrace"
     fake.write_text('#!/bin/sh\necho "types: $(cat "$BPFTRACE_BTF" 2>/dev/null | wc -c)"\n')
     fake.chmod(0o755)
     (tmp_path / "p.bt").write_text(program)
-    options = BpftraceOptions(fake, searches_types=searches)
+    options = BpftraceOptions(fake, version=version)
     with Bpftrace(tmp_path / "p.bt", tmp_path / "log.txt", options) as tracer:
         assert read_all(tracer) == (b"types: 25\n" if is_empty else b"types: 0\n")
+
+
+@pytest.mark.parametrize(
+    ("version", "given"),
+    [((0, 24, 2), b'strncmp(comm, "k", 1) == 0'), ((0, 26, 1), b"(uint64)comm[0] == (uint64)0x6b")],
+)
+def test_versions_that_miss_strncmps_number_are_given_none(
+    tmp_path: Path, version: tuple[int, ...], given: bytes
+) -> None:
+    fake = tmp_path / "bpftrace"
+    fake.write_text('#!/bin/sh\nfor last in "$@"; do :; done; cat "$last"\n')
+    fake.chmod(0o755)
+    (tmp_path / "p.bt").write_text('BEGIN { if (strncmp(comm, "k", 1) == 0) { exit(); } }\n')
+    with Bpftrace(tmp_path / "p.bt", tmp_path / "log.txt", BpftraceOptions(fake, version=version)) as tracer:
+        assert given in read_all(tracer)
 
 
 def test_a_refusal_is_told_in_bpftraces_words(tmp_path: Path) -> None:

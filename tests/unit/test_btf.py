@@ -60,7 +60,8 @@ def test_functions_are_looked_up_in_modules_that_are_loaded(tmp_path: Path, dire
     proc.mkdir()
     tracefs.mkdir()
     (tmp_path / "module" / "ocfs2").mkdir(parents=True)
-    (proc / "kallsyms").write_text("0 T vfs_lock\n0 t ocfs2_rw_lock\t[ocfs2]\n0 t gone.constprop.0\n0 d data\n")
+    symbols = "ff0 T vfs_lock\n0 t ocfs2_rw_lock\t[ocfs2]\n0 t gone.constprop.0\n0 d data\nff8 t two\nffa t two\n"
+    (proc / "kallsyms").write_text(symbols)
     (tracefs / "available_filter_functions").write_text("vfs_lock\nocfs2_rw_lock [ocfs2]\n")
     found = read_kernel_functions(HostRoots(proc, tmp_path), tracefs, has_kprobes=True)
     found.try_fentry = lambda type_id: ""
@@ -69,6 +70,7 @@ def test_functions_are_looked_up_in_modules_that_are_loaded(tmp_path: Path, dire
     assert found.why_not_kprobe("xfs_ilock", "xfs") == "module xfs is not loaded"
     assert found.why_not_kprobe("gone") == "the compiler has changed gone to gone.constprop.0"
     assert found.why_not_fentry("data") == "the kernel has no function data (or it is inlined)"
+    assert [found.symbols[name] for name in ("vfs_lock", "ocfs2_rw_lock", "two")] == [0xFF0, 0, 0]
     assert found.no_fentry == "it has no BTF"  # vfs_open, which it is tried with, is not there
     assert directory.exists()
 

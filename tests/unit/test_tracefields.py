@@ -1,17 +1,24 @@
 """What the trace buffer can do of the points in `probes/`, and what is left to bpftrace."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from vio.recorder.generate import Chosen, Scope
+from vio.recorder.kernelfn import KernelFunctions
+from vio.recorder.plan import with_addresses
 from vio.recorder.probe import Point, load_probes, parse_probes
 from vio.recorder.tracefields import FILTER_LIMIT, Fields, Kind, Source, TraceRule, translate, translate_all
 from vio.recorder.tracefs import TracepointField
 
 PROBES = Path(__file__).parents[2] / "probes"
-POINTS = load_probes(PROBES)
+AIO_FSYNC = 0xFFFFFFFF8173D5C0
+KERNEL = KernelFunctions(load_symbols=lambda: {"aio_fsync_work": AIO_FSYNC})
+POINTS = [
+    replace(point, ways=tuple(with_addresses(way, KERNEL) for way in point.ways)) for point in load_probes(PROBES)
+]
 WAYS = [(point, way) for point in POINTS for way in point.ways]
 TRACEPOINTS = [(point, way) for point, way in WAYS if way.provider == "tracepoint"]
 NOT_TRANSLATABLE: set[str] = set()
@@ -99,12 +106,22 @@ def test_what_happens_to_the_targets_threads() -> None:
     assert rule_of("OF_THREADS(args->nothing)", "emit(0, 0, 0, 0, 0, 0)") is None
 
 
+def test_what_nothing_ties_to_the_target() -> None:
+    chosen = [Chosen(n, point, point.ways[0]) for n, point in enumerate(POINTS, 1)]
+    rules, _ = translate_all(chosen, SCOPE, fields_by_event)
+    of_anyone = {rule.event: rule.filter for rule in rules if rule.is_of_anyone}
+    of_drivers = {way.symbol for point, way in TRACEPOINTS if point.source == "driver.bt"}
+    assert of_anyone.keys() - of_drivers == {"workqueue_execute_start", "workqueue_execute_end"}
+    assert of_anyone["workqueue_execute_end"] == f"function == {AIO_FSYNC:#x}"
+
+
 def test_what_is_put_into_a_map_and_looked_up() -> None:
     rules, rest = translate_all(names_of("uring_submit", "uring_complete"), SCOPE, fields_by_event)
     submit, complete = rules
     assert not rest
-    assert (submit.notes, submit.tests, submit.is_of_threads) == ("ring", "", True)
-    assert (complete.notes, complete.tests, complete.is_of_threads) == ("", "ring", False)
+    assert (submit.notes, submit.tests, submit.is_of_threads) == ("uring", "", True)
+    assert (complete.notes, complete.tests, complete.is_of_threads) == ("", "uring", False)
+    assert submit.filter == "opcode != 6 && opcode != 7 && opcode != 11"
     assert submit.mark is not None
     assert complete.mark is not None
 

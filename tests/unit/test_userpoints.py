@@ -36,7 +36,7 @@ def a_kernel(*, has_kprobes: bool = True, no_fentry: str = "", loaded: bool = Tr
         has_kprobes=has_kprobes,
         load_btf=load_btf,
         load_traceable=lambda: symbols,
-        load_symbols=lambda: frozenset(symbols),
+        load_symbols=lambda: dict.fromkeys(symbols, 1),
         try_fentry=lambda _: no_fentry,
         modules=frozenset({"ocfs2"} if loaded else ()),
     )

@@ -6,7 +6,10 @@ from vio.reporter.events import Events, Window
 from vio.reporter.works import Works, pass_on_to_retries, read_works
 
 POINTS = {
-    name: number for number, name in enumerate(("dio", "dio_end", "fsync_ext4", "fsync_ext4_end", "fsync_xfs"), 1)
+    name: number
+    for number, name in enumerate(
+        ("dio", "dio_end", "fsync_ext4", "fsync_ext4_end", "fsync_xfs", "aio_fsync", "aio_fsync_end"), 1
+    )
 }
 DEVICE, INODE = 254 << 20, 131
 SUBMITTER, WORKER = 14776, 14862
@@ -91,3 +94,24 @@ def test_syncs_end_on_their_thread_and_lie_in_order_among_direct_io() -> None:
     assert works.end.tolist() == [3, 4, -1]
     assert works.is_direct.tolist() == [False, True, False]
     assert not works.is_given_up.any()
+
+
+def test_an_fsync_of_xfs_ends_with_the_kernels_asynchronous_one_around_it() -> None:
+    other = WORKER + 1
+    works = read(
+        [
+            ("fsync_xfs", WORKER, 0, 0, 0),  # a loop device's, which is none
+            ("aio_fsync", WORKER, 0, 0, 0),
+            ("aio_fsync", other, 0, 0, 0),
+            ("fsync_xfs", WORKER, 0, 0, 0),
+            ("fsync_ext4", other, 0, 0, 0),
+            ("fsync_ext4_end", other, 0, 0, 0),
+            ("aio_fsync_end", other, 0, 0, 0),
+            ("aio_fsync_end", WORKER, 0, 0, 0),
+            ("fsync_xfs", WORKER, 0, 0, 0),
+            ("aio_fsync", other, 0, 0, 0),
+            ("fsync_xfs", other, 0, 0, 0),  # which lasts
+        ]
+    )
+    assert works.end.tolist() == [-1, 7, 5, -1, -1]
+    assert works.around.tolist() == [-1, 1, 2, -1, 9]

@@ -1,7 +1,9 @@
-"""Spare bpftrace 0.17 the casts that it can do without: it searches all types of the kernel, and of modules, for each.
+"""Spell a program as some versions of bpftrace want it; the one that is kept is for all others. Pure.
 
-Later versions need them (docs/probes.md), so the program that is kept has them; lines stay where they are. In 0.17 tid
-and cpu are unsigned words, as are the values of maps, and a number next to one is as well. Pure.
+Lines stay where they are. `lean` spares 0.17 the casts that it can do without: it searches all types of the kernel, and
+of modules, for each; later versions need them (docs/probes.md). In 0.17 tid and cpu are unsigned words, as are the
+values of maps, and a number next to one is as well. `indexed` does without strncmp(), whose number 0.26 casts to what
+the kernel's own function of that name takes, and then misses as a literal; strings have had an index since 0.25.
 """
 
 import re
@@ -18,6 +20,7 @@ _RULES = (
 )
 _RECORD = re.compile(r"^ *@[tu]\[\$k, \$n\] = \(.*$", re.MULTILINE)
 _ZERO = re.compile(r"\(uint64\)(?:0\b|\(0\))")
+_BEGINS = re.compile(r'strncmp\(([\w>-]+), "(\w+)", \d+\) == 0')
 
 
 def lean(program: str) -> str:
@@ -26,3 +29,13 @@ def lean(program: str) -> str:
         program = pattern.sub(replacement, program)
     # the fields of a tuple must be unsigned: this is a zero that is, without a cast
     return _RECORD.sub(lambda record: _ZERO.sub("($n & 0)", record[0]), program)
+
+
+def indexed(program: str) -> str:
+    """Return the program with strings compared character by character."""
+
+    def spelled(found: re.Match[str]) -> str:
+        terms = [f"(uint64){found[1]}[{at}] == (uint64){ord(letter):#x}" for at, letter in enumerate(found[2])]
+        return f"({' && '.join(terms)})"
+
+    return _BEGINS.sub(spelled, program)

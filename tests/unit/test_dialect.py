@@ -1,7 +1,7 @@
-"""The form of a program that bpftrace 0.17 need not search the kernel's types for."""
+"""The forms of a program for bpftrace 0.17, which need not search the kernel's types, and for 0.25 and later."""
 
+from vio.recorder.dialect import indexed, lean
 from vio.recorder.generate import STORED, Chosen, Scope, generate
-from vio.recorder.lean import lean
 from vio.recorder.probe import parse_probes
 
 TEXT = """\
@@ -36,3 +36,11 @@ def test_unsigned_numbers_stay_unsigned() -> None:
 
 def test_lines_stay_where_they_are() -> None:
     assert len(lean(program()).splitlines()) == len(program().splitlines())
+
+
+def test_strings_are_compared_by_character() -> None:
+    text = '/pid == 1 || strncmp(comm, "kwo", 3) == 0/ { if (strncmp(args->rwbs, "R", 1) == 0) { } }'
+    assert indexed(text) == (
+        "/pid == 1 || ((uint64)comm[0] == (uint64)0x6b && (uint64)comm[1] == (uint64)0x77 && (uint64)comm[2] == "
+        "(uint64)0x6f)/ { if (((uint64)args->rwbs[0] == (uint64)0x52)) { } }"
+    )
