@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from vio.errors import HostError
-from vio.recorder.dialect import indexed, lean
+from vio.recorder.dialect import for_version, searches_types
 
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
@@ -39,8 +39,6 @@ _DIE_WITH_PARENT = (
 # since 0.18): seconds, and minutes on an emulated processor. A program that needs no types of the kernel is
 # given a BTF file without any.
 _EMPTY_BTF = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, 0, 0, 1) + b"\0"
-_SEARCHES_UNTIL = (0, 18)
-_INDEXES_SINCE = (0, 25)
 _NEEDS_TYPES = re.compile(r"^(?:tracepoint|rawtracepoint|kfunc|kretfunc|fentry|fexit|iter):|\bstruct\b", re.MULTILINE)
 _BTF_SETTING = "BPFTRACE_BTF"
 
@@ -188,20 +186,18 @@ def complaint_in(text: str) -> str:
 def _fitted(program: Path, options: BpftraceOptions) -> Iterator[tuple[str, list[int], dict[str, str]]]:
     """Give what to run, and the descriptors and settings for it, as this version of bpftrace wants it.
 
-    One that searches types for each cast finds none where the program needs none; else it is given fewer casts.
+    One that searches types for each cast finds none where the program needs none.
     """
     text = program.read_text()
-    if options.version >= _INDEXES_SINCE and indexed(text) != text:
-        with _in_memory(indexed(text).encode()) as (descriptor, place):
-            yield place, [descriptor], {}
-    elif not () < options.version < _SEARCHES_UNTIL or _BTF_SETTING in os.environ:
-        yield str(program), [], {}
-    elif _NEEDS_TYPES.search(text):
-        with _in_memory(lean(text).encode()) as (descriptor, place):
-            yield place, [descriptor], {}
-    else:
+    fitted = for_version(text, options.version)
+    if searches_types(options.version) and not _NEEDS_TYPES.search(text) and _BTF_SETTING not in os.environ:
         with _in_memory(_EMPTY_BTF) as (descriptor, place):
             yield str(program), [descriptor], {_BTF_SETTING: place}
+    elif fitted == text:
+        yield str(program), [], {}
+    else:
+        with _in_memory(fitted.encode()) as (descriptor, place):
+            yield place, [descriptor], {}
 
 
 @contextlib.contextmanager

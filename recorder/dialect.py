@@ -8,6 +8,8 @@ the kernel's own function of that name takes, and then misses as a literal; stri
 
 import re
 
+_SEARCHES_UNTIL = (0, 18)
+_INDEXES_SINCE = (0, 25)
 _WORD = r"tid|cpu|nsecs"
 _RULES = (
     (re.compile(r"\(\(uint64\)\(0\) << 32\) \| \(\(uint64\)\(0\) & 0xffffffff\)"), "(uint64)0"),
@@ -21,6 +23,18 @@ _RULES = (
 _RECORD = re.compile(r"^ *@[tu]\[\$k, \$n\] = \(.*$", re.MULTILINE)
 _ZERO = re.compile(r"\(uint64\)(?:0\b|\(0\))")
 _BEGINS = re.compile(r'strncmp\(([\w>-]+), "(\w+)", \d+\) == 0')
+
+
+def searches_types(version: tuple[int, ...]) -> bool:
+    """Tell whether this version searches the kernel's types for each cast; () is one that is not known."""
+    return () < version < _SEARCHES_UNTIL
+
+
+def for_version(program: str, version: tuple[int, ...]) -> str:
+    """Return the program as this version wants it."""
+    if searches_types(version):
+        return lean(program)
+    return indexed(program) if version >= _INDEXES_SINCE else program
 
 
 def lean(program: str) -> str:

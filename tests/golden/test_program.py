@@ -9,7 +9,9 @@ import pytest
 
 from vio.recorder.bpftrace import BpftraceOptions, environment
 from vio.recorder.checkup import PROBES
+from vio.recorder.dialect import for_version
 from vio.recorder.generate import BATCH, STORED, Chosen, Scope, generate
+from vio.recorder.host import find_bpftrace
 from vio.recorder.kernelfn import KernelFunctions
 from vio.recorder.layout import qemu_layout
 from vio.recorder.plan import with_addresses
@@ -75,7 +77,9 @@ def test_bpftrace_understands_the_program(tmp_path: Path, batch: int) -> None:
         if one.way.provider == "uprobe"
         or (one.way.provider == "tracepoint" and (has / one.way.attach.split(":")[1]).exists())
     ]
-    program.write_text(generate(there, SCOPE, batch))
+    bpftrace = find_bpftrace()
+    assert bpftrace is not None
+    program.write_text(for_version(generate(there, SCOPE, batch), bpftrace.version))
     # before 0.22 a dry run is -d, which has another meaning since
     shown = subprocess.run(["bpftrace", "--help"], capture_output=True, text=True, check=False, timeout=30)
     dry = "--dry-run" if "--dry-run" in shown.stdout + shown.stderr else "-d"
